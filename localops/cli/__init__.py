@@ -1,6 +1,6 @@
 """The `localops` command: parses, makes one library call, prints.
 
-`group.py` parses with click; what `plain.py` takes needs no parser, and click is not loaded for it.  Only this file
+`group.py` parses with click; `plain.py` runs commands without options, for which click is not loaded.  Only this file
 turns errors into a line on stderr and an exit code: 0 done, 1 not found, ambiguous or unexpected, 2 wrong usage, 3 a
 rule of `check` is broken or `lint` sees a loop, 130 interrupted.
 """
@@ -79,7 +79,7 @@ def _run(arguments: list[str]) -> int:
 def _loaded(arguments: list[str]) -> Callable[[AbstractContextManager[None]], int]:
     """Return what runs the command in a pager and returns its exit code; its modules are loaded."""
     collected = gc.isenabled()
-    # Loading modules makes no garbage, and searching for it would be a part of every start.
+    # Loading modules makes no garbage, and a search for it would slow every start.
     gc.disable()
     try:
         from localops.cli import plain
@@ -92,7 +92,7 @@ def _loaded(arguments: list[str]) -> Callable[[AbstractContextManager[None]], in
         return command
     finally:
         if collected:
-            # What is loaded stays until the end, so a search for garbage would go through all of it for nothing.
+            # Loaded modules stay until the end: exclude them from searches for garbage.
             gc.freeze()
             gc.enable()
             if "localops.cli.run" not in sys.modules:

@@ -45,7 +45,7 @@ def _check_zone(_: click.Context, __: click.Parameter, name: str | None) -> str 
 
 
 class _By(common.Word):
-    """What a table is by."""
+    """What the lines of a table are grouped by."""
 
     name = "word"
 
@@ -131,7 +131,7 @@ def analytics(
 
 
 def _chosen(opened: Home, wanted: Filters) -> Chosen:
-    """Return the choice of sessions that filters make; a tag and times need no list of them."""
+    """Return the choice of sessions by filters; for a tag and times alone, sessions are not listed."""
     times = {name: at for name in ("since", "until") if (at := getattr(wanted, name)) is not None}
     tag = wanted.tag[0] if len(wanted.tag) == 1 and "*" not in wanted.tag[0] else None
     if wanted == Filters(tag=tag, **times):
@@ -218,7 +218,7 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
 
 
 def _success(given: Facts) -> str:
-    """Return the share of success, of how many sessions it is, and how many are left out of it."""
+    """Return the share of success, of how many sessions, and how many are undecided."""
     states, share = given["states"], given["success_rate"]
     ended = states.get("Success", 0) + states.get("Failure", 0)
     left = states.get("Indeterminate", 0) + states.get("Unknown", 0)
@@ -343,7 +343,7 @@ def _print_lines(
         for line in lines[:limit]
     ]
     headers = (by, "sessions", "calls" if by in ("model", "tool") else "events", *_FIGURES, *_SPEEDS)
-    # In a file, bars say nothing that the costs do not.
+    # In a file, bars only repeat the costs.
     bars = [""] if common.width() is None else []
     idle = (*bars, *(["tokens in", "out"] if by == "tool" else []), *(["sessions"] if each_one else []))
     idle += _SPEEDS if speeds is None else _OF_MODELS if by == "tool" else ()
@@ -382,7 +382,7 @@ def _speed_cells(given: Facts) -> list[str]:
 
 def _cells(by: str, line: Line, label: str, bounds: Bounds, most: int) -> list[object]:
     took = f"{'≥' if line.value in bounds.time else ''}{output.short_duration(line.took_ns)}"
-    # Single events have no time that could be added up: one may be inside another.
+    # The durations of single events cannot be added up: one may be inside another.
     is_of_events = not line.took_ns and (by == "tag" or facets.prefix(by) is not None)
     return [
         label,

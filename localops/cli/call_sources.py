@@ -1,4 +1,4 @@
-"""The tables of calls that commands look in, with all rows in them."""
+"""The tables of calls that commands query, brought up to date first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from localops.reading.analytics import Chosen
     from localops.reading.home import Home, Project
 
-# Rows up to which a table is made before a bar could be read.
+# Up to this many rows, a table is made before a progress bar could be read.
 _FEW = 20_000
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # The names of orders on the command line, where they differ.
 _SORTS = {"took": "seconds"}
-# Characters of a prompt that others begin with, too.
+# Characters to keep of a beginning that prompts have in common.
 _BEGIN = 24
 _COLUMNS = ("event", "began", "session", "call", "took", "first token", "tokens", "cost", "what came of it")
 _GROUPED = ("calls", "failed", "total", "median", "p95", "tokens", "cost", "first seen", "last seen")
@@ -281,7 +281,7 @@ def _named(by: str, line: Facts) -> str:
         error = line["error"] or "no error recorded"
         messages = line.get("messages") or [line]
         more = line.get("messages_count", 1) - len(messages)
-        # A single one came as often as there are failed calls, which have a column.
+        # For a single input, the count is that of the failed calls, which has a column.
         is_one = len(messages) == 1
         texts = [
             _times(call_facts.message(one, one["calls"]), 1 if is_one else one["calls"])
@@ -294,7 +294,7 @@ def _named(by: str, line: Facts) -> str:
         session = f" in {line['session_name'] or line['session_id'][:13]}" if by == "repeat" else ""
         return f"{line['tool'] or common.NAMELESS} {line['arguments']}{session}"
     if by == "prompt" and line["differs"]:
-        # What prompts begin with alike is cut, so that the words that differ are in sight.
+        # Cut the common beginning of prompts, so that the words that differ are visible.
         where = line["differs"]
         words = " ".join(filter(None, (where["lead"], where["text"] or "(ends here)", where["tail"])))
         return f"{line[by][:_BEGIN]}… {words}"

@@ -1,4 +1,4 @@
-"""Options that commands share; with the functions of `printing.py`, all that a command is written with."""
+"""Options that commands share, and the functions of `printing.py`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     WholeNumber = click.ParamType[int]
     Word = click.ParamType[str]
 else:
-    # In older releases of click they have no type parameter.
+    # In older releases of click, these classes have no type parameter.
     Choice = click.Choice
     WholeNumber = Word = click.ParamType
 
@@ -60,7 +60,7 @@ class Group(click.Group):
         return super().resolve_command(context, arguments)
 
     def hint(self, context: click.Context, name: str) -> str:
-        """Return what a message says after a name that is no command."""
+        """Return a suggestion for an unknown command, as the end of a message."""
         from difflib import get_close_matches
 
         close = get_close_matches(name, self.list_commands(context), cutoff=0.7)
@@ -119,14 +119,14 @@ def session_argument(command: F) -> F:
 
 
 def at_most_one(**given: object) -> None:
-    """Refuse options that exclude each other, instead of following one of them; each by its name, `_` for `-`."""
+    """Refuse options that exclude each other; each is named as a keyword, with `_` for `-`."""
     names = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
     if len(names) > 1:
         raise click.UsageError(f"give only one of {' and '.join(names)}")
 
 
 def check_period(since: int | None, until: int | None) -> None:
-    """Refuse a period that ends before it begins, in which nothing can lie."""
+    """Refuse a period that ends before it begins."""
     if since is not None and until is not None and since > until:
         raise click.UsageError("--since is later than --until: 3d is longer ago than 2h")
 
@@ -137,7 +137,7 @@ def is_given(name: str) -> bool:
 
 
 def check_home(home: str | None) -> None:
-    """Refuse a home that was named and does not exist: an empty result would look like an empty home."""
+    """Refuse a named home that does not exist: an empty result would look like an empty home."""
     fault = looking.fault(home)
     if fault is None:
         looking.refuse_cache(home)

@@ -1,4 +1,4 @@
-"""`localops diff`: what two runs did differently."""
+"""`localops diff`: print the differences between runs."""
 
 from __future__ import annotations
 
@@ -121,13 +121,13 @@ def _print(compared: RunDiff, a: Snapshot, b: Snapshot, limit: int) -> None:
 
 
 def _legend(shown: Sequence[Shown]) -> str:
-    """Return what the signs before the differences stand for, but for plus and minus."""
+    """Return the meanings of the signs before differences, except plus and minus."""
     used = {click.unstyle(each.lines[0])[:1] for each in shown}
     return ", ".join(f"{sign} {words}" for sign, words in _LEGEND.items() if sign in used)
 
 
 def _folded(shown: Sequence[Shown]) -> Iterator[tuple[str, ...]]:
-    """Yield differences, and in place of a few that come again and again one of each, with how often they come."""
+    """Yield differences; show a group that repeats several times once, with the number of repetitions."""
     at = 0
     while at < len(shown):
         times, size = max((_times(shown, at, size), -size) for size in range(1, _MOST_FOLDED + 1))
@@ -144,7 +144,7 @@ def _folded(shown: Sequence[Shown]) -> Iterator[tuple[str, ...]]:
 
 
 def _times(shown: Sequence[Shown], at: int, size: int) -> int:
-    """Return how often the differences from a place on come, one time after another."""
+    """Return how many times in a row the group of `size` differences at a place repeats."""
     keys = [each.key for each in shown[at : at + size]]
     times = 1
     while [each.key for each in shown[at + size * times : at + size * (times + 1)]] == keys:
@@ -181,7 +181,7 @@ def _lines(line: Line, texts: Texts) -> Iterator[str]:
 
 
 def _changes(line: Line, texts: Texts, signs: str = "-+") -> Iterator[str]:
-    """Return what two steps were given and, behind an arrow, what they gave; of one step a result that is long."""
+    """Yield the inputs of two steps and, after an arrow, their results; of a single step only a long result."""
     if texts.output is not None and not line.step.failed and not _is_short(texts):
         yield _behind_arrow(texts.output)
     for sign, text in zip(signs, texts.given or (), strict=False):
@@ -191,7 +191,7 @@ def _changes(line: Line, texts: Texts, signs: str = "-+") -> Iterator[str]:
 
 
 def _behind_arrow(result: str) -> str:
-    """Return a result with an arrow before it; that of a model that calls a tool has one already."""
+    """Return a result with an arrow before it; the result of a model that calls a tool has one already."""
     return result if result.startswith("→") else f"→ {result or '(nothing)'}"
 
 
@@ -226,7 +226,7 @@ def _notes(line: Line, texts: Texts) -> Iterator[str]:
 
 
 def _of_texts(a: Step, b: Step, marks: Sequence[str]) -> Iterator[str]:
-    """Return in words how two steps differ in what they were given and gave."""
+    """Yield the words for how inputs and results of two steps differ."""
     if a.model != b.model:
         yield f"{a.model or 'no model'} → {b.model or 'no model'}"
     elif "changed" in marks:
@@ -240,7 +240,7 @@ def _of_texts(a: Step, b: Step, marks: Sequence[str]) -> Iterator[str]:
 
 
 def _of_one(step: Step, texts: Texts) -> Iterator[str]:
-    """Return in words what is to be known of a step that only one run has."""
+    """Yield the words for a step that only one run has: input, result, tokens, cost."""
     result = _behind_arrow(texts.output or "") if _is_short(texts) and not step.failed else None
     if call := " ".join(filter(None, (texts.input, result))):
         yield call
@@ -277,7 +277,7 @@ def _change(a: int, b: int) -> str:
 
 
 def _summary(compared: RunDiff) -> str:
-    """Return in words how many steps are of each sort, each counted once."""
+    """Return the number of steps of each sort as a sentence, each step counted once."""
     but_ids = compared.same_but_ids
     if not any(compared.counts.values()):
         rest = f", {output.count(but_ids)} of them except for ids or times" if but_ids else ""
@@ -293,13 +293,13 @@ def _summary(compared: RunDiff) -> str:
 
 
 def _note(mark: str, many: int, sort: str) -> str:
-    """Return what else is to be known of some steps of a sort."""
+    """Return a further fact about some steps of a sort."""
     word = "failed" if sort == "added" and mark == "failed" else _COUNTED.get(mark, mark)
     return f"{output.count(many)}{' of them' if sort == run_diff.SAME else ''} {word}"
 
 
 def _cost(compared: RunDiff, a: Snapshot, b: Snapshot) -> Sentence:
-    """Return what the difference of the costs consists of; empty where there is none."""
+    """Return the parts of the difference in cost; empty without one."""
     change = b.totals.cost - a.totals.cost
     parts = compared.cost_parts()
     if not change or not parts:
@@ -328,7 +328,7 @@ def _notices(compared: RunDiff, a: Snapshot, b: Snapshot) -> Iterator[str]:
 
 
 def _following(compared: RunDiff) -> str:
-    """Return in words how many LLM calls differ only in what earlier steps gave; empty if none does."""
+    """Return a sentence with the number of LLM calls that differ only in earlier results; empty for 0."""
     many = sum(line.marks == ONLY_FOLLOWS for line in compared.lines)
     if not many:
         return ""

@@ -28,7 +28,7 @@ _COUNTS = (
 
 
 def show(opened: Home, runs: Sequence[str], *, form: str, limit: int, as_json: bool) -> None:
-    """Print what several runs did differently."""
+    """Print the differences between several runs."""
     if len(runs) > MOST_RUNS:
         raise click.UsageError(f"too many runs: expected at most {MOST_RUNS}, got {len(runs)}")
     places = [opened.find(run) for run in runs]

@@ -109,7 +109,7 @@ def export(
 
 
 class _Runs:
-    """The chosen sessions; each is read when its turn comes, and not kept."""
+    """The chosen sessions; each is read when it is written, and not kept in memory."""
 
     def __init__(self, pairs: Iterator[tuple[Project, bytes]], limit: int | None) -> None:
         self._pairs = list(islice(pairs, limit))
@@ -190,7 +190,7 @@ def _to_stdout(form: str, runs: _Runs, table: str | None) -> None:
 
 
 class _Terminal(io.BytesIO):
-    """A terminal, which gets no control characters: recorded text must not control it."""
+    """A terminal as a file, without control characters: recorded text must not control the terminal."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -203,7 +203,7 @@ class _Terminal(io.BytesIO):
 
 
 def _to_file(form: str, runs: _Runs, path: str, table: str | None) -> None:
-    # The bar is on stderr, so that it cannot end up in exported text.
+    # The bar is on stderr, so that it is not in exported text.
     with _progress(runs) as shown:
         dialects.write_file(form, shown, path, table=table)
 

@@ -103,7 +103,7 @@ class WithView(click.Command):
 
 
 def options(command: F) -> F:
-    """Add the options; a session must pass every one that is given, of several values of one any."""
+    """Add the options; a session must pass each option, and match any of several values of one."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -131,14 +131,14 @@ def chosen(given: Mapping[str, Any]) -> Filters:
 
 
 def unknown_score(opened: Home, wanted: Filters) -> str:
-    """Return what a message about an empty list adds where a score is asked for that no session has."""
+    """Return the end of a message about an empty list if no session has a requested score."""
     asked = [scores.condition(text).name for text in wanted.score]
     name = next((name for name in asked if name not in score_names(opened)), None) if asked else None
     return "" if name is None else f": no session has the score {name!r}; {scores_there(opened)}"
 
 
 def scores_there(opened: Home) -> str:
-    """Return in words which scores there are."""
+    """Return a sentence with the names of the existing scores."""
     there = score_names(opened)
     more = f" and {len(there) - _MOST_NAMES} more" if len(there) > _MOST_NAMES else ""
     return f"there is {', '.join(map(repr, there[:_MOST_NAMES]))}{more}" if there else "there are no scores"
@@ -150,7 +150,7 @@ def score_names(opened: Home) -> list[str]:
 
 
 def prepare(opened: Home, wanted: Filters) -> None:
-    """Index a few new rows for full-text search, if that is asked for; where there are many, warn of the others."""
+    """Index new rows if a full-text search needs them; if there are too many, warn about the rest."""
     if wanted.text is None:
         return
     missing = sum(project.index().catch_up() for project in opened.projects)

@@ -26,7 +26,7 @@ _LAST = 24
 _ITEM = re.compile(r"([-*]|\d+\.) +")
 # Notes of the repository in a page.
 _COMMENT = re.compile(r"^ *<!--.*-->\n", re.MULTILINE)
-# The page that says most of each command.
+# The main page of each command.
 _PAGES = {
     **dict.fromkeys(("run", "tail", "show", "path"), "quickstart"),
     **dict.fromkeys(("views", "query", "prices", "demo"), "recipes"),

@@ -1,4 +1,4 @@
-"""`localops hook`: what a coding agent runs at each step, and its settings for that."""
+"""`localops hook`: the commands that a coding agent runs at each step, and their installation."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def _named(opened: Home, sessions: Iterable[str]) -> list[tuple[Project, bytes]]
 def _all(
     opened: Home, since: int | None, until: int | None, tag: str | None
 ) -> tuple[list[tuple[Project, bytes]], int]:
-    """Return the sessions that may have something to say, and how many others there are."""
+    """Return the sessions that may have loops or growing prompts, and the number of the others."""
     from localops.reading import growing_prompts
     from localops.reading.home import Filters
 
@@ -132,7 +132,7 @@ def _print_json(results: list[Facts], looked_at: int, without_tools: int) -> Non
 def _print_markdown(shown: list[Facts], sums: str, every: bool) -> None:
     from localops.reading import waste_page
 
-    # The title of a single session says it already.
+    # The title of a single session is the same text.
     if [sums] != list(map(waste_page.headline, shown)):
         print(f"## {sums}")
         print()
@@ -144,7 +144,7 @@ def _print_markdown(shown: list[Facts], sums: str, every: bool) -> None:
 
 
 def _print_passed_over(hidden: list[Facts], form: str | None) -> None:
-    """Name the calls that were passed over in sessions of which nothing else is shown."""
+    """Print the calls that were skipped in sessions of which nothing else is shown."""
     from localops.reading import sentences, waste_page
 
     sentence = waste_page.passed_over(hidden)

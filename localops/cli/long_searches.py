@@ -1,4 +1,4 @@
-"""What a search that takes long says meanwhile: the pattern that does not come to an end, or how far it is."""
+"""Progress messages of long searches: the pattern that takes long, or how far the search is."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _EVERY = 3.0  # seconds
-_FAR = 10  # times that: how often a search without a bar says that it goes on
+_FAR = 10  # times that: the interval of messages of a search without a bar
 
 
 @contextmanager
 def reported(what: str) -> Iterator[None]:
-    """Say on stderr, while a search runs, what takes long in it."""
-    # Python runs a handler in the main thread alone; while a pattern is matched, too.
+    """Print on stderr, during a search, which pattern takes long."""
+    # Python runs signal handlers only in the main thread, also while a pattern is matched.
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""A look into the home for one command, with a warning of what its figures lack.
+"""Open the home for one command, with a warning about rows that its figures lack.
 
 Nothing here needs click: a command that is run without options does not load it.
 """
@@ -19,12 +19,12 @@ _CACHE = "store.json"
 
 
 def begin() -> None:
-    """Forget what an earlier command of this process lacked."""
+    """Reset the warnings of an earlier command of this process."""
     printing.missing.clear()
 
 
 def fault(home: str | None) -> str | None:
-    """Return what is wrong with a home that was named: nothing, if it is there, or was not named.
+    """Return the problem of a named home; None if it exists or was not named.
 
     The default home may be missing: on a new machine there is nothing in it yet. A home that could not be made has
     its rows in the user's state folder.
@@ -49,7 +49,7 @@ def refuse_cache(home: str | None) -> None:
 
 
 def look(home: str | None = None, project: str | None = None) -> Home:
-    """Open the home for one command; what its figures lack is printed as a warning, and is part of its --json.
+    """Open the home for one command; print missing rows as a warning, and add them to its --json.
 
     A project that cannot be read does not stop the command from showing the others, but the exit code is 1.
     """

@@ -1,4 +1,4 @@
-"""`localops mcp`: what was recorded, as tools of an agent."""
+"""`localops mcp`: serve recorded runs to an agent, as tools."""
 
 from __future__ import annotations
 

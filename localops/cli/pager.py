@@ -66,6 +66,6 @@ def _show(text: str, command: list[str]) -> None:
     environment = {"LESS": "FRX", **os.environ}
     try:
         subprocess.run(command, input=text, text=True, errors="replace", env=environment, check=False)  # noqa: S603
-    # The pager was removed meanwhile, or is not executable after all.
+    # The pager was removed in the meantime, or is not executable.
     except OSError:
         print(text, end="", flush=True)

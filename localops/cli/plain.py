@@ -1,4 +1,4 @@
-"""Commands that need no parser: with the name of a session and nothing else, as people type them most.
+"""Commands that need no parser: a command with at most the name of a session, the most frequent form.
 
 Click takes longer to load than such a command to run. All that is not as plain as this, such as an option, a wrong
 word or a home that is not there, is for click, which says the same of a session, with the same functions.
@@ -26,7 +26,7 @@ PAGES = {"analytics": "session_figures", "show": "session_page", "why": "post_mo
 
 
 def command(arguments: list[str]) -> Callable[[AbstractContextManager[None]], int] | None:
-    """Return what prints a session in a pager and returns the exit code; None if the arguments need a parser."""
+    """Return a function that prints a session in a pager and returns the exit code; None if a parser is needed."""
     if len(arguments) != 2 or arguments[0] not in PAGES or os.environ.get("_LOCALOPS_COMPLETE"):
         return None
     name, ident = arguments

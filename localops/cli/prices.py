@@ -106,7 +106,7 @@ def show(model: str, provider: str | None, home: str | None, as_json: bool) -> N
 
 
 def _why_no_price(table: Prices, model: str, provider: str | None) -> str:
-    """Return who sells a model under that name, else which names are nearly the same."""
+    """Return the providers of a model of that name, else similar names."""
     known = list(table.list(at_ns=clock.now_ns()))
     sellers = {price.provider for price in known if price.model.lower() == model.lower() and price.provider}
     if provider is not None and (price := table.find(model, at_ns=clock.now_ns())) is not None and price.provider:
@@ -191,7 +191,7 @@ def import_table(path: str, home: str | None, as_json: bool) -> None:
 
 
 def what_was_taken(taken: imported_prices.Taken) -> str:
-    """Return a sentence about a table that was offered."""
+    """Return a sentence with the result of an offered table."""
     table = f"prices of {taken.date} (genai-prices {output.clean(taken.version)})"
     if not taken.is_new:
         return f"{table} are not newer than those in use, of {taken.used_before}: nothing was changed"
@@ -266,7 +266,7 @@ def _reprice(folder: str, model: str, table: Prices, *, all_calls: bool) -> Repr
 
 
 def _why_no_call(model: str, projects: list[Repriced]) -> str:
-    """Return why nothing was priced: all calls have a price, or there are none, and which names are nearly the same."""
+    """Return why nothing was priced: all calls have a price, or there are none; with similar names."""
     if any(one.kept for one in projects):
         return f"no recorded call of {model} lacks a price"
     from difflib import get_close_matches

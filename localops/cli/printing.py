@@ -71,11 +71,11 @@ def print_table(
     spare: Sequence[str] = (),
     styles: Mapping[str, Callable[[str], str]] | None = None,
 ) -> None:
-    """Print a table that fits the terminal; into a file or a pipe, whole and without colours.
+    """Print a table that fits the terminal; into a file or a pipe, complete and without colours.
 
-    Where it is too wide, `spare` columns are dropped one after another until every `soft` one has room for its
+    If it is too wide, `spare` columns are dropped one after another until every `soft` one has room for its
     `least`; then the soft ones are cut, to `narrowest` at most. Where not even the others fit, each row is printed as
-    a block: an id or a cost that is cut says nothing.
+    a block: an id or a cost that is cut is useless.
     """
     chosen = _fitting(rows, headers, dict.fromkeys(soft, least), narrowest, spare)
     if chosen is None:

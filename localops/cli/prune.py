@@ -52,7 +52,7 @@ _STATES = ("Success", "Failure", "Indeterminate")
 
 
 class _NotAsked(NamedTuple):
-    """A hub that could not be reached, so that it is unknown whether it still has what it signed for."""
+    """A hub that could not be reached, so that it may lack rows of its receipts."""
 
     project: str
     remote: str
@@ -121,7 +121,7 @@ def prune(
         _check_remotes(opened, unsent)
         local = [] if idents or project is not None else sent_nowhere(opened.folder, known(opened.folder))[0]
         choices = _keep_local(list(_chosen(opened, idents, state, older_than, unsent, unknown=unknown)), local)
-        # Before hubs are asked, so that they are asked about these sessions only.
+        # Before hubs are contacted, so that they compare only these sessions.
         if keep_size is not None:
             choices = _oldest(choices, keep_size)
         choices, not_asked = _keep_unproven(choices, unsent, dry_run=dry_run)
@@ -161,7 +161,7 @@ def _print_removed(removed: dict[str, Taken], *, nothing: bool) -> None:
 
 
 def _end(removed: dict[str, Taken]) -> None:
-    """Exit with 1 when the removal ended early, such as on a full disk."""
+    """Exit with 1 if the removal ended early, such as on a full disk."""
     failed = {name: result.failed for name, result in removed.items() if result.failed is not None}
     for name, why in failed.items():
         output.say(f"{name}: {why}")
@@ -170,7 +170,7 @@ def _end(removed: dict[str, Taken]) -> None:
 
 
 def _check_remotes(opened: Home, unsent: tuple[str, ...]) -> None:
-    """Refuse an unknown remote: a misspelt name must not pass for consent."""
+    """Refuse an unknown remote: a misspelt name is no consent."""
     known = {
         name
         for each in opened.projects
@@ -206,7 +206,7 @@ def _chosen(
 
 
 def _keep_local(choices: Choices, local: list[str]) -> Choices:
-    """Keep sessions of projects that have no remote, though others have one, unless they were asked for by name."""
+    """Keep sessions of projects without a remote if other projects have one, unless the user named them."""
     why = "its project has no remote, though others have one: choose it with --project"
     return [
         (where, replace(choice, stays=choice.stays or (why if where.name in local else None)))
@@ -215,7 +215,7 @@ def _keep_local(choices: Choices, local: list[str]) -> Choices:
 
 
 def _keep_unproven(choices: Choices, unsent: tuple[str, ...], *, dry_run: bool) -> tuple[Choices, list[_NotAsked]]:
-    """Keep sessions of which a hub no longer has every row and file that it signed for.
+    """Keep sessions if a hub no longer has all rows and files of its receipts.
 
     Return the choices, and the hubs that could not be reached: those are trusted, unless an earlier prune saw that
     they lack something.
@@ -227,7 +227,7 @@ def _keep_unproven(choices: Choices, unsent: tuple[str, ...], *, dry_run: bool) 
         mine = [choice for each, choice in going if each is where]
         for name in sorted({name for choice in mine for name in choice.delivered}.difference(unsent)):
             sessions = [(choice.session, choice.rows) for choice in mine if name in choice.delivered]
-            # By name, as its commands are: the library does not import the worker.
+            # Imported by name, like its commands: the library does not depend on the worker.
             worker = import_module(f"{_WORKER}.standing")
             standing = worker.ask(where.folder, where.reader, name, sessions)
             ledger = Ledger(where.reader, where.folder, name)

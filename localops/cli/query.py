@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from localops.reading.home import Home, Project
 
 
-# The columns in which ids are text, and those in which they are 16 bytes: compared, they are never equal.
+# Columns with ids as text, and columns with ids as 16 bytes: SQLite never finds the two equal.
 _TEXT_IDS = {
     "session": "session_id",
     "post_mortem": "session_id first_id ending_id",
@@ -86,7 +86,7 @@ def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str
     with common.look(home, project) as opened:
         names, rows = _ask(opened, statement, seconds)
         many = len(opened.projects)
-        # A sum over no rows is one row, of 0 or nothing.
+        # A sum over no rows is one row with 0 or null.
         _say_what_surprises(statement, many, any_values=any(any(row[many > 1 :]) for row in rows))
     if as_json:
         keys = numbered(names)
@@ -116,7 +116,7 @@ def _ask(opened: Home, statement: str, seconds: float) -> tuple[list[str], list[
 
 
 def _tables(opened: Home, project: Project, statement: str, seconds: float) -> dict[str, Table]:
-    """Return the tables that a statement names and that are no part of a journal."""
+    """Return the tables that a statement names and that are calculated for it."""
     if not _MADE.search(statement):
         return {}
     from localops.reading import made_tables  # it loads more than most statements need
