@@ -62,7 +62,7 @@ class Ack:
     peer: str | None = None  # the receiver's id
     stored: int = 0  # rows it did not have before
     differs: Sequence[str] = ()  # sessions whose totals are different there
-    forked: bool = False  # the receiver has had other rows under these seqs
+    forked: bool = False  # the receiver had other rows with these seqs before
     withheld: dict[int, str] = field(default_factory=dict)  # rows not sent, since their files are not here -> why
     size: int = 0  # characters of the content of the rows that it did not have before
     erased: Sequence[str] | None = None  # files of rows that were scrubbed; None: there is nothing to erase
@@ -70,10 +70,17 @@ class Ack:
 
 # The version of header, lines, answer and receipt; it grows when an older reader would misread one of them.
 WIRE = 1
-_SIGNED = ("journal", "ranges", "rows", "digest", "at_ns", "by")  # what a receipt's HMAC covers, in this order
-# In bytes; the headers of our senders have some 600 kB at most.
+_SIGNED = (
+    "journal",
+    "ranges",
+    "rows",
+    "digest",
+    "at_ns",
+    "by",
+)  # the fields that a receipt's HMAC covers, in this order
+# Bytes; the headers of our senders have at most about 600 kB.
 MOST_HEADER = 2 << 20
-_MOST_LISTED = 60_000  # lists, and as many objects
+_MOST_LISTED = 60_000  # the most lists, and the most objects
 COPY = "copy"  # the holder in a receipt of any machine but a hub, whose receipts have no holder
 _KEY_RANDOM = 12  # bytes of an API key; the other four name its hub
 
@@ -89,9 +96,9 @@ def digest(identities: Iterable[tuple[bytes, int, int]]) -> str:
 identity: Callable[[Stored], tuple[bytes, int, int]] = attrgetter("id", "phase", "sum")
 
 
-_CONTENT = frozenset(("params", "returns", "reason"))  # keys of a program's content in rows that keep the books
-_COMMENT = "comment"  # that of a program or a person in the body of a score; all of a note
-_MACHINE = "host_env"  # the key of what is known of a machine: packages, folders, hardware
+_CONTENT = frozenset(("params", "returns", "reason"))  # keys with a program's content in bookkeeping rows
+_COMMENT = "comment"  # keys with content in the body of a score; a note is all content
+_MACHINE = "host_env"  # the key of facts about a machine: packages, folders, hardware
 _LEFT_OUT = {"metadata_only": True}  # in the body of a row that begins a session, for readers of the remote
 
 
@@ -120,7 +127,7 @@ def without_content(row: Stored, *, machine: bool = False) -> Stored:
 
 
 def without_content_as_sent(row: Stored) -> tuple[Stored, Stored]:
-    """Return the row as a metadata-only remote may have got it: from this release, and from earlier ones."""
+    """Return the forms in which this release and earlier ones send the row to a metadata-only remote."""
     return without_content(row), without_content(row, machine=True)
 
 
@@ -205,7 +212,7 @@ _HEADER = {"journal": str, "lineage": list, "ranges": list, "rows": int, "digest
 
 
 def check_header(line: bytes) -> None:
-    """Raise BundleError for a header with more in it than our senders write; it is not parsed for that."""
+    """Raise BundleError for a header that is larger than our senders write, without parsing it."""
     if len(line) > MOST_HEADER or wire.is_costly(line, _MOST_LISTED, _MOST_LISTED, MOST_HEADER):
         raise BundleError(f"the header has more than {MOST_HEADER} bytes, or {_MOST_LISTED} ranges or totals")
 
@@ -341,7 +348,7 @@ def difference(ranges: Iterable[Range], taken: Iterable[Range]) -> list[Range]:
     """
     result: list[Range] = []
     holes = merged(taken)
-    # The first hole that may touch the range: both lists are in order, so each hole is looked at once.
+    # The first hole that may touch the range: both lists are sorted, so each hole is visited once.
     at = 0
     for first, last in merged(ranges):
         while at < len(holes) and holes[at][1] < first:

@@ -1,4 +1,4 @@
-"""Receipts that did not come in answer to a batch of this journal, but as a file, or for a bundle that was passed on.
+"""Carried receipts: not the answer to a batch of this journal, but from a file, or for a bundle that was passed on.
 
 They count as those of a pass do, but a hub that was set back signs for what is carried to it as well.  So the position
 of the last direct answer stays what passes compare with the hub, and what was carried since then is kept beside it (in
@@ -31,19 +31,19 @@ NOTHING: Mapping[str, list[Range]] = {}
 
 @dataclass(frozen=True)
 class Carried:
-    """What was carried since the last direct answer of a remote."""
+    """Receipts that were carried since the last direct answer of a remote."""
 
     place: tuple[int, str] | None  # seq and id of the newest row that the remote had when it gave that answer
     ranges: dict[str, list[Range]]  # seqs by journal
 
 
 def key(remote: str) -> str:
-    """Return the key of what was carried to a remote."""
+    """Return the key of the carried receipts of a remote."""
     return f"carried {remote}"
 
 
 def parsed(text: str) -> Carried:
-    """Return what a stored text says."""
+    """Parse a stored text."""
     record = encode.loads(text)
     ranges = {journal: [(first, last) for first, last in pairs] for journal, pairs in record["ranges"].items()}
     return Carried(_place(record["position"]), ranges)
@@ -66,7 +66,7 @@ def keep(execute: Execute, remote: str, receipts: Iterable[dict[str, Any]]) -> N
 
 
 def came(execute: Execute, remote: str, receipt: dict[str, Any], compared: Mapping[str, list[Range]]) -> None:
-    """Note a direct answer, in the open transaction: it covers what the same pass has compared before."""
+    """Note a direct answer, in the open transaction: it covers the carried receipts that the pass has compared."""
     text = execute(_VALUE, (key(remote),)).get
     if text is not None:
         left = {
@@ -116,13 +116,13 @@ class Receipts:
         self.good: list[tuple[int, dict[str, Any]]] = []
 
     def take(self, receipt: dict[str, Any]) -> tuple[int, str | None]:
-        """Return how many rows a receipt is for that none before it was for, or why it does not count."""
+        """Return the number of rows that only this receipt covers, or the reason why it does not count."""
         ranges = self._ranges(receipt)
         reason = self._wrong(receipt, ranges)
         if reason is not None:
             return 0, reason
         count = int(receipt["rows"])
-        # Only for new rows: to compute a digest reads every row of the ranges.
+        # Only for new rows: computing a digest reads every row of the ranges.
         if bundle.difference(ranges, self._known):
             rows = list(self._identities(ranges))
             if (len(rows), bundle.digest(rows)) != (receipt.get("rows"), receipt.get("digest")):

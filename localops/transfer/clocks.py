@@ -1,4 +1,4 @@
-"""Wrong clocks: by how much this machine's differed from those of remotes at the last pass, and times in the future."""
+"""Wrong clocks: the difference between this machine's and a remote's at the last pass, and times in the future."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from localops.transfer import hints
 
 _FILE = "sync.clock"
-# Nanoseconds by which a stored time may be in the future, since the clock may have been corrected meanwhile.
+# Nanoseconds by which a stored time may be in the future, since the clock may have been corrected since then.
 _AHEAD = 3_600_000_000_000
 
 

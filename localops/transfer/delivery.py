@@ -1,4 +1,4 @@
-"""The record of what each remote has of a journal, what it lacks, and how it answered.
+"""The record, for each remote, of the rows it has, the rows it lacks, and its answers.
 
 The rows that a remote has are kept as ranges of seq.  A row is *unsent* when it is in no range and not parked.  So
 after a filtered pass, a refused row or a killed pass, no row is skipped, and none is sent twice.
@@ -61,7 +61,7 @@ class Limits:
     grows: bool = False  # on a fast connection: large batches cost less, while small ones lose less when one fails
 
     def grow(self) -> None:
-        """Put twice as much into the next batch, up to what fits the memory of a small machine."""
+        """Double the size of the next batch, up to what fits the memory of a small machine."""
         self.rows, self.size = min(2 * self.rows, _MOST_ROWS), min(2 * self.size, _MOST_SIZE)
 
 
@@ -224,7 +224,7 @@ class Ledger:
         return Batch(journal, lineage, sent, ranges, self.before(sent[0].seq, limits))
 
     def flaws(self, seqs: Iterable[int]) -> dict[int, str]:
-        """Return which of these rows cannot be sent, as a file that they name is missing or damaged: seq -> why."""
+        """Return the rows that cannot be sent because a file is missing or damaged: seq -> why."""
         flawed = {}
         for row in self.stored(sorted(seqs)):
             reasons = (blobs.flaw(self.folder, digest) for digest in blobs.named([row.body]))
@@ -425,7 +425,7 @@ class Ledger:
         `dropped`: those that were to be sent never, instead of the parked ones.
         """
         rows = parked(self.reader, self.remote, dropped=dropped)
-        # Of a scrubbed row, the remote would keep the secret.
+        # Without its scrubbed row, the remote would keep the secret.
         there = {row.seq for row in rows if not (drop and row.is_scrubbed)}
         chosen = sorted(there if seqs is None else there.intersection(seqs))
 
@@ -460,7 +460,7 @@ class Ledger:
         return before, after
 
     def set_back(self, journal: Journal, ranges: Iterable[Range], lost: Mapping[bytes, int]) -> tuple[int, int]:
-        """Mark what the remote lost as unsent: all that it had but the seqs in `ranges`.
+        """Mark rows that the remote lost as unsent: all that it had except the seqs in `ranges`.
 
         `lost` has the sessions that were pruned here and that the remote lacks as well, as in `keep_loss`.  Return how
         many seqs were marked, and how many rows are lost for good and were not known to be.
@@ -478,7 +478,7 @@ class Ledger:
         return _count(removed), news
 
     def keep_loss(self, journal: Journal, lost: Mapping[bytes, int]) -> int:
-        """Keep which of the sessions that were pruned here the remote has lost, each with the number of lost rows.
+        """Store which sessions that were pruned here the remote has lost, each with the number of lost rows.
 
         `loss` reports them until a person acknowledges it, or until none is lost.  Return how many rows of them were
         not known to be lost.
@@ -499,7 +499,7 @@ class Ledger:
         return [(session, record) for session, record in records if self.remote in record.get("delivered", ())]
 
     def doubt(self) -> Doubt | None:
-        """Return what a prune saw that speaks against the receipts of the remote, until a pass has reached it."""
+        """Return the doubt about the remote's receipts that a prune noted, until a pass has reached the remote."""
         text = self._meta(doubts.key(self.remote))
         return None if text is None else Doubt(**encode.loads(text))
 
@@ -514,7 +514,7 @@ class Ledger:
         journal.transact(work, full=True, folded=False)
 
     def settle_doubt(self, journal: Journal) -> None:
-        """Drop the doubt: the remote was reached, and what it lacks is unsent."""
+        """Delete the doubt: the remote was reached, and rows that it lacks are marked as unsent."""
         if self.doubt() is not None:
             forget = (_FORGET_META, (doubts.key(self.remote),))
             journal.transact(lambda execute: execute(*forget), full=True, folded=False)
@@ -530,11 +530,11 @@ class Ledger:
             journal.transact(lambda execute: execute(_KEEP_META, record), full=True, folded=False)
 
     def loss(self) -> Loss | None:
-        """Return what the remote lost and is not here either, unless a person has acknowledged it."""
+        """Return rows that the remote lost and that are not here either, unless a person has acknowledged the loss."""
         return doubts.loss(self._meta(doubts.loss_key(self.remote)))
 
     def acknowledge(self, journal: Journal) -> None:
-        """Stop reporting a loss; it is remembered, and not counted again."""
+        """Stop reporting a loss; its rows are remembered, and not reported again."""
         if (text := self._meta(doubts.loss_key(self.remote))) is not None:
             record = (doubts.loss_key(self.remote), doubts.acknowledged(text))
             journal.transact(lambda execute: execute(_KEEP_META, record), full=True, folded=False)
@@ -572,7 +572,7 @@ class Ledger:
         return int(self.ask("dropped", remote=self.remote, settled=f"{scrubbed.MORE}%")[0][0])
 
     def late_since(self) -> int | None:
-        """Return since when rows have waited, if that is more than a day and the remote has taken none meanwhile."""
+        """Return since when rows have waited, if that is over a day and the remote took none in that time."""
         oldest, now = self.waiting().oldest_ns, clock.now_ns()
         if oldest is None:
             return None
@@ -585,7 +585,7 @@ class Ledger:
         return since if now - since >= _LATE else None
 
     def is_due(self, *, at_once: bool = False) -> bool:
-        """Return whether to ask the remote if it still has what it signed for, though there is nothing to send.
+        """Return whether to check, with nothing to send, that the remote still has the rows of its receipts.
 
         at_once: also if it was asked a moment ago.
         """
@@ -610,7 +610,7 @@ class Ledger:
         return carried.position(newest[0][2]) if newest else None
 
     def to_compare(self) -> dict[str, list[Range]]:
-        """Return what carried receipts are for, as seqs by journal, which a pass compares with what the remote has.
+        """Return the seqs of carried receipts, by journal: a pass compares them with the rows of the remote.
 
         The next batch that this ledger settles makes the comparison final.
         """
@@ -626,7 +626,7 @@ class Ledger:
         return any(self.ask("waiting", first=first, last=last)[0][0] for first, last in ranges)
 
     def receipts(self, many: int = -1) -> list[tuple[int, int, dict[str, Any]]]:
-        """Return what the remote signed for, the newest first: when, how many rows, and the receipt."""
+        """Return the receipts of the remote, newest first: time, number of rows, and the receipt."""
         records = self.ask("receipts", remote=self.remote, many=many)
         return [(at, count, encode.loads(body)) for _, _, at, count, body in records]
 
@@ -665,7 +665,7 @@ class _Filling:
     def add(self, page: Sequence[Stored], after: int) -> None:
         """Add rows that were counted, and the range from after a seq to the last of them."""
         rows = [row for row in page if self._held_back is None or not self._held_back.holds(row.session)]
-        # With a filter, only the rows themselves count as delivered: those between were not sent.
+        # With a filter, only the rows themselves count as delivered: rows in between were not sent.
         whole = len(rows) == len(page) and self.limits.session is None
         self._ranges += [(after + 1, page[-1].seq)] if whole else [(row.seq, row.seq) for row in rows]
         if self.limits.metadata_only:
@@ -689,7 +689,7 @@ class _Filling:
 
 
 def parked(reader: Reader, remote: str | None, *, dropped: bool = False) -> list[Parked]:
-    """Return the rows that a remote does not take, or (None) those of all remotes; or those that a person gave up."""
+    """Return the parked rows of a remote, or (None) of all remotes; or the rows that a person gave up."""
     rows = map(Parked._make, reader.ask(statement("parked"), {"remote": remote, "dropped": int(dropped)}))
     return [row._replace(final=bool(row.final), kind=_text(row.kind), name=_text(row.name)) for row in rows]
 

@@ -1,4 +1,4 @@
-"""What speaks against the receipts of a remote, kept in the journal's `meta`.
+"""Losses and doubts: facts that contradict the receipts of a remote, in the journal's `meta`.
 
 A *loss* is rows that it lost after they had been pruned here; a person ends it.  A *doubt* is what a prune saw when it
 asked a remote about the rows that it had signed for.  It stands until a pass has reached the remote, so that a later
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Doubt:
-    """What a prune saw of a remote."""
+    """A problem that a prune saw on a remote."""
 
     why: str
     at_ns: int
@@ -91,7 +91,7 @@ def acknowledged(text: str) -> str:
 
 
 def merged(text: str | None, lost: Mapping[bytes, int]) -> tuple[str | None, int]:
-    """Return the text of a loss after a look at the remote, None if nothing is lost; and how many lost rows are new.
+    """Return the text of a loss after a check of the remote, None without any, and the number of newly lost rows.
 
     `lost` has every session that was pruned here and that the remote lacks, with the number of its lost rows.
     """
@@ -99,7 +99,7 @@ def merged(text: str | None, lost: Mapping[bytes, int]) -> tuple[str | None, int
         return None, 0
     known: dict[str, Any] = encode.loads(text) if text else {"rows": 0, "sessions": {}}
     by_session = {session.hex(): rows for session, rows in lost.items()}
-    # Earlier releases kept ranges of seqs instead, which do not tell the sessions.
+    # Earlier releases stored ranges of seqs, which do not identify the sessions.
     before = known.get("sessions", by_session)
     news = sum(rows for session, rows in by_session.items() if session not in before)
     reported = sum(rows for session, rows in by_session.items() if session in before) if known["rows"] else 0

@@ -26,13 +26,13 @@ def load(path: str, parse: Callable[..., T]) -> dict[str, T]:
 
 
 def keep(path: str, facts: dict[str, T], remote: str, fact: T | None) -> None:
-    """Write the facts that were loaded, with another one about a remote; None removes the one that is there."""
+    """Write the loaded facts with a new one about a remote; None removes the fact about it."""
     if facts.get(remote) == fact:
         return
     facts.pop(remote, None)
     if fact is not None:
         facts[remote] = fact
-    # Only a hint, for which no pass should fail.
+    # Only a hint: a pass should not fail because of it.
     with suppress(OSError):
         if not facts:
             os.unlink(path)

@@ -53,7 +53,7 @@ _RECEIVED_FROM = "select first, last, id, phase from received where journal = ? 
 _RECEIVED_AMONG = "select first, last from received where journal = ? and last >= ? and first <= ?"
 _COUNTED = "select value from meta where key = ?"
 _COUNT = "insert or replace into meta values(?, ?)"
-# The ranges of one batch that are remembered: our senders put as many rows into one.
+# The most ranges of one batch to remember: our senders put no more rows into one.
 _MOST_RANGES = 4_000
 # The newest ends of batches in an answer, and as many older ones, at growing distances.
 _MARKS = 32
@@ -73,7 +73,7 @@ class _Received(NamedTuple):
 def counted_under(journal: str) -> str:
     """Return the key in `meta` of the number of rows that came from a journal.
 
-    The ranges in `received` do not tell it: they also cover rows that were pruned there and never sent.
+    The ranges in `received` do not show it: they also cover rows that were pruned there and never sent.
     """
     return f"rows from {journal}"
 
@@ -114,7 +114,7 @@ def apart(arrived: Sequence[Arrived]) -> Iterator[Sequence[Arrived]]:
     Rows are known by their ids once a transaction has been folded: a batch with rows of one before it, or that follows
     one before it, comes into the next group.
     """
-    # As nearly always: its rows need not be compared with those of others.
+    # The usual case: its rows need not be compared with those of other batches.
     if len(arrived) == 1:
         yield arrived
         return
@@ -122,7 +122,7 @@ def apart(arrived: Sequence[Arrived]) -> Iterator[Sequence[Arrived]]:
     written: set[tuple[bytes, int]] = set()
     for each in arrived:
         identities = set(map(_IDENTITY, each.batch.rows))
-        # A row that was scrubbed and those about it belong together: of them the hub may make more.
+        # A scrubbed row and the rows about it must be in one transaction: the hub may add more rows about it.
         events = {row.parent for row in scrubbed.about(each.batch.rows) if row.parent is not None}
         identities |= {(event, phase) for event in events for phase in (rows.DONE, rows.OPEN)}
         needed = set(identities)
@@ -158,7 +158,7 @@ def _work(execute: Execute, takings: Sequence[_Taking]) -> None:
     """Write batches in the open transaction."""
     for taking in takings:
         taking.work(execute)
-    # Last, as rows are known by what is derived from them: the end of the transaction derives everything again.
+    # Last: known rows are found through derived tables, which the end of the transaction rebuilds.
     if any(scrubbed.is_folded_otherwise(was, now) for taking in takings for was, now in taking.scrubbed):
         rollups.forget(execute)
 
@@ -174,7 +174,7 @@ class Added(NamedTuple):
 
 
 def add(journal: Journal, made: Sequence[Row]) -> Added:
-    """Write whole rows that were made here of what another product's client sent, each once.
+    """Write complete rows that were made here from requests of another product's client, each once.
 
     They are safe from a power cut when this returns.  A client that sends the same again need not send the same row: a
     time that it does not give is that of the request, and a price may have changed.
@@ -224,15 +224,15 @@ class _Taking:
         self.size = sum(len(row.body or "") for row in (*new, *self.replaced))
         if new:
             self._count(execute, len(new))
-        # What was carried here once more is no sign of life of its machine.
+        # Rows that are carried here again do not show that their machine is alive.
         if self.stored or not self._is_received(execute, ranges):
             self._remember(execute, ranges)
-        # Read in the same transaction as the rows are written, so that the position covers them.
+        # Read in the transaction that writes the rows, so that the position covers them.
         newest = execute(_NEWEST).fetchone()
         self.position = [newest[0], newest[1].hex()] if newest else []
 
     def outcome(self, *, by: str, key: str | None, copy: bool = False) -> tuple[Ack, int]:
-        """Return the result of what was committed, or raise MissingRows."""
+        """Return the result after the commit, or raise MissingRows."""
         if self.missing is not None:
             raise self.missing
         # The indexes do not notice a row that was replaced under its seq.
@@ -315,7 +315,7 @@ class _Taking:
             living = [row for row in living if row.seq not in lacking]
         identities = set(map(_IDENTITY, living))
         known = self._known(execute, identities)
-        if not known and len(identities) == len(living):  # nearly always
+        if not known and len(identities) == len(living):  # the usual case
             return living
         new: dict[tuple[bytes, int], Stored] = {}
         for row in living:
@@ -351,7 +351,7 @@ class _Taking:
     def _lacking(self, living: Iterable[Stored]) -> dict[int, str]:
         """Return the rows whose files are not here: with a receipt, the sender could delete both."""
         absent: dict[int, str] = {}
-        # Nearly none: to look at each row's text takes longer than all other checks.
+        # Few rows have files: searching each row's text would take longer than all other checks.
         for row in [row for row in living if row.body is not None and "blob" in row.body]:
             for digest in blobs.named([row.body]):
                 if not blobs.is_here(self.journal.folder, digest):
@@ -407,7 +407,7 @@ class _Taking:
         key = counted_under(self.batch.journal)
         before = execute(_COUNTED, (key,)).get
         if before is None:
-            # An earlier release did not count: what came then is what its ranges cover.
+            # An earlier release did not count rows: use the size of its ranges.
             received = execute(_RECEIVED_FROM, (self.batch.journal,)).fetchall()
             before = covered((first, last) for first, last, _, _ in received)
         execute(_COUNT, (key, str(int(before) + many)))
@@ -439,7 +439,7 @@ class _Taking:
             self.conflicts[seq] = CONFLICT
 
     def _scrub_further(self, seq: int, here: Stored, came: Stored) -> None:
-        """Compare two forms of a row that two machines have scrubbed: the one in which more is removed stays.
+        """Compare two forms of a row that two machines have scrubbed, and keep the one with more removed.
 
         A row shows the beginning of a file at most, so that the files are compared, too.
         """
@@ -472,7 +472,7 @@ class _Adding(_Taking):
     """The addition of rows that were made here."""
 
     def _known(self, execute: Execute, identities: Collection[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
-        # Other products' ids are random, so that many others are between them.
+        # Ids of other products are random, so a query for a range of them would return many others.
         ids = encode.dumps([id.hex() for id, _ in identities]).decode()
         return set(execute(_KNOWN_AMONG, (ids,)).fetchall()).intersection(identities)
 

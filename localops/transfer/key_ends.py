@@ -1,4 +1,4 @@
-"""When the keys to remotes end, as of the last pass, so that a person can act before sync stops."""
+"""When the keys to remotes expire, as of the last pass, so that a person can act before sync stops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from localops.transfer import hints
 
 _FILE = "sync.keys"
 _DAY_NS = 86_400_000_000_000
-# Days before its end from which a key is mentioned.
+# Days before the end of a key from which warnings mention it.
 SOON = 14
 
 

@@ -1,4 +1,4 @@
-"""The answer to a batch whose row before it is not here."""
+"""The error for a batch if the row before it is missing here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Removal of a remote: its record is deleted, but for what a prune has to know about its rows."""
+"""Removal of a remote: its record is deleted, except for facts about its rows that a prune needs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Removed:
 
 
 def forget(ledger: Ledger, journal: Journal, *, metadata_only: bool = False) -> Removed:
-    """Delete everything about a remote, but for which rows it lacks: one that is added later starts again.
+    """Delete everything about a remote, except which rows it lacks; a remote of the same name starts afresh.
 
     It lacks all of them if it gets no content, or if a prune has seen that its receipts are wrong.
     """

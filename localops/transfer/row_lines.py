@@ -1,4 +1,4 @@
-"""Rows that were exported as lines of JSON, into a journal again."""
+"""Import rows that were exported as lines of JSON into a journal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SESSION = rows.COLUMNS.index("session")
 
 @dataclass
 class Taken:
-    """What became of the lines of a file."""
+    """The result of an import: numbers of lines by outcome."""
 
     rows: int = 0
     new: int = 0
@@ -42,7 +42,7 @@ def are_in(path: str) -> bool:
 
 
 def take(journal: Journal, path: str) -> Taken:
-    """Write the rows of a file that are not here yet; each line that is no intact row is a problem."""
+    """Write the rows of a file that are not here yet; report each line that is not an intact row as a problem."""
     taken = Taken()
     gone: dict[bytes, bool] = {}
     for some in _batches(path, taken):

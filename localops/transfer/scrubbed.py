@@ -1,4 +1,4 @@
-"""Rows that were scrubbed: what takes the place of a row in which there was a secret, here and on every hub.
+"""Scrubbed rows: how a row without a secret replaces the row with it, here and on every hub.
 
 A row is written again under its seq and its identity, with notes in the place of secrets.  Beside it a row of the
 journal itself says so: its `parent` is the event, its body has the phase, both checksums and how often each rule
@@ -140,7 +140,7 @@ def old_files(row: Stored) -> list[str]:
 
 
 def has_some(execute: Execute) -> bool:
-    """Return whether any row of the journal was scrubbed; in nearly all none was, and nothing has to be looked up."""
+    """Return whether any row of the journal was scrubbed; most journals have none, and need no look-ups."""
     return execute(_KEPT, (_SEQS,)).get is not None
 
 
@@ -156,7 +156,7 @@ def begin(execute: Execute) -> None:
 
 
 def add(execute: Execute, seqs: Iterable[int]) -> None:
-    """Keep in the open transaction where rows about scrubbed ones are, so that no journal has to be read for them."""
+    """Store the seqs of rows about scrubbed ones, in the open transaction, so that they are found without a scan."""
     known = execute(_KEPT, (_SEQS,)).get
     ranges = [(first, last) for first, last in encode.loads(known)] if known else []
     merged = bundle.merged([*ranges, *((seq, seq) for seq in seqs)])
@@ -164,7 +164,7 @@ def add(execute: Execute, seqs: Iterable[int]) -> None:
 
 
 def finish(execute: Execute) -> None:
-    """Note in the open transaction that nothing is left in the files."""
+    """Note in the open transaction that no traces are left in the files."""
     execute("delete from meta where key = ?", (UNFINISHED,))
     execute("pragma secure_delete = off").fetchall()
 
@@ -178,7 +178,7 @@ def was_scrubbed(execute: Execute, row: Stored, beside: Collection[bytes] = ()) 
 def is_settled(reason: str) -> bool:
     """Return whether a remote has a refused row with more removed, so that nothing has to be done.
 
-    Releases before gave an advice behind it.
+    Earlier releases added advice after that reason.
     """
     return reason.startswith(MORE)
 
@@ -237,7 +237,7 @@ def since(reader: Reader, row: Stored, total: int) -> Since | None:
     while total in steps:
         total, rules, is_held = steps.pop(total)
         at_ns = max(at_ns, made_at.get(total, 0))
-        # How many values the row of another machine had beside its own is unknown.
+        # The number of values that another machine's scrub replaced is unknown.
         values += 0 if is_held else rules
     return Since(at_ns, values)
 
@@ -279,7 +279,7 @@ def _any_file(*_: str) -> bool:
 
 
 def same_file(was: str, now: str) -> bool:
-    """Return whether two digests are equal: only then nothing is in one file that is not in the other."""
+    """Return whether two digests are equal, and so the files."""
     return was == now
 
 
@@ -323,7 +323,7 @@ def _is_cut(old: Stored, new: Stored, is_file_cut: IsFileCut) -> bool:
     for name, was, now in zip(old._fields, old, new, strict=True):
         if was != now and name not in _COLUMNS:
             return False
-    # A kind of ours decides what a row counts as.
+    # Our own kinds decide which totals a row counts for: they must not change.
     if old.kind != new.kind and old.kind in rows.OWN_KINDS:
         return False
     return (
@@ -365,7 +365,7 @@ def _is_cut_json(old: str | None, new: str | None, is_file_cut: IsFileCut) -> bo
         # The number of secrets that were removed is counted there.
         was.pop("notes", None)
         now.pop("notes", None)
-        # What is no longer as it was returned is not given back to a program.
+        # A result that was changed is not returned to a resumed program.
         unkept = own_fields.without_result(was.get("once"))
         if unkept is not None and now.get("once") == unkept:
             now["once"] = was["once"]
@@ -394,7 +394,7 @@ def _is_cut_value(was: Any, now: Any, is_file_cut: IsFileCut) -> bool:
                 return is_file_cut(was.removeprefix("blob:"), now.removeprefix("blob:"))
             return is_cut_text(was, now)
         return bool(NOTE.fullmatch(now))
-    # 1, 1.0 and true are equal, and not the same.
+    # Python considers 1, 1.0 and True equal; in JSON they differ.
     return type(was) is type(now) and bool(was == now)
 
 
@@ -405,7 +405,7 @@ def _names_other_file(was: dict[Any, Any], now: dict[Any, Any]) -> bool:
 
 
 class _Nothing:
-    """Stands for an item that one of two lists lacks."""
+    """Placeholder for an item that one of two lists lacks."""
 
 
 # What remotes have of rows that are scrubbed here
@@ -424,7 +424,7 @@ def hold_back(
     for seq in seqs:
         # A hub has an earlier form of it, and is to get neither that one nor this one alone.
         behind.update(remote for (remote,) in execute(_WAITING, (seq, WAITS)).fetchall())
-        # It was refused because of what is gone now, for example.
+        # For example, it was refused because of the content that is now removed.
         execute("delete from parked where seq = ? and final < 2 and reason <> ?", (seq, WAITS))
         for remote, first, last in execute(_DELIVERED, (seq, seq)).fetchall():
             if remote not in hubs:

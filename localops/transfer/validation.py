@@ -54,7 +54,7 @@ _TYPES = {
 }
 _COUNTS = (*rows.SENT_TOKENS, "cost")
 _LOOKED_AT = ("phase", "kind", "name", "at_ns", "model", *_COUNTS, "failed", "tags", "format")
-_READ = rows.BOOKS | {"error"}  # kinds whose bodies are read for more than to be shown
+_READ = rows.BOOKS | {"error"}  # kinds whose bodies are read for more than display
 
 
 def admit(batch: Batch, refused: dict[int, str]) -> Batch:
@@ -121,7 +121,7 @@ def _check_depth(body: str) -> None:
 
 
 def _check_read(kind: str, name: str | None, body: str | None) -> None:
-    """Raise ValueError for a row whose body is read, if that does not have what is read."""
+    """Raise ValueError for a row whose body lacks values that readers need."""
     if (kind == "end" and not name) or (kind == "loss" and body is None):
         raise ValueError(f"invalid {kind} row: expected {'a state as its name' if kind == 'end' else 'a body'}")
     if kind == KIND and body is None:

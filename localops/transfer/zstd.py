@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def library() -> Any:
     """Return the module, or None if neither can be imported: then gzip is used.
 
-    It is looked for once: a hub that has none would search all folders of Python for each greeting.
+    The result is cached: without the module, a hub would search all folders of Python at each greeting.
     """
     for name in ("compression.zstd", "backports.zstd"):
         try:
