@@ -23,22 +23,24 @@ if TYPE_CHECKING:
 
     from localops.upkeep.sweep import Sweep
 
-_TRIES = 3  # what is left when a secret is gone may look like another one
+_TRIES = 3  # the text after a removal may look like another secret
 _PIECE = 1 << 20
 _HEADS = ("kind", "name", "model")
 _BLOB = "blob:"
-_MARKS = frozenset(("$blob", "$sha256", "$bytes", "$bytearray"))  # of what they name, only the beginning is a text
+_MARKS = frozenset(
+    ("$blob", "$sha256", "$bytes", "$bytearray")
+)  # a row has only the beginning of the files that it names as text
 
 
 class File(NamedTuple):
-    """A blob that takes the place of another one; `spans` are the secrets of that one that begin early in it."""
+    """A blob that replaces another one; `spans` are secrets near the beginning of the old one."""
 
     digest: str
     size: int
     spans: Sequence[tuple[int, int, str]] = ()
 
     def head(self, head: str) -> str:
-        """Return the beginning of the other one, which a row has, without the part of a secret that it ends with."""
+        """Return the beginning of the old blob, as in a row, without the part of a secret at its end."""
         data = head.encode()
         for start, end, label in self.spans:
             if start < len(data) < end:
@@ -47,7 +49,7 @@ class File(NamedTuple):
 
 
 class Cleaner:
-    """Removes what a sweep finds."""
+    """Removes the secrets that a sweep finds."""
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep, self._redactor = sweep, sweep.redactor
@@ -81,7 +83,7 @@ class Cleaner:
         return row._replace(**texts).with_body(row.body if sweep.is_ours(row) else self._body(row.body))
 
     def _by_text_alone(self, row: Stored) -> Stored:
-        """Return a row whose tags and body were cleaned without regard to what they are, if they stay JSON."""
+        """Return a row with tags and body cleaned as plain text, if they stay valid JSON."""
         parts = recorded.apart(row.body or "")
         body = "".join(text if is_own else self._text(text) or "" for text, is_own in parts)
         texts = {"tags": self._text(row.tags), "body": row.body and body}
@@ -136,14 +138,14 @@ class Cleaner:
         return body if cleaned == fields else encode.dumps(cleaned).decode()
 
     def _merged(self, was: Any, now: Any) -> Any:
-        """Return a value with the notes that recording would write today, and nothing else of what it would change."""
+        """Return a value with the redaction notes that recording would write today, and no other change of it."""
         if recorded.octets(was) is not None and recorded.octets(now) is not None:
             return now
         if isinstance(was, dict) and isinstance(now, dict):
             merged: dict[str, Any] = {}
             for (key, value), (new_key, new_value) in zip(was.items(), now.items(), strict=False):
                 merged[new_key if NOTE.search(new_key) else key] = self._merged(value, new_value)
-            # Recording stops at a number of values, and has a mark in their place.
+            # Recording stops at a number of values, and writes a mark in place of the rest.
             merged |= {key: self._of_any(was[key]) for key in islice(was, len(now), None)}
             return merged
         if isinstance(was, list) and isinstance(now, list):
@@ -156,12 +158,12 @@ class Cleaner:
         if isinstance(was, str):
             cleaned = self._text(was)
             is_hooked = cleaned == was and isinstance(now, str) and NOTE.sub("", now) != NOTE.sub("", was)
-            # The user's function names no places, and what it returns is no note.
+            # The user's function returns new text, without the places of secrets or notes.
             return "[redacted:hook]" if is_hooked else cleaned
         return was if type(was) is type(now) else self._of_any(was)
 
     def _of_any(self, value: Any) -> Any:
-        """Return a value with each of its texts cleaned alone."""
+        """Return a value with each of its texts cleaned separately."""
         if isinstance(value, str):
             return self._text(value)
         if type(value) in (int, float):
@@ -179,9 +181,9 @@ class Cleaner:
     # Files
 
     def file(self, folder: str, path: str) -> tuple[list[str], list[tuple[int, int, str]]]:
-        """Write a blob without its secrets as another one; return the digests that come of it, the last one is clean.
+        """Write a blob without its secrets as another blob; return the new digests, of which the last one is clean.
 
-        Beside them are the places of its secrets.  No digest: there is no secret in it, or it is no text.
+        The places of its secrets are returned, too.  Without a digest, it has no secret or is not text.
         """
         digests: list[str] = []
         first: list[tuple[int, int, str]] = []
@@ -246,7 +248,7 @@ def _naming(value: Any, files: Mapping[str, File]) -> Any:
 
 
 def _without_result(was: Stored, now: Stored) -> Stored:
-    """Return a row that does not give its result back to a resumed program, if something of that was replaced."""
+    """Return a row whose result is not returned to a resumed program, if a part of the result was replaced."""
     if now.body is None or now.body == was.body or '"once"' not in now.body:
         return now
     try:
@@ -260,7 +262,7 @@ def _without_result(was: Stored, now: Stored) -> Stored:
 
 
 def _counted(row: Stored, secrets: int) -> Stored:
-    """Return a row whose `notes` count the secrets that were removed, as those of recording do."""
+    """Return a row whose `notes` include the removed secrets, as recording counts them."""
     if row.body is None or not secrets:
         return row
     try:

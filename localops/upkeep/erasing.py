@@ -1,4 +1,4 @@
-"""The end of a scrub: nothing of what rows and files held before is left in the files of a project."""
+"""The end of a scrub: remove all traces of earlier contents from the files of a project."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TRIES = 3  # each waits some seconds for readers
 
 
 def erase(journal: Journal, files: Collection[str] = (), *, anyway: bool = False) -> str | None:
-    """Remove the traces of scrubbed rows from the files of a project; return why some may be left, if so.
+    """Remove the traces of scrubbed rows from the files of a project; return why some may remain, or None.
 
     `files` are the blobs that these rows named, which no row is to name any more.  With `anyway`, a large journal is
     packed while others record into it, whose rows may go into their spill files meanwhile.  What is left is removed by
@@ -31,12 +31,12 @@ def erase(journal: Journal, files: Collection[str] = (), *, anyway: bool = False
     with Reader(journal.path) as reader:
         if not scrubbed.is_unfinished(reader):
             return None
-    # They hold words and arguments of the rows as they were.
+    # They contain words and arguments of the rows before the scrub.
     indexes.forget(journal.folder)
     if not (anyway or prune.can_pack(journal)):
         return "others record into the journal, and to pack it takes long"
     try:
-        # Free pages, and free room in others, hold what was written there before.
+        # Free pages, and free space in other pages, still contain earlier contents.
         is_empty = journal.compact() or any(journal.empty_wal() for _ in range(_TRIES))
     except SQLiteError as error:
         with suppress(SQLiteError):

@@ -1,7 +1,7 @@
-"""The search of a file for secrets: as the text that it is, in pieces that overlap, each a few megabytes at most.
+"""Search a file for secrets, as text, in overlapping pieces of at most a few megabytes.
 
-A pattern goes on where its last match ended, as over the whole text, and where a match reaches the end of a piece, the
-piece grows.  Only what a rule has to see beyond 64 KiB on either side of a secret is not seen.
+A pattern continues where its last match ended, as in a search of the whole text; if a match reaches the end of a piece,
+the piece grows.  A rule sees at most 64 KiB of context on either side of a secret.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     Secret = tuple[int, bytes, str]
 
 WINDOW = 1 << 20  # bytes that are searched at once
-_OVERLAP = 64 << 10  # of which so many are searched with the next ones too, so that no secret is cut
-_MOST = 64 << 20  # bytes that one match may have: recording searches no longer text
+_OVERLAP = 64 << 10  # the overlap with the next piece, so that no secret is cut
+_MOST = 64 << 20  # the most bytes of one match: recording searches no longer text
 TEXT, ANY_BYTES = "utf-8", "latin-1"
 
 
 def charset(file: IO[bytes]) -> str:
-    """Return what recording would search a file as: UTF-8, or bytes of which each is a character."""
+    """Return the encoding in which recording would search a file: UTF-8, or one character for each byte."""
     decoder = codecs.getincrementaldecoder(TEXT)()
     try:
         for piece in iter(lambda: file.read(WINDOW), b""):
@@ -45,7 +45,7 @@ def charset(file: IO[bytes]) -> str:
 def secrets(
     file: IO[bytes], first: bytes, redactor: Redactor, charset: str = TEXT, *, seen: Callable[[int], None]
 ) -> Iterator[Secret]:
-    """Yield the secrets of a text in order; `first` was read of it before, and `seen` gets how many bytes are done."""
+    """Yield the secrets of a text in order; `first` was read before, `seen` gets the number of searched bytes."""
     last: Secret | None = None
     for secret in _Search(file, first, redactor, charset, seen).run():
         if last is not None:
@@ -67,8 +67,8 @@ class _Search:
         self._file, self._redactor, self._charset, self._seen = file, redactor, charset, seen
         self._window = first
         self._base = 0  # the byte of the file at which the window begins
-        self._done = 0  # the byte up to which secrets have begun that are known
-        self._upto = 0  # and the one up to which they are looked for in this window
+        self._done = 0  # the byte up to which the beginnings of secrets are known
+        self._upto = 0  # the byte up to which this window is searched for beginnings
         self._goes_on = [0] * len(redactor.patterns)  # the byte at which the next match of each pattern may begin
 
     def run(self) -> Iterator[Secret]:
@@ -86,7 +86,7 @@ class _Search:
             self._step(more)
 
     def _look(self, *, is_last: bool) -> tuple[str, list[Span] | None]:
-        """Return the window as a text, and the places in it; None for these if a match may go on after it."""
+        """Return the window as text, and the places of matches; None if a match may continue after the window."""
         self._upto = len(self._window) if is_last else self._begin_of_character(len(self._window) - _OVERLAP)
         if not self._redactor.suspects(self._window.replace(b"\n", b"\\n")):
             return "", []
@@ -94,14 +94,14 @@ class _Search:
         return text, self._matches(text, is_last=is_last)
 
     def _step(self, more: bytes) -> None:
-        """Go on to the next window."""
+        """Move to the next window."""
         self._done = self._base + self._upto
         kept = self._begin_of_character(self._upto - _OVERLAP)
         self._base += kept
         self._window = self._window[kept:] + more
 
     def _matches(self, text: str, *, is_last: bool) -> list[Span] | None:
-        """Return what begins in this window, in characters; None if a match may go on after it."""
+        """Return the matches that begin in this window, in characters; None if one may continue after it."""
         begin, upto = (self._characters(at) for at in (self._done - self._base, self._upto))
         spans = [span for span in self._redactor.shaped(text) if begin <= span[0] < upto]
         goes_on: list[int] = []

@@ -1,4 +1,4 @@
-"""A newer price table than the shipped one: taken in from a file, a hub, a bundle or receipts, and given to others.
+"""A newer price table than the shipped one: imported from a file, a hub, a bundle or receipts, and passed on.
 
 It is kept as `prices.json` in the home, with where it came from, and is used while the shipped table is not newer.
 Nothing takes or gives one unasked.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Taken:
-    """The result of a table that was offered."""
+    """The result of an offered table."""
 
     version: str
     date: str
@@ -32,12 +32,12 @@ class Taken:
 
     @property
     def is_new(self) -> bool:
-        """Return whether it is used from now on."""
+        """Return whether the table was accepted."""
         return self.date > self.used_before
 
 
 def read(path: str) -> bytes:
-    """Return a file that may be a table; raise NotFound or ConfigError when there is none that could be."""
+    """Read a file that may be a table; raise NotFound or ConfigError if it is missing or cannot be one."""
     try:
         with open(path, "rb") as file:
             return file.read(price_table.MOST + 1)
@@ -73,15 +73,15 @@ def in_use(home: str) -> str:
 
 
 def current(home: str) -> bytes:
-    """Return the table that is used in a home, as it is given to others: without where it came from."""
+    """Return the table that is used in a home, as it is passed on: without its origin."""
     imported = config.price_table(home)
     path = imported if (date_of(imported) or "") > (date_of(SHIPPED) or "") else SHIPPED
-    # Checked again: what is given away is valid, whatever has become of the file.
+    # Checked again, as the file may have changed: only a valid table is passed on.
     return price_table.checked(read(path), today=date.max).written()
 
 
 def problem(home: str) -> str | None:
-    """Return what is wrong with the imported table of a home, if there is one."""
+    """Return the problem of the imported table of a home, if it has one."""
     path = config.price_table(home)
     if not os.path.exists(path):
         return None

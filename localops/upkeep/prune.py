@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from localops.journal.journal import Journal
     from localops.journal.reader import Reader
 
-_PACKED_ANYWAY = 256 << 20  # bytes of a file that is packed fast enough to do it while others record
+_PACKED_ANYWAY = 256 << 20  # the most bytes of a file that is packed while others record, as that is fast
 _SIDES = ("", "-wal")
 _PAGE = 1_000  # rows
 _LAST = (1 << 63) - 1  # seq
@@ -40,7 +40,7 @@ _LAST = (1 << 63) - 1  # seq
 
 @dataclass(frozen=True)
 class Choice:
-    """A session, and why it must stay, if it must."""
+    """A session, and the reason why it must stay, if any."""
 
     session: bytes
     name: str | None
@@ -49,7 +49,7 @@ class Choice:
     last_ns: int
     last_seq: int
     rows: int
-    weight: int  # its size, roughly: to compare sessions of one journal
+    weight: int  # its approximate size, to compare sessions of one journal
     delivered: list[str]
     stays: str | None
 
@@ -62,16 +62,16 @@ class Taken:
     rows: int = 0
     blobs: int = 0
     young: int = 0  # blobs that no row refers to, left for the next prune
-    changed: list[bytes] = field(default_factory=list)  # sessions that went on meanwhile, and stay
+    changed: list[bytes] = field(default_factory=list)  # sessions with new rows since they were chosen, which stay
     removed: list[bytes] = field(default_factory=list)  # the sessions
-    freed: int = 0  # bytes that the file system has back
+    freed: int = 0  # freed bytes of the file system
     packed: bool = True  # False while others record into a file that takes long to pack
     failed: str | None = None  # why it ended early, such as a full disk
 
 
 @dataclass(frozen=True)
 class Gone:
-    """What a remote lacked that is not there any more."""
+    """The rows that a removed remote lacked."""
 
     ranges: list[tuple[int, int]]
     doubt: str | None  # why its receipts were doubted
@@ -96,9 +96,9 @@ def remotes(folder: str) -> dict[str, bool]:
 
 
 def removed(reader: Reader, known: Collection[str]) -> dict[str, Gone]:
-    """Return the remotes that are not there any more, each with the seqs that it lacked and that no other remote has.
+    """Return the removed remotes, each with the seqs that it lacked and that no other remote has.
 
-    One whose settings are lost lacks everything that was not delivered to it, also rows that came later.  One whose
+    A remote whose settings are lost lacks everything that was not delivered to it, later rows included.  One whose
     receipts were doubted lacks everything.
     """
     doubted = {name: encode.loads(body)["why"] for name, body in reader.ask(_sql("doubted")) if name not in known}
@@ -120,12 +120,12 @@ def removed(reader: Reader, known: Collection[str]) -> dict[str, Gone]:
 
 
 def deleted_on(reader: Reader) -> dict[str, frozenset[bytes]]:
-    """Return the sessions that a person has deleted on remotes, also on those that are not there any more."""
+    """Return the sessions that a person has deleted on remotes, removed remotes included."""
     return {name: doubts.deleted(body) for name, body in reader.ask(_sql("deleted"))}
 
 
 def look(reader: Reader, folder: str, session: bytes, *, unsent: Collection[str] = (), unknown: bool = False) -> Choice:
-    """Return a session, and why it must stay.
+    """Return a session, with the reason why it must stay, if any.
 
     `unsent` names the remotes that need not have it; `unknown`: it may go without an end, if its machine cannot be seen
     from here.
@@ -179,7 +179,7 @@ def _sent_nowhere(reader: Reader, session: bytes, known: Collection[str]) -> str
 
 
 def _deleted_there(reader: Reader, session: bytes, known: Collection[str]) -> str | None:
-    """Return the reason to keep a session that was deleted on a remote which was removed then."""
+    """Return the reason to keep a session that was deleted on a remote before that remote was removed."""
     for name, sessions in deleted_on(reader).items():
         if name not in known and session in sessions:
             return f"it was deleted on {name} before that remote was removed: --include-unsent {name} removes it"
@@ -197,7 +197,7 @@ def _only_here(reader: Reader, session: bytes, remotes: list[str]) -> str | None
 
 
 def take(journal: Journal, choices: Iterable[Choice], *, for_good: bool = False) -> Taken:
-    """Delete the chosen sessions, each in a transaction of its own, and give the space back.
+    """Delete the chosen sessions, each in its own transaction, and free the space.
 
     The blobs that no row refers to any more go as well; those that were touched within the hour stay, as they may
     belong to a row that is being written, unless `for_good` is set and the deleted rows referred to them.  `for_good`
@@ -211,7 +211,7 @@ def take(journal: Journal, choices: Iterable[Choice], *, for_good: bool = False)
             try:
                 files.update(_take_with_little_room(journal, choice, taken, for_good=for_good))
             except SQLiteError as error:
-                # Another session may be small enough for a full disk.
+                # The disk is full, but a smaller session may still fit.
                 taken.failed = user_message(error)
                 if not lacks_room(error):
                     break
@@ -228,9 +228,9 @@ def take(journal: Journal, choices: Iterable[Choice], *, for_good: bool = False)
 
 
 def _pack(journal: Journal, taken: Taken) -> None:
-    """Give the freed pages back; where the disk has no room for a packed copy, new rows use them again."""
+    """Return the freed pages to the file system; if the disk has no room for a packed copy, new rows reuse them."""
     try:
-        # The packed copy goes through the WAL: what that has taken on a full disk may be the only room.
+        # The packed copy is written through the WAL: on a full disk, the WAL's own space may be the only room.
         journal.empty_wal()
         journal.compact()
     except SQLiteError as error:
@@ -241,7 +241,7 @@ def _pack(journal: Journal, taken: Taken) -> None:
 
 
 def _take_with_little_room(journal: Journal, choice: Choice, taken: Taken, *, for_good: bool) -> list[str]:
-    """Delete a session; on a full disk, once more in the room that the WAL of those before it has taken."""
+    """Delete a session; on a full disk, retry in the space that the WAL of earlier deletions takes."""
     try:
         return _take_one(journal, choice, taken, for_good=for_good)
     except SQLiteError as error:
@@ -253,7 +253,7 @@ def _take_with_little_room(journal: Journal, choice: Choice, taken: Taken, *, fo
 
 
 def _take_one(journal: Journal, choice: Choice, taken: Taken, *, for_good: bool) -> list[str]:
-    """Write the row about the deletion and delete the rest, unless the session has gone on meanwhile.
+    """Write the row about the deletion and delete the rest, unless the session has new rows.
 
     Return the blobs that its rows referred to.
     """
@@ -265,7 +265,7 @@ def _take_one(journal: Journal, choice: Choice, taken: Taken, *, for_good: bool)
         record = execute("select key, last_seq, rows from total where session = ?", (choice.session,)).fetchone()
         if record is None:
             return
-        # Totals that differ mean that the session went on after it was chosen.
+        # Different totals: the session got rows after it was chosen.
         key, *now = record
         if now != [choice.last_seq, choice.rows]:
             return
@@ -320,7 +320,7 @@ def sweep_blobs(
 ) -> tuple[int, int]:
     """Delete the blobs that no row names; return how many, and how many were too young and not in `anyway`.
 
-    With `among`, only of these.  What a killed process has left of a blob that it wrote is deleted, too.
+    With `among`, only of these.  Unfinished blobs of killed processes are deleted, too.
     """
     abandoned, written = blobs.drop_abandoned(journal.folder) if among is None else (0, 0)
     unused = blobs.digests(journal.folder)
@@ -339,7 +339,7 @@ def sweep_blobs(
                 blobs.drop(journal.folder, digest)
                 removed += 1
 
-    # In a transaction, so that no row that names one of these blobs is written meanwhile.
+    # In a transaction, so that no row that names one of these blobs is written at the same time.
     journal.transact(work)
     blobs.finish_drops(journal.folder)
     return removed + abandoned, len(unused) - removed + written
@@ -351,7 +351,7 @@ def can_pack(journal: Journal, size: int | None = None) -> bool:
 
 
 def _recorded_into(journal: Journal) -> bool:
-    # Only a session that has died for certain does not count: any other may be recorded into.
+    # Only sessions whose processes are known to be dead do not count: programs may record into any other.
     return any(
         session_state.standing(journal, journal.folder, session).state != "Indeterminate"
         for (session,) in journal.all("open_sessions", many=1_000)

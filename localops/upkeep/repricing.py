@@ -1,4 +1,4 @@
-"""Later prices: each call that they change gets a row with the difference, so that totals stay sums of rows.
+"""Price calls later: each changed call gets a row with the difference, so that totals stay sums of rows.
 
 A row's id is derived from the call, the number of its earlier prices and its new cost, so that two processes that
 reprice at the same time write the same row, which counts once.
@@ -36,7 +36,7 @@ class Repriced:
     same: int = 0  # calls whose cost did not change
     unknown: int = 0  # calls without tokens, whose cost stays unknown
     kept: int = 0  # calls that had a price already, and kept it
-    models: list[str] = field(default_factory=list)  # what was recorded, if there is no call of the model
+    models: list[str] = field(default_factory=list)  # the recorded models, if there is no call of the given one
 
 
 def reprice(
@@ -99,7 +99,7 @@ def _changes(
 
 
 def reprice_all(journal: Journal, prices: Prices, models: Collection[str] = ()) -> dict[str, Repriced]:
-    """Price every call that has no price yet, of these models or of all, by the prices that hold now; return by model.
+    """Price every call that has no price yet, of these models or of all, by current prices; return results by model.
 
     A model without a price is not in the result.
     """
@@ -119,7 +119,7 @@ def unbilled_row(stored: Sequence[Any]) -> Row:
 
 
 def _earlier(journal: Journal, model: str) -> dict[bytes, list[int]]:
-    """Return what later prices have added to each call so far."""
+    """Return the differences that earlier repricings added to each call."""
     by_call: dict[bytes, list[int]] = defaultdict(list)
     for parent, cost in journal.all("prices_of_model", model=model):
         by_call[parent].append(cost)

@@ -43,7 +43,7 @@ class Saved:
 _LEAF = 0x0D  # the first byte of a page that holds the rows of a table
 # Pages of a table without rowid: first byte -> bytes of the header, and of what a cell has before its record.
 _KEYED = {0x0A: (8, 0), 0x02: (12, 4)}
-_TIMES = 1 << 50  # a larger integer is a time in nanoseconds, and not a key
+_TIMES = 1 << 50  # larger integers are times in nanoseconds, not keys
 _PAGE = 4096
 _FRAME = 24  # bytes of a WAL frame's header, before the page
 _WAL = 32  # the WAL's own header
@@ -195,7 +195,7 @@ def _cell(page: bytes, at: int, pages: Pages) -> tuple[int, bytes]:
 
 def _overflow(number: int, length: int, pages: Pages) -> bytes:
     pieces = []
-    # At most as many steps as pages: a damaged chain may be a circle.
+    # At most as many steps as pages: a damaged chain may form a cycle.
     for _ in range(pages.last):
         if length <= 0 or not 0 < number <= pages.last:
             break
@@ -282,14 +282,14 @@ def save(path: str, folder: str) -> Saved:
         journal.fold()
     finally:
         journal.close()
-    # Seqs are given once, so every seq without an intact row is a lost row, or one that was pruned.
+    # Each seq is assigned once, so a seq without an intact row belongs to a lost or a pruned row.
     last = max(copies | {row.seq for row in sound.values()})
     lost = last - len(copies | {row.seq for row in kept}) - sum(map(_taken, gone.values()))
     return Saved(len(kept), max(0, lost), broken, len(sound) - len(kept), _pages_missing(path))
 
 
 def _losses(kept: Iterable[Stored], known: list[int], *, may_lack_last: bool) -> Iterator[Row]:
-    """Yield a row for each session that lost rows may be of: where it began and ended is known by its rows."""
+    """Yield a row for each session that may have lost rows: its intact rows show its first and last seq."""
     spans: dict[bytes, list[Stored]] = {}
     begun, ended = set(), set()
     for row in kept:
@@ -340,7 +340,7 @@ def _sound(path: str) -> tuple[dict[tuple[bytes, int], Stored], set[int], int]:
 
 
 def _is_row(row: Stored) -> bool:
-    """Return whether this could be a row of a journal; other tables may have as many columns."""
+    """Return whether this could be a row of a journal; other tables may have the same number of columns."""
     ids: tuple[object, ...] = (row.id, row.session)  # values of any type
     return all(isinstance(id, bytes) and len(id) == 16 for id in ids)
 

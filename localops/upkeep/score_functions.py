@@ -1,4 +1,4 @@
-"""The functions of a file that judge sessions: which there are, and what they return as scores.
+"""The functions of a file that score sessions: load them, and convert their results to scores.
 
 The process of `localops score --with` never runs them: `main` here is a process of its own, which reads the sessions
 that it is asked about from a pipe and answers with a line for each.  So a function that ends the process, or prints,
@@ -83,7 +83,7 @@ def _described(error: BaseException) -> str:
 
 
 def _place(error: BaseException, path: str) -> str:
-    """Return the line of a file that an error came from, the last one in it; nothing for an error of another."""
+    """Return the last line of the file in an error's traceback; nothing if the file is not in it."""
     from traceback import walk_tb
 
     lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == path]
@@ -149,9 +149,9 @@ def _one(name: str, value: Any) -> Score:
 
 
 def main(path: str, home: str) -> None:
-    """Answer the questions on stdin, a line each: a project and ids of sessions."""
+    """Answer requests on stdin, one a line: a project and ids of sessions."""
     asked, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
-    # What a function reads is nothing, and what it prints goes where people look for it.
+    # A function gets an empty stdin, and what it prints goes to stderr.
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
@@ -192,5 +192,5 @@ def _answer(project: Project, ident: str, functions: list[Function], path: str) 
 
 
 def _plain(comment: object) -> object:
-    """Return a comment as JSON can carry it: text as it is, anything else as the text that it has."""
+    """Return a comment for JSON: text as it is, anything else converted to text."""
     return comment if comment is None or isinstance(comment, str) else events.describe(comment)

@@ -97,7 +97,7 @@ def judge(
     finally:
         first.end()
     if result.failures:
-        # What a provider answers may have the key in it.
+        # A provider's error message may contain the key.
         clean = encode.Encoder(redactor=redactor(config)).text
         result.failures = [one._replace(reason=clean(one.reason, _REASON)) for one in result.failures]
     return result
@@ -106,7 +106,7 @@ def judge(
 def _due(
     opened: Home, filters: Filters, authors: dict[str, str], result: Judged
 ) -> tuple[list[Work], dict[tuple[str, str], int]]:
-    """Return what is to be judged, and the time of the last row of each session."""
+    """Return the sessions to judge, and the time of the last row of each."""
     work: list[Work] = []
     seen: dict[tuple[str, str], int] = {}
     with opened:
@@ -186,7 +186,7 @@ def _ask(
     process: _Process | None,
     start: Callable[[], _Process],
 ) -> None:
-    """Ask a process about what waits; start another one when it dies."""
+    """Send the waiting sessions to a process; start another process if it dies."""
     try:
         while not stopped.is_set():
             try:
@@ -249,7 +249,7 @@ class _Process:
             try:
                 if pipe is not None:
                     pipe.close()
-            except OSError:  # it has gone
+            except OSError:  # it has exited
                 pass
         try:
             return self._process.wait(1)
@@ -259,7 +259,7 @@ class _Process:
 
 
 class _Writing:
-    """Writes scores, some hundred together."""
+    """Writes scores in batches of some hundred."""
 
     def __init__(self, config: Config, folder: str, seen: dict[tuple[str, str], int], result: Judged) -> None:
         self._config, self._folder, self._seen, self._result = config, folder, seen, result
@@ -267,13 +267,13 @@ class _Writing:
         self._rows: dict[str, list[Row]] = {}
 
     def take(self, project: str, answer: dict[str, Any]) -> None:
-        """Take in the scores of a session."""
+        """Add the scores of a session."""
         session, ident = bytes.fromhex(answer["session"]), answer["session"]
         self._result.failures += [
             Failure(rows.id_text(session), author, reason) for author, reason in answer["failures"]
         ]
         given = answer.get("scores", ())
-        # Rows of functions that gave nothing, so that the next run knows that they have judged.
+        # Rows for functions that gave no score, so that the next run skips these sessions.
         marks = answer.get("marks", ())
         if not given and not marks:
             return
@@ -300,7 +300,7 @@ class _Writing:
 
     def __exit__(self, *failure: object) -> None:
         try:
-            # What was judged before an interruption is not judged again.
+            # Scores from before an interruption are kept, so that these sessions are not judged again.
             for project in list(self._rows):
                 self._write(project)
         finally:

@@ -56,7 +56,7 @@ class Scorer:
         self._encoder = encode.Encoder(redactor=redactor(config), max_value=config.max_value, keep=keeper)
 
     def row(self, session: bytes, score: Score, target: bytes | None, seen_ns: int) -> tuple[bytes, Row]:
-        """Return the id and the row of a score or note that was checked.
+        """Return the id and the row of a valid score or note.
 
         `seen_ns` is the time of the session's last row.
         """
@@ -106,7 +106,7 @@ class Scorer:
 
 
 def _prices() -> Prices:
-    from localops.encoding.pricing import Prices  # no row of a score asks for one
+    from localops.encoding.pricing import Prices  # rows of scores need none
 
     return Prices()
 

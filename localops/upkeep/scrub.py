@@ -1,4 +1,4 @@
-"""The removal of secrets from what was recorded, where a sweep finds them.
+"""Remove the secrets that a sweep finds from recorded rows and files.
 
 Each row that holds one is written again under its seq and identity, in the same transaction as a row that says so
 (`transfer/scrubbed.py`), by which hubs replace theirs.  Then nothing of what was there is left in the files: indexes,
@@ -46,7 +46,7 @@ _TOGETHER = 200  # rows of a transaction
 _LONGEST_HEAD = 4 * HEAD  # bytes of the beginning of a file that is in a row
 _TRIES, _PAUSE = 20, 0.05  # for a lock that a hub holds while it stores a piece of a file
 _UNREADABLE = frozenset((errno.ENOENT, errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP))
-_ROUNDS = 5  # over rows that are recorded meanwhile
+_ROUNDS = 5  # passes over rows that are recorded during the scrub
 _ROWS = f"select {', '.join(Stored._fields)} from event where seq = ?"  # noqa: S608
 _UNCHANGED = "select 1 from event where seq = ? and sum = ?"
 _UPDATE = "update event set kind = ?, name = ?, model = ?, tags = ?, sum = ?, body = ? where seq = ?"
@@ -56,7 +56,7 @@ _SEQ = "select last_insert_rowid()"
 
 @dataclass
 class Scrubbed:
-    """What was done with a project."""
+    """The result for a project."""
 
     project: str
     rows: int = 0
