@@ -35,7 +35,7 @@ class PassBudget:
         self.rows_left = math.inf if max_rows is None else max_rows
         self.bytes_left = math.inf if max_bytes is None else max_bytes
         self._rate = bytes_per_second
-        self._free_at = -math.inf  # when everything sent so far would have gone through at the rate
+        self._free_at = -math.inf  # when all bytes so far would have been sent at the limited rate
 
     def seconds_left(self) -> float:
         """Return the seconds until the pass has to end; infinity without a limit."""
@@ -53,7 +53,7 @@ class PassBudget:
             raise OutOfBudget
 
     def portion(self, most: int) -> int:
-        """Return how many of `most` bytes may go in one request: at a limited rate, what takes ten seconds."""
+        """Return how many of `most` bytes may go in one request: at a limited rate, those of ten seconds."""
         # At least 1 kB, or a very low rate would cost more in headers than it sends.
         return most if self._rate is None else max(1_000, min(most, int(10 * self._rate)))
 

@@ -191,7 +191,7 @@ def _compression(path: str) -> int:
 
 
 def _make_durable(journal: Journal) -> None:
-    """Make the rows safe from a power cut, after which their seqs would be given to other rows."""
+    """Make the rows safe from a power cut, after which other rows would get their seqs."""
     try:
         journal.secure()
     except SQLiteError as error:
@@ -245,10 +245,10 @@ def unpack(home: str, path: str, *, project: str | None = None, key: str | None 
     return parts
 
 
-# What zipfile raises for an offset that flipped bits have made negative.
+# zipfile raises it for an offset that flipped bits have made negative.
 _SEEKS = (None, errno.EINVAL)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# What zipfile raises for flipped bits, depending on where they are.  RuntimeError: the bit for encryption.
+# zipfile raises these for flipped bits, depending on their place.  RuntimeError: the bit for encryption.
 DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -418,7 +418,7 @@ def place_of_receipts(parts: Iterable[Part], path: str) -> str:
         with open(path, encoding="utf-8") as file:
             there = max(_worth(dict(entry["receipt"])) for entry in json.load(file)["receipts"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return path  # there is none, or something else
+        return path  # missing, or not a file of receipts
     worth = min((_worth(receipt) for part in parts for receipt in part.receipts), default=_OF_HUB)
     if worth >= there:
         return path

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 DONE, UNEXPECTED, USAGE, PARKED, ACT, OFFLINE, BUDGET, BUSY, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 11, 130
 
-# With several remotes, the first of these that occurred is the exit code: what needs a person most comes first.
+# With several remotes, the exit code is the first of these that occurred: most urgent for a person first.
 WORST_FIRST = (USAGE, INTERRUPTED, UNEXPECTED, ACT, PARKED, BUDGET, OFFLINE, BUSY, DONE)
 # These need no person, so --quiet prints nothing about them.
 QUIET = (DONE, OFFLINE, BUDGET, BUSY)

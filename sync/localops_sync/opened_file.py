@@ -1,6 +1,6 @@
-"""What a file holds, in a home of its own, so that it can be looked at without being imported.
+"""Open a file in a temporary home, so that its contents can be viewed without an import.
 
-The file is only ever read.  What cannot be read of it is reported, and the rest is there all the same.
+The file is only read.  Unreadable parts are reported, and the rest is shown.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _EXPECTED = "expected a bundle, a journal, or an export of localops (sqlite, jso
 
 @dataclass
 class Opened:
-    """What a file is, and what of it could not be read."""
+    """An opened file: its kind, and the problems of reading it."""
 
     kind: str
     problems: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What a comparison with a hub says about values that a scrub has replaced there and that are still here."""
+"""Report values that a scrub replaced on a hub and that are still here, after a comparison."""
 
 from __future__ import annotations
 

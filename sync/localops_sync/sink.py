@@ -33,7 +33,7 @@ if TYPE_CHECKING:
             """Send a batch; return when the receiver has stored it, raise Trouble when it cannot."""
 
         def check(self) -> str:
-            """Ask the receiver whether it takes rows with this key, and return what it is; raise Trouble."""
+            """Check that the receiver accepts rows with this key, and return its kind; raise Trouble."""
 
         def close(self) -> None:
             """Close the connections."""

@@ -1,6 +1,6 @@
-"""A check of whether a hub still has what it signed for of some sessions: prune makes it before it removes them.
+"""Check that a hub still has the rows of its receipts; prune does this before it removes sessions.
 
-What it sees is kept in the journal, as a later prune may not reach the hub.
+The result is kept in the journal, as a later prune may not reach the hub.
 """
 
 from __future__ import annotations

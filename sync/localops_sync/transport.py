@@ -186,7 +186,7 @@ class Transport:
         self._line.close()
 
     def _within(self, seconds: float, call: Callable[[], Reply]) -> Reply:
-        """Return the result of the call; raise Offline when its time is over, OutOfBudget when the pass's time is.
+        """Return the result of the call; raise Offline after its time limit, OutOfBudget after that of the pass.
 
         The call runs in a thread of its own, as no timeout covers a DNS lookup, or a header that arrives byte by byte.
         """
@@ -205,7 +205,7 @@ class Transport:
                 self._line = _Line(self._remote, self._silence)
         if late and self.budget.seconds_left() <= 0:
             raise OutOfBudget
-        # Ignore what has arrived meanwhile: the cut may make half an answer look whole.
+        # Ignore what has arrived so far: cut off, half an answer may look complete.
         if late:
             raise Offline(f"{self.where} did not finish its answer within {seconds:.0f} s")
         if isinstance(outcome[0], BaseException):
@@ -280,7 +280,7 @@ class _Body(io.BytesIO):
 
 
 def _says_its_end(response: requests.Response) -> bool:
-    """Return whether an answer states its length; http.client takes one that broke off in its header for whole."""
+    """Return whether an answer states its length; http.client accepts one that broke off in its header."""
     return (
         response.request.method == "HEAD"
         or "Content-Length" in response.headers
@@ -430,7 +430,7 @@ def _close_abandoned(error: Exception) -> None:
                 sock.close()
 
 
-# What failures below HTTP mean
+# Failures below HTTP
 
 
 class _TooLong(ValueError):

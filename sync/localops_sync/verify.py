@@ -82,7 +82,7 @@ class Difference:
     """The rows of a session that a hub lacks, or has damaged or with other contents."""
 
     deleted: bool = False  # all of it, by a person or too early
-    early: bool = False  # by a prune of the hub, before all rows of it had come
+    early: bool = False  # by a prune of the hub, before all of its rows had arrived
     rows: int = 0
     files: int = 0
     seqs: frozenset[int] = frozenset()  # of these rows, and of those that name these files
@@ -101,7 +101,7 @@ def differences(one: Side, hub: Hub, sessions: Iterable[tuple[bytes, int]]) -> d
 
 
 def lost(ledger: Ledger, hub: Hub, *, metadata_only: bool) -> dict[bytes, int]:
-    """Return the sessions that were pruned here and that a hub no longer has as it signed for them: how many rows.
+    """Return the sessions that were pruned here and of which a hub lost signed rows, with the number of rows.
 
     Not those that were deleted there, and not those to which other machines have added rows: what is missing of such
     a session cannot be known.
@@ -212,7 +212,7 @@ class _Comparison:
                 gone, there = len(self.report.gone), figures.get(session, {})
                 lacking = self._session(session, count, there)
                 files[session], self._blobs = self._named_there(), {}
-                # What the hub kept for as long as it keeps anything may go here, too.
+                # Sessions that the hub's retention rules removed may be pruned here, too.
                 is_gone = len(self.report.gone) > gone
                 is_early = is_gone and bool(there.get("retired")) and not self._was_whole(session, count, there)
                 is_deleted = is_early or (is_gone and not there.get("retired"))
@@ -224,13 +224,13 @@ class _Comparison:
             for session, named_here in files.items():
                 if lacks := named_here.keys() & missing:
                     known = different.get(session, Difference())
-                    # A hub takes no row that was scrubbed there: `--verify` sends it the file.
+                    # A hub refuses a row that was scrubbed there: `--verify` sends it only the file.
                     seqs = known.seqs.union(*(named_here[digest] for digest in lacks)).difference(self._scrubbed)
                     different[session] = replace(known, files=len(lacks), seqs=seqs)
         return different
 
     def _compare_blobs(self) -> None:
-        """Find files that the hub lacks or has damaged, and see to it that they are sent again.
+        """Find files that are missing or damaged on the hub, and have them sent again.
 
         With its rows, which are marked as missing; at once, if only scrubbed rows name it: the hub takes none of these.
         """

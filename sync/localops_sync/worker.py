@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 LOCK = "sync.lock"
 # Seconds until another thread may compute: packing the next batch must not delay sending this one.
 _SWITCH = 0.0005
-# Seconds: a batch that takes less was sent over a connection that can take larger ones.
+# Seconds: if a batch takes less, the connection is fast enough for larger ones.
 _QUICK = 1.0
 _PACKED = 5  # bytes of a row that compress to one, about
 _PROBES = 64  # requests spent on finding rows that make a server fail
@@ -272,7 +272,7 @@ class Pass:
         return any(bundle.difference(ranges, self._held(hub, [journal]).held) for journal, ranges in others)
 
     def _take_prices(self) -> None:
-        """Use the price table of a hub that offers a newer one, if this home takes it; without it, rows go on."""
+        """Use the price table of a hub that offers a newer one, if this home accepts it; rows are sent in any case."""
         home = os.path.dirname(self.folder)
         hub = self.sink
         try:
@@ -344,7 +344,7 @@ class Pass:
             self._durable = self.ledger.meet(self.journal)
 
     def _deliver(self, batch: Batch) -> None:
-        """Send a batch; find the rows that the remote refuses by bisection and park them, so that others go on."""
+        """Send a batch; find the rows that the remote refuses by bisection, and park them: the others are delivered."""
         if len(batch.rows) > self.budget.rows_left > 0:
             self._deliver(bundle.first(batch, int(self.budget.rows_left)))
             # This may be the last batch, after which nothing checks the budget.
@@ -490,7 +490,7 @@ class Pass:
                     self._park(batch, str(error), final=False)
 
     def _report_scrubbed(self) -> None:
-        """Report the scrubbed rows that the hub still has as they were."""
+        """Report the scrubbed rows of which the hub still has the old form."""
         waiting = sum(each.reason == scrubbed.WAITS for each in self.ledger.parked())
         if waiting:
             self.outcome.parked += waiting
@@ -519,7 +519,7 @@ class Pass:
         self._keep_common(error, certain=True)
 
     def _keep_common(self, held: Diverged, *, certain: bool) -> None:
-        """Mark what the remote lacks as unsent.  Unless that is `certain`, the remote may still have some of it."""
+        """Mark rows that the remote lacks as unsent.  Unless `certain`, the remote may still have some of them."""
         anchor = next((seq for seq, id, phase in held.marks if self._is_here(seq, id, phase)), 0)
         common = bundle.common(held.held, [(1, anchor)]) if anchor else []
         if not certain:

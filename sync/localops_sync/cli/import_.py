@@ -1,4 +1,4 @@
-"""`localops import`: takes in a bundle, the receipts for one, or transcripts of coding agents."""
+"""`localops import`: import a bundle, receipts, an export, or transcripts of coding agents."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _take_prices(home: str, path: str, kind: str, *, wanted: bool) -> None:
         else:
             output.say(f"{path} carries prices, which are not used: --take-prices takes them if they are newer")
     except ConfigError as error:
-        # The rows are taken in already.
+        # The rows are imported already.
         output.say(f"the prices in {path} were not taken: {error}")
 
 
@@ -137,7 +137,7 @@ def _check(home: str, path: str, remote: str, project: str | None) -> None:
 
 def _deliver(home: str, path: str, remote: str, project: str | None) -> list[Part]:
     """Return what the hub took of the bundle; exit when it cannot be reached, with the rows imported here."""
-    # Late, as `requests` takes as long to load as everything else together.
+    # Late import: `requests` takes as long to load as everything else together.
     from localops_sync import relay
 
     try:
@@ -182,7 +182,7 @@ def _say_refused(parts: list[Part], own: list[Part]) -> None:
             f"{rows} of {project} in the file still had what a scrub has removed here, and were left out: the scrubbed "
             "rows stay. If the file is of another machine, run `localops scrub` there, too"
         )
-    # What the hub has refused, to which the rows were sent on, is what it says.
+    # Rows that the hub refused, after they were passed on, have the hub's reasons.
     others = [*(each for each in here if each[2] != scrubbed.REFUSED), *_refused(own)]
     for project, seq, why in others[:_MOST_REFUSED]:
         output.say(f"row {seq} of {project} was left out: {why}")

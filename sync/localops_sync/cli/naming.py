@@ -1,4 +1,4 @@
-"""Check the names of remotes that commands are given."""
+"""Check the names of remotes in commands."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def open(file: str, port: int | None, no_browser: bool, as_json: bool) -> None:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Remove what was unpacked also when a signal ends it: while it listens, the server has handlers of its own."""
+    """Remove the unpacked files also if a signal ends the command; while it serves, the server has its own handlers."""
     # One that is ignored, as under nohup, stays so.
     ending = [
         number

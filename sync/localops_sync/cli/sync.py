@@ -187,7 +187,7 @@ class _Request:
         return sent_nowhere(self.home, config.projects(self.home))[0] if age >= _DAY and not self.dry_run else []
 
     def _send(self, name: str, remote: Remote) -> Outcome:
-        # Late, as `requests` takes as long to load as everything else together.
+        # Late import: `requests` takes as long to load as everything else together.
         from localops_sync import budget, worker
 
         given = self._given
@@ -387,7 +387,7 @@ def _say(outcome: Outcome, name: str, wanted: _Request) -> None:
 
 
 def _left(outcome: Outcome) -> str:
-    """Return how many rows a pass leaves; after a good one they came while it ran, or are not of its sessions."""
+    """Return how many rows a pass leaves; after a successful one, they are new or of other sessions."""
     if outcome.code == exit_codes.DONE and outcome.left:
         return f"{_rows(outcome.left)} for the next pass"
     return f"{output.count(outcome.left)} left"

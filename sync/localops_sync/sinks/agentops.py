@@ -48,9 +48,9 @@ if TYPE_CHECKING:
 EVENTS = 25
 # Bytes of a request of more than one event: some proxies refuse 1 MB.
 BYTES = 512 << 10
-# When the service fails on this many single events of a table, and takes others, it fails on the rest of them as well.
+# After failures on this many single events of a table, the service is assumed to fail on all that it has not accepted.
 _ENOUGH = 3
-# For so many seconds the service may still process a request whose connection is gone.
+# Seconds for which the service may still process a request after its connection was lost.
 _LASTS = 5.0
 # Sessions that are remembered; about others the service is asked again.
 _MOST_KNOWN = 1_000
@@ -149,7 +149,7 @@ class AgentOps:
         """Return the row that an operation began with: often in the same batch."""
         return sending.opened.get(row.id) or stored.one(self._source, row.id, rows.OPEN)
 
-    # What is there
+    # Reading the service
 
     def _there(self, session: bytes, events: Sequence[Outgoing], tried: int) -> _There:
         """Return what we know of a session at the service; create it if it is not there (rule 3)."""
@@ -203,13 +203,13 @@ class AgentOps:
         return twins
 
     def _book(self, taken: Sequence[Stored]) -> None:
-        """Drop the rows of a finished batch from what we know: if one comes again, the service has to be asked."""
+        """Forget the rows of a finished batch: if one is sent again, the service has to be queried for it."""
         for row in taken:
             if (there := self._known.get(row.session)) is not None:
                 there.held.discard(row.id)
                 there.sure_after = max(there.sure_after, taken[-1].seq)
 
-    # What goes there
+    # Writing to the service
 
     def _name_agents(self, there: _There, part: list[Stored], sending: _Sending) -> None:
         """Create the agents of these rows: the service refuses an event of an agent that it does not know."""
@@ -242,9 +242,9 @@ class AgentOps:
         self._fails[chunk[0].table] = 0
 
     def _retry_failed(self, sending: _Sending) -> None:
-        """Send again what failed: some of it may be there, and some of the rest may be taken.
+        """Retry failed events: some may have been stored, and some of the others may be accepted now.
 
-        A service that fails on everything is down, and that is not the fault of an event.
+        A service that fails on all events is down: no single event is the cause.
         """
         for there, chunk, error in sending.failed:
             fails = self._fails[chunk[0].table]
@@ -278,7 +278,7 @@ class AgentOps:
             self._stored(there, some, sending)
 
     def _insert_less(self, there: _There, some: Sequence[Outgoing], sending: _Sending, error: Exception) -> None:
-        """Find the events that are not taken by bisection; after _ENOUGH failures, refuse the rest as well."""
+        """Find the refused events by bisection; after _ENOUGH failures, refuse the rest as well."""
         if len(some) > 1 and self._fails[some[0].table] < _ENOUGH:
             middle = len(some) // 2
             self._insert_some(there, some[:middle], sending)

@@ -33,7 +33,7 @@ Identity = tuple[bytes, int]
 PIECE = 4 << 20  # bytes of a blob in one request
 # The smallest piece that is tried when a proxy refuses larger ones.
 _LEAST_PIECE = 64 << 10
-# Of compression: 1 is twice as fast and a quarter larger, but the network is what is slow.
+# Compression level: 1 is twice as fast and a quarter larger, but the network is the bottleneck.
 _LEVEL = 5
 
 
@@ -46,7 +46,7 @@ class Replaced(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """What a hub has of rows that it was asked about."""
+    """The hub's answer about some rows."""
 
     missing: set[Identity]
     other: set[Identity]
@@ -231,7 +231,7 @@ class Hub:
                 restarted |= reply.status == 422
                 was = at
                 at, whole = self._next(reply, at, size) if reply.status == 200 else self._offset(digest, size)
-                # 409 means another offset, and it is the one that was sent: no hub contradicts itself like that.
+                # 409 means another offset, but the answer has the same one: the other side is not a hub.
                 if reply.status == 409 and at == was and not whole:
                     raise _foreign(self.transport.where)
 
