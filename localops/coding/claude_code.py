@@ -121,7 +121,7 @@ def _output_tokens(message: Fields) -> int:
 
 
 class _Subagent:
-    """A subagent, and what is known of it."""
+    """A subagent, with its known facts."""
 
     def __init__(self, line: Line, key: str) -> None:
         self.first = self.last = line
@@ -243,7 +243,7 @@ class _Transcript:
     def _write_agents(self) -> None:
         for subagent in self.agents.values():
             subagent.task = subagent.task or self.linked.get(subagent.key)
-            # The result of its tool call is its end; one that was left alone for long has ended as well.
+            # The result of its tool call is its end; a subagent without new lines for long has ended as well.
             end, returns = self.ended.get(subagent.task or "", (None, None))
             if end is None and self._is_settled(subagent.last.path):
                 end = subagent.last

@@ -157,7 +157,7 @@ class _Transcript:
 
 
 def _given(payload: Fields) -> object:
-    """Return the arguments of a tool call, which are JSON in a text, or a text."""
+    """Return the arguments of a tool call: parsed if they are JSON in a text, else the text."""
     given = payload.get("arguments", payload.get("input"))
     try:
         return encode.loads(given) if isinstance(given, str) else given

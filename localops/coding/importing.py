@@ -307,7 +307,7 @@ def blocks(content: object) -> list[dict[str, Any]]:
 
 
 def files(folder: str, suffix: str | tuple[str, ...] = ".jsonl") -> Iterable[str]:
-    """Yield the transcripts below a folder, or the one that is named, in a fixed order."""
+    """Yield the transcripts below a folder, or the named file, in a fixed order."""
     if os.path.isfile(folder):
         yield folder
         return

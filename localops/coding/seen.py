@@ -1,4 +1,4 @@
-"""Transcripts that were imported whole, so that the next import reads only those that have changed.
+"""A list of completely imported transcripts, so that the next import reads only changed ones.
 
 The note lies beside the journal as `transcripts.json`, and counts only for the journal that it was written for: after a
 repair, which gives it another id, rows may be missing.  It can be deleted: the next import then reads all again.
@@ -43,7 +43,7 @@ class Seen:
 
     def are_current(self, paths: Iterable[str]) -> bool:
         """Return whether nothing was written to any of these files since they were imported."""
-        # Each is looked at, as its state before the import is what is noted after it.
+        # Check each file now: its state before the import is noted after it.
         current = [self._is_current(path) for path in paths]
         return all(current)
 
@@ -57,7 +57,7 @@ class Seen:
         return self._files.get(key) == self._looked[key]
 
     def add(self, paths: Iterable[str]) -> None:
-        """Note that these files were imported whole, as they were before the import."""
+        """Note that these files were imported completely, with their state before the import."""
         for key in map(os.path.abspath, paths):
             if key in self._looked:
                 self._files[key] = self._looked[key]

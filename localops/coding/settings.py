@@ -71,7 +71,7 @@ class Change:
         self._write()
 
     def uninstall(self) -> None:
-        """Remove our command, and what is empty without it."""
+        """Remove our command, and lists that are empty without it."""
         if "hooks" not in self._settings:
             return
         hooks = self._hooks()
@@ -135,7 +135,7 @@ class Change:
 
 
 def _text(path: str) -> str | None:
-    """Return the text of a file; None if there is none."""
+    """Return the text of a file; None if it does not exist."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             text = file.read(_LONGEST + 1)

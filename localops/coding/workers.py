@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from localops.journal.rows import Row
 
-_WORTH_IT = 8 << 20  # bytes; a process takes as long to start as one transcript to read
+_WORTH_IT = 8 << 20  # bytes: a process takes as long to start as a transcript of this size to read
 _MOST = 8
 _LENGTH = 8
 
@@ -35,7 +35,7 @@ class Job(NamedTuple):
 
 
 class Made(NamedTuple):
-    """The rows of one session that an importer has made, and what is to be reported of its transcripts."""
+    """The rows of one session that an importer has made, and the problems of its transcripts."""
 
     session: bytes
     rows: list[Row]
@@ -57,7 +57,7 @@ def results(
     try:
         for number, job in enumerate(jobs):
             made = workers[number % len(workers)].result() if workers else None
-            # The rows of a session must be written before more of it is read.
+            # The rows of a session must be written before its later lines are read.
             if made is None or made.session not in (job.session, b"") or job.is_continued:
                 made = make(job)
             yield job, made

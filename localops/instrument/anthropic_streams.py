@@ -53,6 +53,6 @@ async def _anext(proxy: Any) -> Any:
 
 
 def _accumulated(proxy: Any, event: Any) -> Any:
-    """Return an event that is taken into what the span will show of the response."""
+    """Return an event, added to the response that the span will show."""
     proxy._response_accumulator.process_chunk(event)
     return event

@@ -88,7 +88,7 @@ def _note_events(kind: Any) -> None:
 
 
 def noted(span: Any, part: Any) -> Any:
-    """Note the first token in the span, and return the span while none has come."""
+    """Note the first token in the span; return the span until one has arrived."""
     if span is None or getattr(part, "type", None) in _BEFORE:
         return span
     span.add_event(_EVENT)

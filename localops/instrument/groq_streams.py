@@ -189,7 +189,7 @@ class _Answer:
         return SimpleNamespace(**{**plain, "choices": choices, "usage": self.usage})
 
     def plain(self) -> dict[str, Any]:
-        """Return the answer as groq gives it when it is not streamed, but for its tokens."""
+        """Return the answer in the form of one that is not streamed, without its tokens."""
         choices = []
         for index in sorted(self._choices):
             choice = self._choices[index]

@@ -74,7 +74,7 @@ def _call_when_run(spec: ModuleSpec, name: str) -> None:
 
 
 def _call(action: Action, module: ModuleType, name: str) -> None:
-    """Call an action; no exception of it is raised into the program's import."""
+    """Call an action; its exceptions do not reach the program's import."""
     try:
         action(module)
     except Exception as error:  # the edge

@@ -27,7 +27,7 @@ from_cache: list[Callable[[UUID], None]] = []
 """Functions to call with a run whose answer came from LangChain's cache, before it ends."""
 
 _models: ContextVar[Runs | None] = ContextVar("localops.langchain_runs", default=None)
-_not_followed: list[None] = [None]  # taken by the first who asks
+_not_followed: list[None] = [None]  # popped by the first of several simultaneous calls
 
 
 def follow() -> None:

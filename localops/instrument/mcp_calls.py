@@ -33,7 +33,7 @@ _MARK = "__localops_records__"
 # `Client` asks its session once for each round of a call, so it comes first: the rounds are one call.
 _CLASSES = {"mcp.client.session": "ClientSession", "mcp.client.client": "Client"}
 _SINCE_2 = frozenset(("name", "arguments", "input_responses", "meta"))
-# What clients call the id of the model's request for the tool, at the end of a key of `_meta`.
+# The last parts of keys of `_meta` in which clients put the id of the model's tool request.
 _IDS = ("tooluseid", "toolcallid")
 
 _is_on = False

@@ -81,7 +81,7 @@ def _follow(
 
 
 class _Nothing:
-    """What a response says that was never parsed."""
+    """Placeholder for the content of a response that was never parsed."""
 
     def get_attributes(self) -> Any:
         """Yield nothing."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-# What is added to the instrumentors of OpenInference, by library: a module of theirs, and what completes it.
+# Additions to the instrumentors of OpenInference, by library: a module of theirs, and our function that extends it.
 _COMPLETED: dict[str, tuple[tuple[str, Callable[[ModuleType], None]], ...]] = {
     "anthropic": (
         ("anthropic._stream", anthropic_streams.complete),

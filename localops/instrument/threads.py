@@ -96,7 +96,7 @@ def _submit(submit: Callable[..., Any]) -> Callable[..., Any]:
         if not _is_on or place is NOWHERE:
             return submit(pool, function, *args, **kwargs)
         bound = _there(function)
-        # A thread that the pool starts now serves other callers later: it gets the place of none of them.
+        # A thread that the pool starts now serves other callers later: it inherits the context of none.
         scope.set(NOWHERE)
         try:
             return submit(pool, bound, *args, **kwargs)

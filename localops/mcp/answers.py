@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    # Returns the cursor that continues after so many records of an answer.
+    # Returns the cursor that continues after a number of records of an answer.
     Cursor = Callable[[int], str]
 
 
@@ -119,7 +119,7 @@ _SMALL = 24  # tokens that are too few for another record
 def _line(record: dict[str, Any], room: int, widest: int, *, at_any_rate: bool) -> str | None:
     """Return a record as one line that takes no more than `room` tokens; None if that cannot be.
 
-    `at_any_rate` leaves out the last of its values until it fits: an answer with nothing in it would not go on.
+    `at_any_rate` drops its last values until it fits: after an empty answer, the next page would be the same.
     """
     for width in (max(widest, _WIDTHS[0]), *_WIDTHS) if at_any_rate or room > _SMALL else ():
         line = encode.dumps(plain := _plain(record, width)).decode()
@@ -134,7 +134,7 @@ def _line(record: dict[str, Any], room: int, widest: int, *, at_any_rate: bool) 
 
 
 def _plain(record: dict[str, Any], width: int) -> dict[str, Any]:
-    """Return a record without what is empty, its texts cleaned and cut."""
+    """Return a record without empty values, its texts cleaned and cut."""
     return {key: _cut(value, width) for key, value in record.items() if value not in (None, "", [], {})}
 
 

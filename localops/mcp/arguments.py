@@ -1,4 +1,4 @@
-"""The arguments of tools: their JSON schema, and what is wrong with those that were given."""
+"""The arguments of tools: their JSON schema, and the check of received arguments."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def schema(arguments: Mapping[str, Argument]) -> dict[str, Any]:
 
 
 def checked(arguments: Mapping[str, Argument], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that were given; raise ConfigError for what is missing, unknown or wrong."""
+    """Return the received arguments; raise ConfigError for missing, unknown or invalid ones."""
     for name in given:
         if name not in arguments:
             raise ConfigError(f"unknown argument {_shown(name)}: there is {', '.join(arguments)}")

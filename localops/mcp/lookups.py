@@ -1,4 +1,4 @@
-"""What most tools ask: sessions, events, figures, words and SQL.  Each returns the text of its answer."""
+"""The look-ups of most tools: sessions, events, figures, words and SQL.  Each returns the text of its answer."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _part_record(dim: str, part: Any, *, at_least: bool) -> Record:
 
 
 def newest_errors(project: Project, session: bytes, many_rows: int) -> list[Stored]:
-    """Return the last errors of a session; none for a session that takes too long to go through."""
+    """Return the last errors of a session; none for a session that takes too long to read."""
     if many_rows > _LATER:
         return []
     values = {"session": session, "after": 0, "kind": "error", "many": 1_000}

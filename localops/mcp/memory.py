@@ -50,7 +50,7 @@ class Memory:
     def home(self, project: str | None = None) -> Iterator[Home]:
         """Yield the home, or one project of it.
 
-        A server for one project has no other; NotFound says which there are.
+        A server for one project has no other; NotFound lists the existing ones.
         """
         if project is not None and self.project is not None and project != self.project:
             raise NotFound(f"no project {project!r} here: this server reads {self.project!r} alone")
@@ -81,7 +81,7 @@ class Memory:
             self._home = None
 
     def _index(self) -> None:
-        """Index what is there when the server starts, in small steps; later rows are few at each call."""
+        """Index existing rows when the server starts, in small steps; at each call, few are new."""
         try:
             with Home(self.folder, self.project, strict=False) as home:
                 for project in home.projects:

@@ -1,4 +1,4 @@
-"""What an agent asks before it acts: have I failed at this, and what happened the last time?"""
+"""Look-ups for an agent before it acts: earlier failures of the same call, and earlier attempts at a task."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
 
 _MANY = 5  # calls that are named
-_NEAR = 64  # rows after a failed call in which its error stands
+_NEAR = 64  # rows after a failed call that are searched for its error
 _SESSIONS = 3
-_WORDS = 12  # of a task that are looked for
+_WORDS = 12  # words of a task to search for
 _FREQUENT = 1_000  # passages up to which a word is counted
 _COMMON = frozenset(
     "a an and are as at be by can do for from have i in is it me my of on or please so that the then this to was "

@@ -1,6 +1,6 @@
 """The Model Context Protocol on stdin and stdout, as the SDK speaks it: with a handshake, or a request at a time.
 
-Tools are called one after another.  What goes wrong is the answer of the tool, for the agent to read.
+Tools are called one after another.  An error is the answer of the tool, for the agent to read.
 """
 
 from __future__ import annotations
