@@ -39,7 +39,7 @@ addEventListener("popstate", () => refresh());
 
 const charts = new Charts();
 
-// The sums, and how fast calls were, which takes longer to find out.
+// The sums, and the speeds of calls, which take longer to calculate.
 const known = { sums: null, speeds: null };
 // How many calls of a model or a tool failed, as the page of calls counts them; other steps fail as well.
 const failedCalls = {};
@@ -215,7 +215,7 @@ function perDay(daily) {
 
 const costs = box("Cost per session by day", make("p", { class: "faint" }, "of sessions with a known price"));
 
-/** Return the box of what a session costs; each line has a scale of its own, as one expensive run hides a median. */
+/** Return the box of what a session costs; each line has its own scale, as one expensive run would hide a median. */
 function perSession(plots) {
   if (!plots.every((each) => costs.contains(each))) costs.append(...plots);
   return costs;

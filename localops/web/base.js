@@ -185,7 +185,7 @@ addEventListener("keydown", (event) => {
     if (event.key === "Escape") event.target.blur();
     return;
   }
-  // What is typed into an open menu is for its field, and this key goes there once that has the focus.
+  // Keys typed into an open menu are for its field: focus it, and pass this key on.
   const menu = event.target.closest?.(".menu[open]");
   if (menu && event.key.length === 1) {
     if (event.key !== " ") menu.querySelector(".box > input[type=search]:not([hidden])")?.focus();
@@ -214,7 +214,7 @@ addEventListener(
   { capture: true },
 );
 
-/** Give a field the focus as soon as it can have it, and what was typed meanwhile. */
+/** Focus a field as soon as possible, and insert the keys that were typed until then. */
 async function focus(field, early = "") {
   typed = early;
   for (const end = Date.now() + LATE; Date.now() < end;) {

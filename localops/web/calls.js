@@ -69,7 +69,7 @@ const sortMenu = menu("Sort");
 sortMenu.element.classList.add("sorting");
 byId("filters").append(sortMenu.element, views.element);
 
-/** Fetch rows from the beginning of the table; of its calls `limit`, of groups as many as one request has. */
+/** Fetch rows from the beginning of the table; `limit` calls, or as many groups as fit one request. */
 async function fetched(limit, options = {}) {
   const query = { ...parsed(), limit: by() ? Math.max(limit, 2 * PAGE) : limit };
   return ask(by() ? "calls/groups" : "calls", query, options);
@@ -91,7 +91,7 @@ async function refresh() {
   list.stale(true);
   drawHead();
   filters.draw();
-  // What menus offer depends on the other filters.
+  // The values in menus depend on the other filters.
   filters.counted({});
   try {
     const figures = fetchSums({ signal });
@@ -116,7 +116,7 @@ function problem(error) {
   byId("notes").replaceChildren(notice(error.message, "problem"));
 }
 
-/** Say what is not in the answer yet, and ask again soon. */
+/** Show how many rows are missing from the answer, and request it again soon. */
 function drawUnread({ unread, searching }) {
   clearTimeout(again);
   const note = unread ? `${many(unread, "row")} not read yet.` : searching ? "Still searching older calls …" : "";

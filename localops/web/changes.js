@@ -1,4 +1,4 @@
-// What differs between two figures or two texts, for all comparisons.
+// Differences between two figures or two texts, for all comparisons.
 
 import { make } from "./base.js";
 import { count, many, money } from "./formats.js";
@@ -86,7 +86,7 @@ function changedIn(pieces, letter) {
 // The name of a field of JSON before its text.
 const FIELD = /^\s*"[^"]{1,40}": "?/;
 
-/** Return a passage that both texts have: a long one with only what is next to a change, and the rest on demand. */
+/** Return a passage that both texts have: of a long one only the text next to a change, and the rest on demand. */
 function folded(text, hasBefore, hasAfter) {
   const from = hasBefore ? text.slice(0, AROUND).search(/\s\S*$/) + 1 || AROUND : 0;
   const last = hasAfter ? text.length - AROUND : text.length;

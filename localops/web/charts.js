@@ -31,12 +31,12 @@ function loaded() {
 export const box = (title, ...inside) =>
   make("section", { class: "chart", "data-id": title }, make("h2", {}, title), ...inside);
 
-// A value is an outlier if it is more than so many times the value that a quarter of all exceed.
+// A value is an outlier if it exceeds the upper quartile by more than this factor.
 const FAR = 3;
-// If more than one of so many is, they are no outliers.
+// If more than one in this many values qualifies, none counts as an outlier.
 const RARE = 6;
 
-/** Return the greatest value that is no outlier: with one on the scale, all others would look alike. */
+/** Return the greatest value that is no outlier: an outlier on the scale would make all other bars look equal. */
 export function topOf(values) {
   const known = values.filter((value) => value !== null).sort((a, b) => a - b);
   const bound = FAR * (known[Math.ceil(known.length * 0.75) - 1] ?? 0);
@@ -131,7 +131,7 @@ class Plot {
       ...facts,
       time,
     };
-    // With its legend: what stands below must not move when the chart comes.
+    // With its legend, so that content below does not move when the chart appears.
     this.place.style.minHeight = `${this.facts.height + (this.facts.series.length > 1 ? LEGEND : 0)}px`;
     this.note.hidden = !facts.note;
     this.note.textContent = facts.note ?? "";
@@ -173,7 +173,7 @@ class Plot {
 
   _options(plotter) {
     const { series, bars, stacked, time, height, steps, brushed } = this.facts;
-    // Values and texts may be others by the time that they are asked for.
+    // Values and texts may have changed when the function is called.
     const xText = (value) => this.facts.xText?.(value),
       yText = (value) => this.facts.yText(value);
     const hasText = this.facts.xText !== null;

@@ -51,7 +51,7 @@ export class Chat {
     this.choice.replaceChildren(make("option", { value: "" }, "all agents"), ...agents);
     this.choice.hidden = run.agents.length < 2;
     const { kinds, text, fresh, isSearched, exempt } = this.page;
-    // What a search of new events finds is added to what is read.
+    // New matches are added to the turns that are already shown.
     const key = [this.agent, [...kinds], text, isSearched || fresh?.size, exempt].join();
     const spoken = [...run.order].filter((at) => SPOKEN.includes(run.kindOf(at)));
     // A turn keeps its number, whatever the filter hides.
@@ -77,7 +77,7 @@ export class Chat {
     this.turns.box.replaceChildren(make("p", { class: "empty" }, text));
   }
 
-  /** Bring the heads of turns up to date: of a run that goes on, an event may come between, and a call ends. */
+  /** Update the heads of turns: in a running session, events are inserted and calls end. */
   _renew() {
     const { run } = this.page;
     for (const [at, turn] of this.turns.elements) {
@@ -114,7 +114,7 @@ export class Chat {
     this.turns.toEnd();
   }
 
-  /** Keep the place of what is read while another view is shown. */
+  /** Keep the reading position while another view is shown. */
   left() {
     this.sight = this.turns.inSight();
   }
@@ -170,7 +170,7 @@ export class Chat {
     setTimeout(() => signal.aborted || this._fetch(target, signal).then(() => this._settle(target)), PAUSE);
   }
 
-  /** Show the turns once those in sight are there: each that came later would move those below. */
+  /** Show the turns once all visible ones are loaded: a later one would move those below it. */
   _settle(turn) {
     this.pending.delete(turn);
     if (!this.pending.size) this.turns.box.classList.remove("coming");

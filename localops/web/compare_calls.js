@@ -1,4 +1,4 @@
-// Two calls of one run side by side: what they were given and what came back, word by word.
+// Two calls of one run side by side: inputs and results, word by word.
 
 import { ask, make, notice } from "./base.js";
 import { textOf } from "./call_rows.js";

@@ -77,13 +77,13 @@ function odd({ odd: place, head, rows, sessions }) {
   );
 }
 
-/** Return a few groups, among them that of the run that stands out. */
+/** Return a few groups, including that of the run that differs most. */
 const foremost = (groups, place) => {
   if (groups.length <= GROUPS + 1) return groups;
   return groups.filter(({ runs: some }, at) => at < GROUPS || some.includes(place));
 };
 
-/** Return the figures of the runs, each beside that of the first one; those that are 0 in all are left out. */
+/** Return the figures of the runs, each beside that of the first run; figures that are 0 in every run are left out. */
 function figures(sessions, place) {
   const head = (one, number) => [
     [
@@ -150,7 +150,7 @@ function events({ rows, counts, sessions, cut, odd: place }) {
   });
 }
 
-/** Return an event in a row, and a row below it for its content; `place` is the run that stands out. */
+/** Return an event in a row, and a row below it for its content; `place` is the run that differs most. */
 function pair(row, sessions, place) {
   const common = usual(row.groups);
   const texts = new Map(row.texts.flatMap(({ runs: some, text }) => some.map((run) => [run, text])));

@@ -58,7 +58,7 @@ class RunMenu {
     this.asking = new AbortController();
     const typed = this.input.value.trim();
     const text = /[\p{L}\p{N}]/u.test(typed) ? asPrefix(typed) : "";
-    // A run of this name is meant before one that only speaks of it.
+    // Runs of this name come before runs that only contain the word.
     const name = text
       ? `*${typed
           .split(/[\s*]+/)

@@ -28,7 +28,7 @@ export function comparedEvents(lines, differs, drawn, { note, cut, columns, kind
   );
 }
 
-/** Return the body of a table, what shows more of it, and the switch. */
+/** Return the body of a table, the button for more rows, and the switch. */
 function comparedRows(lines, differs, drawn) {
   const body = make("tbody"),
     more = make("div", { class: "bar" });

@@ -3,7 +3,7 @@
 import { ask, make } from "./base.js";
 import { callsOf, clipped, conversation, isConversation, parsed, shown } from "./values.js";
 
-/** Return elements for the content of an event: on the left what was given, on the right what came of it. */
+/** Return elements for the content of an event: on the left its input, on the right its result. */
 export function content(event) {
   const sides = [[], []];
   const add = (side, label, value) => {

@@ -77,7 +77,7 @@ function literal(value, indent = 0) {
   if (value === null || value === undefined) return "None";
   if (value === true) return "True";
   if (value === false) return "False";
-  // A string of JSON is one of Python, but for halves of surrogate pairs, which no recorded text has.
+  // A JSON string is a valid Python string, except for lone surrogates, which recorded text never has.
   if (typeof value !== "object") return JSON.stringify(value);
   const inner = " ".repeat(indent + 4),
     isList = Array.isArray(value);

@@ -71,7 +71,7 @@ export class Details {
     this.box.tabIndex = -1;
     this.seq = 0;
     this.raw = false;
-    // Whether the event that is shown was going on when it was asked for.
+    // Whether the shown event was in progress when it was requested.
     this.isUnderWay = false;
     // Section → what it shows, as text.
     this.texts = new WeakMap();
@@ -162,7 +162,7 @@ export class Details {
     this.focus = "";
   }
 
-  /** Put in what is new; a section with the same content keeps its folds, what is selected in it, and the focus. */
+  /** Insert new content; a section with the same content keeps its folds, selection and focus. */
   _exchange(head, sections) {
     const [before, ...shown] = this.box.children;
     const label = (element) => element.getAttribute("aria-label") || element.textContent;
@@ -236,7 +236,7 @@ export class Details {
   _way(label, key, path, by) {
     const run = () => {
       this.page.step(by);
-      // The panel is drawn again: who steps by this button goes on with it.
+      // The panel is drawn again: focus the button again, so that the user can step on.
       this.focus = label;
     };
     return make(

@@ -1,7 +1,7 @@
 // Loaded before the modules of a page: `/` and what is typed after it are kept until base.js can put them into the
 // field of the search, and start no shortcut.
 (() => {
-  // What was typed since `/`; null until then.
+  // The text typed after `/`; null before it.
   let typed = null;
   const keep = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, textarea, select")) return;

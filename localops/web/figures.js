@@ -11,7 +11,7 @@ import { ranking } from "./ranking.js";
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 const BUCKETS = 100,
   TOP = 10;
-// Milliseconds after which what made the cost of a running session is asked for again.
+// Milliseconds after which the cost by model of a running session is requested again.
 const PAUSE = 10_000;
 
 export class Figures {

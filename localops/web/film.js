@@ -1,4 +1,4 @@
-// What could be seen while a session ran: the pictures of its actions in a strip, and its video in step with the times.
+// The screen during a session: pictures of its actions in a strip, and its video in sync with the times.
 
 import { ask, make } from "./base.js";
 
@@ -33,7 +33,7 @@ export class Film {
     this.strip = make("div", { class: "strip", role: "group", "aria-label": "Screenshots" });
     this.element = make("div", { class: "film", hidden: true });
     this.video = null;
-    // Events whose pictures were asked for, and the buttons of those that have one, by seq.
+    // Events whose pictures were requested, and the buttons of those with a picture, by seq.
     this.asked = new Set();
     this.shots = new Map();
     this._play(playable(page.facts.video));
@@ -70,7 +70,7 @@ export class Film {
     seqs.forEach((seq) => this.asked.add(seq));
     for (let at = 0; at < seqs.length; at += PAGE) {
       const some = seqs.slice(at, at + PAGE);
-      // One request after the other: the first pictures are there at once, and the server is not asked for all of them.
+      // One request at a time: the first pictures appear early, and the server does not get all requests at once.
       // oxlint-disable-next-line no-await-in-loop
       const files = await pictures(run.id, some);
       some.forEach((seq) => files[seq] && this._add(seq, files[seq]));

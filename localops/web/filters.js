@@ -39,7 +39,7 @@ const AGES = {
 const TYPING = 200;
 // A choice leads to the first page.
 const FIRST = { before: "", after: "" };
-// What the server expects of a request that changes something.
+// The header that the server requires of requests that change data.
 const JSON_BODY = { "Content-Type": "application/json" };
 
 /** Return whether a click on a value asks for the sessions without it. */
@@ -52,7 +52,7 @@ export function menu(label, kind = "menu") {
   const element = make("details", { class: kind }, summary, box);
   const cut = () => box.classList.toggle("cut", box.scrollHeight - box.clientHeight - box.scrollTop > 8);
   box.addEventListener("scroll", cut, { passive: true });
-  // What is in it is drawn again, and its own parts open and close.
+  // Its content is drawn again, and its own parts open and close.
   new MutationObserver(cut).observe(box, { childList: true, subtree: true, attributeFilter: ["open", "hidden"] });
   element.addEventListener("toggle", () => {
     if (!element.open) return;
@@ -284,7 +284,7 @@ export class FilterBar {
       this.seek();
       entered?.();
     });
-    // What stood there meanwhile had the same size.
+    // The placeholder had the same size.
     form.inert = false;
     form.replaceChildren(
       this.search,
@@ -310,7 +310,7 @@ export class FilterBar {
     this.typing = setTimeout(() => this.seek(), TYPING);
   }
 
-  /** Make filters of those that are written in the search, and leave the rest of it there; return whether any is. */
+  /** Turn filters in the search text into filters, and keep the rest of the text; return whether there was any. */
   take() {
     const { filters, rest } = written(this.search.value);
     if (!filters.length) return false;
@@ -322,7 +322,7 @@ export class FilterBar {
     return true;
   }
 
-  /** Apply the search text, which needs a letter or a digit; filters in it are not words of it. */
+  /** Apply the search text, which needs a letter or a digit; filters in it are not searched as words. */
   seek() {
     const { rest: typed } = written(this.search.value.trim());
     this.message.replaceChildren(...this.hint());

@@ -148,7 +148,7 @@ export function cost({ cost_nano, unpriced, llm_calls, cost_at_least }) {
 export function eventCost({ kind, cost_nano, billed, finished = true }) {
   if (billed === false) return "not billed";
   if (kind !== "llm") return cost_nano ? money(cost_nano) : "";
-  // What a call costs is known at its end.
+  // The cost of a call is known at its end.
   return finished || cost_nano ? money(cost_nano) : "";
 }
 
@@ -160,7 +160,7 @@ export function bytes(size) {
 
 export const percent = (share) =>
   share === null || share === undefined ? "–" : `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)} %`;
-/** Return the share of sessions that succeeded, of which sessions it is, and how many are left out of it. */
+/** Return the share of sessions that succeeded, of how many sessions, and how many are undecided. */
 export function success({ states }) {
   const { Success: good = 0, Failure: bad = 0, Indeterminate: open = 0, Unknown: unknown = 0 } = states;
   const ended = good + bad;
@@ -177,7 +177,7 @@ export function success({ states }) {
 }
 export const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;
 
-/** Return why a session ended: what came first, and what it led to, of a traceback the line that says most. */
+/** Return why a session ended: the first cause, and what it led to; of a traceback the most useful line. */
 export function reasonOf({ reason, cause }) {
   const lines = (reason || "")
     .split("\n")

@@ -1,4 +1,4 @@
-// What hides the words of a search in a value that is shown: folds are opened, long texts are shown whole.
+// Make the words of a search visible in a shown value: open folds, and show long texts completely.
 
 import { make } from "./base.js";
 import { many } from "./formats.js";

@@ -3,7 +3,7 @@
 import { make } from "./base.js";
 
 const KEY = "localops-details-width";
-// Pixels: the least width of the details, what is left for the view, and how far a key moves.
+// Pixels: the least width of the details, the least width of the view, and the step of a key.
 const LEAST = 280,
   LEFT = 320,
   STEP = 32;

@@ -30,7 +30,7 @@ export function json(value) {
 }
 
 const isContainer = (value) => value !== null && typeof value === "object" && Object.keys(value).length > 0;
-/** Return whether a value is worth a fold of its own, or is shown as something else than its JSON. */
+/** Return whether a value gets a fold of its own, or is shown in another form than JSON. */
 const hasMore = (value) =>
   isContainer(value) ||
   (typeof value === "string" &&

@@ -3,7 +3,7 @@
 // Elements that are replaced when their content changes: their listeners know the values that they were made with.
 const WHOLE = new Set(["BUTTON", "INPUT", "SELECT", "TEXTAREA", "CANVAS", "VIDEO", "AUDIO"]);
 
-/** Change an element into another one of the same name, as far as they differ; return the one that is shown now. */
+/** Update an element to equal another one of the same name; return the one that is shown now. */
 export function patch(element, fresh) {
   if (element.isEqualNode(fresh)) return element;
   if (element.nodeType === Node.TEXT_NODE && fresh.nodeType === Node.TEXT_NODE) {
@@ -27,7 +27,7 @@ export function patch(element, fresh) {
   return element;
 }
 
-/** Return whether an element has listeners of its own, and stands for something else now. */
+/** Return whether an element has its own listeners, and now represents something else. */
 const isAnother = (element, fresh) =>
   WHOLE.has(element.nodeName) &&
   (element.dataset.key !== fresh.dataset.key || element.textContent !== fresh.textContent);

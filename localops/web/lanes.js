@@ -48,7 +48,7 @@ function nested(run, now) {
   return lines;
 }
 
-/** Add an event to a line, and note until when that is taken. */
+/** Add an event to a line, and note until when the line is occupied. */
 function put(lines, until, here, at, end) {
   while (lines.length <= here) {
     lines.push([]);
@@ -76,7 +76,7 @@ function placed(events, run, now, axis) {
   // The latest end of the bars so far, to find bars that begin before the view and reach into it.
   let far = -Infinity;
   const reach = Float64Array.from(events, (at) => {
-    // What is under way goes on: it reaches wherever one looks.
+    // Events in progress have no end: they reach every later time.
     const end = run.took[at] < 0 && !run.pauseAfter(at) ? Infinity : axis.place(run.end(at, now));
     return (far = Math.max(far, end));
   });

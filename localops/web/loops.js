@@ -6,12 +6,12 @@ import { section } from "./why.js";
 
 // Marks that are known, by session, with the number of tool calls they were made for.
 const known = new Map();
-// Sessions of one request, and how often it is asked again for those that the server had no time for.
+// Sessions of one request, and the number of retries for those that the server had no time for.
 const MOST = 100,
   AGAIN = 20;
 // Marks of sessions that are not in the list any more are kept up to this number: filters change, and change back.
 const KEPT = 1_000;
-// Events of a session whose loops are read only when they are asked for.
+// Sessions with more events than this read their loops only on demand.
 const LONG = 20_000;
 
 /** Put a chip on those rows of a list whose sessions have loops. */
@@ -89,7 +89,7 @@ export function loops(one, { onKnown, open }) {
     byId("state").after(make("button", { ...attributes, onclick: open }, named(facts.alarming)));
   };
   const box = make("details", { id: "loops", ontoggle: load }, summary, inside);
-  // To compare the calls of a long session takes a while.
+  // Comparing the calls of a long session takes a while.
   if (one.events <= LONG) {
     box.hidden = true;
     load();

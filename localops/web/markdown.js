@@ -120,7 +120,7 @@ function listAt(lines, at, depth) {
       inner = whole.length - first.length,
       inside = [first];
     at += 1;
-    // What belongs to the item: indented lines, and blank ones between those.
+    // Lines of the item: indented ones, and blank ones between them.
     const belongs = (line, next) =>
       line.trim() ? /^\s*/.exec(line)[0].length > before.length : next?.trim() && /^\s*/.exec(next)[0].length >= inner;
     while (at < lines.length && belongs(lines[at], lines[at + 1]) && !isItem(lines[at])) {
@@ -192,7 +192,7 @@ function list({ ordered, items }) {
     {},
     items.map((item) => make("li", { value: item.number }, item.blocks.map(element))),
   );
-  // Numbers stand left of the text, where a box that cuts what is too long would cut them, too.
+  // Numbers are left of the text, where a box that cuts overflow would cut them, too.
   if (ordered) box.style.setProperty("--digits", Math.max(...items.map((item) => String(item.number).length)));
   return box;
 }

@@ -2,11 +2,11 @@
 // selections are not disturbed; a browser without them shows no marks.
 
 const NAME = "match";
-// Characters of a page that are looked at, and milliseconds to wait for further changes.
+// Characters of a page that are searched, and milliseconds to wait for further changes.
 const MOST = 400_000,
   PAUSE = 120;
 const SINGLE = "\\u3040-\\u30ff\\u3400-\\u9fff\\uac00-\\ud7af\\uf900-\\ufaff";
-// A word as the server's index takes it: scripts without blanks are taken character by character.
+// A word as in the server's index: scripts without blanks are indexed character by character.
 const WORD = new RegExp(`[${SINGLE}]|(?:(?![${SINGLE}])[\\p{L}\\p{N}]\\p{M}*)+`, "gu");
 const TERM = /"[^"]*(?:"\*?|$)|\S+/g;
 

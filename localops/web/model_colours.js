@@ -29,7 +29,7 @@ function keep() {
 /** Return where the search for a free colour begins, which is the same in each browser. */
 const begin = (name) => [...name].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 1_000_003, 7) % COLOURS;
 
-/** Return a colour for a new name: one that none of the names beside it has, and that few others have. */
+/** Return a colour for a new name: one that no name beside it has, and that few other names have. */
 function chosen(name, beside) {
   const uses = (number, names) => names.filter((each) => known.get(each) === number).length;
   const all = [...known.keys()];

@@ -1,4 +1,4 @@
-// Boxes of different heights in columns without holes: each takes as many low rows of the grid as it is high.
+// Boxes of different heights in columns without holes: each covers as many low grid rows as its height needs.
 
 // Pixels of a row of the grid, as in the style sheet, and between two boxes.
 const ROW = 4,

@@ -1,4 +1,4 @@
-// What the timeline draws.  The time to draw a frame depends on the pixels, not on the events: bars in the same pixels
+// Drawing of the timeline.  The time to draw a frame depends on the pixels, not on the events: bars in the same pixels
 // are drawn once, and errors last.
 
 import { duration, STEPS, tick } from "./formats.js";
@@ -18,7 +18,7 @@ const APART = 90;
 /** Return the place in KINDS of each kind of a run. */
 export const kindNumbers = (run) => run.kinds.map((kind) => (KINDS.includes(kind) ? KINDS.indexOf(kind) : 5));
 
-/** Draw the visible bars, the names of their lines, and what is marked. */
+/** Draw the visible bars, the names of their lines, and the marks. */
 export function paintBars(timeline, pen) {
   const { page, layout, colours: c, width, height, gutter, scroll, lit } = timeline;
   const { run } = page,
@@ -77,7 +77,7 @@ export function paintBars(timeline, pen) {
       if (x > width) break;
       const right = Math.min(width, Math.max((timeline.endOf(at) - from) * scale, x + 3));
       if (right < 0 || Math.floor(right) <= seen || (lit && !lit[at])) continue;
-      // What only holds a failure keeps its colour, with a red foot.
+      // A bar that only contains a failure keeps its colour, with a red base.
       if (run.tree.holds[at]) feet.push(Math.max(-2, x), y + BAR - 3, right - Math.max(-2, x));
       else if (right - x > 6) red.push(Math.max(-2, x), y, right - Math.max(-2, x));
       else marks.push(x, y);
@@ -212,7 +212,7 @@ function cut({ widths }, pen, name, room) {
   return some < 2 ? "" : `${characters.slice(0, some).join("")}…`;
 }
 
-/** Draw a frame around the bar under the pointer, the one that keys stand on, and the one that is selected. */
+/** Draw a frame around the bar under the pointer, the bar with the keyboard focus, and the selected one. */
 function outlines(timeline, pen, from, scale, top) {
   const { page, layout, colours: c, width } = timeline,
     { run } = page;
@@ -278,7 +278,7 @@ export function paintAxis(timeline, pen, height) {
     const x = ((axis.place(time) - from) * width) / span,
       label = tick(Math.abs(at) < step / 1e3 ? 0 : at, step),
       wide = pen.measureText(label).width;
-    // The last label stands before its tick if it does not fit behind it.
+    // The last label is left of its tick if it does not fit on the right.
     const left = x + 4 + wide > width ? x - 4 - wide : x + 4;
     if (left < free) continue;
     pen.fillStyle = c.line;

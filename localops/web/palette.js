@@ -7,14 +7,14 @@ import { recent } from "./recent.js";
 import { url } from "./url.js";
 
 const PAUSE = 150;
-// Of each kind, so many.
+// The most entries of each kind.
 const MOST = 6;
 const ID = /^[0-9a-f][0-9a-f-]{3,35}$/i;
 // Hex digits of ids that a search finds.
 const NAMED = new Set([12, 20, 32]);
 // An id among other words: of a session or an event, whole or its beginning as commands print it.
 const ID_INSIDE = /(?<![0-9a-z])[0-9a-f]{8}-[0-9a-f]{4}(?:-[0-9a-f]{4}-[0-9a-f]{4}(?:-[0-9a-f]{12})?)?(?![0-9a-z])/i;
-// Facets that the server counts only where they are asked for.
+// Facets that the server counts only on request.
 const LATE = ["host", "error"];
 
 let asking = null;
@@ -39,7 +39,7 @@ export function open(text = "") {
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   document.body.append(dialog);
-  // The browser keeps the focus inside, and gives it back at the end.
+  // The browser keeps the focus inside, and restores it at the end.
   dialog.showModal();
   input.value = text;
   palette.show(text.trim());
@@ -52,7 +52,7 @@ class Palette {
     dialog.addEventListener("keydown", (event) => this.press(event));
   }
 
-  /** Show what is known at once, then what the server knows. */
+  /** Show known entries at once, then those of the server. */
   async show(text) {
     this.at = 0;
     this.draw([...this.pages(text), ...this.sessionsOf(text), ...this.sections(text)]);
@@ -98,7 +98,7 @@ class Palette {
     }
   }
 
-  /** Return the session whose id begins with a text, which a search takes for a word. */
+  /** Return the session whose id begins with a text, which a search would treat as a word. */
   goTo(text) {
     return ID.test(text) && !NAMED.has(text.replaceAll("-", "").length)
       ? [{ kind: "Session", label: `Go to ${text}`, to: url(`s/${text.toLowerCase()}`) }]

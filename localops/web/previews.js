@@ -1,4 +1,4 @@
-// What events are about, a line each: fetched in groups for the rows that are drawn, and kept by seq.
+// One line about each event: fetched in groups for the rows that are drawn, and kept by seq.
 
 import { ask, data, make } from "./base.js";
 import { isReport } from "./clock.js";
@@ -63,7 +63,7 @@ function fill(element, text) {
   element.title = text;
 }
 
-/** Return how long an event took; of one that is under way, how long so far, which the page keeps up to date. */
+/** Return how long an event took; of one in progress, how long so far, which the page keeps up to date. */
 export function took(page, at) {
   const { run } = page;
   if (run.took[at] >= 0) return duration(run.took[at] / 1e6);

@@ -1,5 +1,5 @@
-// What a report answers in place of a server.  The file has for each session its facts, its events in columns, and a
-// line of JSON for each event, which is parsed when it is looked at.
+// The answers of a report, in place of a server's.  The file has for each session its facts, its events in columns, and
+// a line of JSON for each event, which is parsed when it is shown.
 
 import { stop } from "./clock.js";
 import { folded, places, terms } from "./marks.js";
@@ -19,7 +19,7 @@ let lines = [];
 // Seq → the number of the line of an event, and the seq of the event around it.
 const numbers = new Map();
 const parents = new Map();
-// What is left of the pages of events in columns.
+// The remaining pages of events in columns.
 let pages = [];
 
 const elements = (part) => [...document.querySelectorAll(`script[data-part="${part}"][data-of="${id}"]`)];
@@ -82,7 +82,7 @@ function lineOf(seq) {
   return JSON.parse(lines[number]);
 }
 
-/** Return the next page of the events in columns: they are asked for once, one after the other. */
+/** Return the next page of the events in columns: they are requested once, in order. */
 function columns() {
   const page = JSON.parse(pages.shift().textContent);
   page.seq.forEach((seq, index) => parents.set(seq, page.parent[index]));
@@ -129,7 +129,7 @@ async function search(text) {
   const entries = [],
     repeats = [];
   for (let number = 0; number < lines.length; number += 1) {
-    // The page goes on while a long session is searched.
+    // The page stays responsive while a long session is searched.
     // oxlint-disable-next-line no-await-in-loop
     if (number % PAUSE === PAUSE - 1) await new Promise((done) => setTimeout(done));
     const line = folded(lines[number]);

@@ -1,4 +1,4 @@
-// The rows of a long table: the one that keys point at, and what a click means while rows are replaced.
+// The rows of a long table: the one that keys point at, and clicks while rows are replaced.
 
 import { make, shortcut } from "./base.js";
 import { asksWithout } from "./filters.js";
@@ -8,7 +8,7 @@ import { keyed } from "./keyed.js";
 const GRACE = 300;
 // Rows before the end at which more are fetched.
 const NEAR = 5;
-// What a click in a row is for itself; the cell of the box beside it, too, which is easily missed by a little.
+// Elements that handle a click in a row themselves; also the cell of the box, which is easily missed by a little.
 const CONTROLS = "a, button, input, label, select, summary, .pick";
 
 export class Rows {

@@ -93,7 +93,7 @@ function form(id) {
 const isStarred = () =>
   (known.scores || []).some((each) => each.counts && !each.event && each.name === "star" && each.value === true);
 
-/** The value that somebody wrote: true, false, a number, else a category; nothing takes an earlier score back. */
+/** The value of an input: true, false, a number, else a category; an empty one withdraws an earlier score. */
 function valueOf(text) {
   const clean = text.trim();
   if (clean === "") return null;

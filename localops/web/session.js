@@ -38,14 +38,14 @@ class Page {
     // The seq up to which rows have been searched, and whether those after it are being searched.
     this.searchedTo = 0;
     this.isSearchingNew = false;
-    // Whether the text came with the address, as from a search in the list.
+    // Whether the text is from the address, as after a search in the list.
     this.isCarried = Boolean(this.text);
     // The event that a link led to although the filter would hide it; 0 for none.
     this.exempt = 0;
     this.views = {};
     this.details = new Details(this);
     this.complete = false;
-    // Whether the view goes on to what is newest.
+    // Whether the view follows the newest events.
     this.follows = false;
     // Seq → how often the call at it was made again in a loop; 0 for those calls.
     this.repeats = new Map();
@@ -61,12 +61,12 @@ class Page {
     return this.running && !isReport;
   }
 
-  /** Return whether an event may still go on: it has no end, and began in the run that is alive. */
+  /** Return whether an event may be in progress: it has no end, and began in the run that is alive. */
   isUnderWay(at) {
     return this.running && this.run.took[at] < 0 && !this.run.pauseAfter(at);
   }
 
-  /** The end of what is recorded, in microseconds. */
+  /** The end of the recording, in microseconds. */
   get last() {
     return Math.max(this.run.last, (this.facts.seconds || 0) * 1e6);
   }
@@ -183,7 +183,7 @@ class Page {
     });
   }
 
-  /** Search what came after the search. */
+  /** Search the events that arrived after the search. */
   async searchNew() {
     if (!this.text || !this.isSearched || !this.hits || this.isSearchingNew) return;
     this.isSearchingNew = true;
@@ -201,7 +201,7 @@ class Page {
       upto = null;
     try {
       do {
-        // Each part goes on where the one before stopped.
+        // Each request continues where the previous one stopped.
         // oxlint-disable-next-line no-await-in-loop
         const reply = await ask(`sessions/${this.run.id}/matches`, { text: asPrefix(text), after, before });
         if (search !== this.current || text !== this.text) return;
@@ -217,7 +217,7 @@ class Page {
     }
   }
 
-  /** Drop a text that came with the address and is in no event: it would leave nothing to see. */
+  /** Drop a text from the address that is in no event: it would hide every event. */
   _showAllWithoutMatch() {
     if (!this.isCarried) return;
     this.isCarried = false;
@@ -278,7 +278,7 @@ class Page {
     if (!this.story.isConnected) byId("view").append(this.story);
   }
 
-  /** Go on to what is newest, or stop. */
+  /** Follow the newest events, or stop. */
   follow(follows) {
     this.follows = follows;
     follower.setAttribute("aria-pressed", String(follows));
@@ -408,7 +408,7 @@ byId("view").addEventListener("wheel", (event) => event.deltaY < 0 && page.follo
 const hidden = make("div", { id: "hidden-events", role: "status", hidden: true });
 byId("view").parentElement.before(hidden);
 
-/** Say how many events the filter hides, with a button that ends that: a view may have none left to show. */
+/** Show how many events the filter hides, with a button that clears it: a view may be empty. */
 function drawHidden() {
   const { run } = page;
   let hides = 0;
@@ -507,7 +507,7 @@ shortcut("Escape", "Close the event", () => {
   if (!page.selected) return false;
   const isInside = byId("details").contains(document.activeElement);
   page.select(0);
-  // Where one came from: a list, or the canvas of the timeline.
+  // The element to return the focus to: a list, or the canvas of the timeline.
   if (isInside) byId("view").querySelector("[tabindex='0']")?.focus();
   return true;
 });
@@ -562,7 +562,7 @@ async function news() {
 function tick() {
   head.tick();
   page.views[page.view]?.tick?.();
-  // How long what is under way has taken so far.
+  // The durations so far of events in progress.
   for (const sign of document.querySelectorAll(":is(.split, #notices) [data-since]"))
     sign.textContent = duration((page.now - Number(sign.dataset.since)) / 1e6);
 }

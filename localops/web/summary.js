@@ -32,7 +32,7 @@ export async function summarize() {
     const { now, before } = await ask("summary", query, { signal: asking.signal });
     draw(now, before, query);
   } catch (error) {
-    // The list says what is wrong.
+    // The list shows the error.
     if (error.name !== "AbortError") byId("summary").replaceChildren();
   }
 }

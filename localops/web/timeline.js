@@ -1,4 +1,4 @@
-// The timeline: every event as a bar on a canvas that can be zoomed and dragged.  What is drawn is in paint.js.
+// The timeline: every event as a bar on a canvas that can be zoomed and dragged.  The drawing is in paint.js.
 
 import { colour, make, onTheme } from "./base.js";
 import { Axis } from "./axis.js";
@@ -137,7 +137,7 @@ export class Timeline {
     this.draw();
   }
 
-  /** Show what is newest, at the zoom that was chosen. */
+  /** Show the newest events, at the chosen zoom. */
   toEnd() {
     if (this.span) this._look(this.axis.place(this.page.now) - this.span * 0.9, this.span);
   }
@@ -483,7 +483,7 @@ export class Timeline {
     if (at >= 0) this.page.select(this.page.run.seq[at], { from: "timeline" });
   }
 
-  /** Return what is known of an event, beside its name. */
+  /** Return the facts of an event beside its name. */
   _facts(at) {
     const { run } = this.page;
     return [

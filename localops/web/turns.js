@@ -37,7 +37,7 @@ export class Turns {
         root: scroll,
         rootMargin: "800px",
       });
-    // They only speak when that changes, so they are asked again after each change.
+    // Observers report only changes, so observe again after each change.
     this.head = near(
       () => this.first > 0,
       () => this.earlier(),
@@ -52,7 +52,7 @@ export class Turns {
   take(all, isReset) {
     const [first, last] = [this.all[this.first], this.all[this.end - 1]].map((at) => all.indexOf(at));
     this.all = all;
-    // What was opened for one filter is not what another one finds.
+    // Turns that were opened under one filter are other turns under another filter.
     if (isReset) {
       this.opened.clear();
       this.touched = new WeakSet();
@@ -120,7 +120,7 @@ export class Turns {
     held.sort(([one], [other]) => one - other);
     Object.assign(this, { first, end: first + wanted.length });
     const beside = (isBeside) => held.filter(([place]) => isBeside(place)).map(([, at]) => this.elements.get(at));
-    // Otherwise a turn would be moved past them, which takes its focus away.
+    // Otherwise a turn would be moved past them, and lose the focus.
     if (held.length) [this.before, this.after].forEach((sign) => sign.remove());
     this.before.hidden = !first;
     this.before.textContent = many(first, "earlier turn");

@@ -123,7 +123,7 @@ export const lateIn = (fold) => late.get(fold);
 
 /**
  * Return an element for a prompt: what is new in it comes first, and the messages before that are folded.  `wrap` puts
- * what each message says into an element of its own, beside the tools that it calls.  If it `isLate`, the folded ones
+ * the text of each message into an element of its own, beside the tools that it calls.  If it `isLate`, the folded ones
  * are drawn when they are opened: each prompt of a long conversation repeats all of it.
  */
 export function conversation(prompt, wrap = asItIs, { isLate = false } = {}) {
@@ -225,7 +225,7 @@ const isMessage = (value) =>
   typeof value === "object" &&
   typeof value.role === "string" &&
   ("content" in value || "tool_calls" in value || "parts" in value);
-// What OpenAI's Responses has between messages.
+// The items of OpenAI's Responses API between messages.
 const ITEMS = new Set(["function_call", "function_call_output", "reasoning"]);
 const isItem = (value) => isMessage(value) || (value && typeof value === "object" && ITEMS.has(value.type));
 export const isConversation = (value) =>
@@ -233,7 +233,7 @@ export const isConversation = (value) =>
 
 const asItIs = (element) => element;
 
-/** Return an element for a message.  What it says is wrapped, so that a long text does not hide the tools it calls. */
+/** Return an element for a message.  Its text is wrapped, so that a long text does not hide the tools it calls. */
 export function message(one, wrap = asItIs) {
   if (!isMessage(one)) return make("div", { class: "message" }, apart([one], wrap));
   const { role, name, refusal } = one,

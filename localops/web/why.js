@@ -4,7 +4,7 @@ import { ask, data, make } from "./base.js";
 import { table } from "./table.js";
 
 const TITLE = "How it ended, and why";
-// The part about steps that run once, and what becomes of each.
+// The section about steps that run once, with what a resume does with each.
 const RESUMED = "If it is resumed";
 const BECOMES = {
   "give back": "returns its recorded result",

@@ -52,7 +52,7 @@ function between(one, other) {
 
 /**
  * Return the pieces with runs of changes together: what is removed, then what is added. Two rewritten sentences share
- * a blank or an "of" here and there; between changes that are longer than it, such a piece only scatters them.
+ * a blank or an "of" here and there; a short equal piece between longer changes only scatters them.
  */
 function grouped(pieces) {
   const result = [];
@@ -77,7 +77,7 @@ function grouped(pieces) {
 
 const longer = ({ del, ins }) => Math.max(del.length, ins.length);
 
-/** Return the changes from a place on, up to what is the same again. */
+/** Return the changes from a place on, up to the next equal piece. */
 function upcoming(pieces, from) {
   const run = { del: "", ins: "" };
   for (let at = from; at < pieces.length && pieces[at][0] !== "same"; at += 1) run[pieces[at][0]] += pieces[at][1];
