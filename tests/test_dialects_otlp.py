@@ -143,3 +143,38 @@ def test_the_home_that_is_read_is_not_written(tmp_path: Path) -> None:
     with recorded_runs.opened() as runs:
         assert {run.id: run.totals.rows for run in runs} == rows
     assert os.path.isdir(os.environ["LOCALOPS_HOME"])
+
+
+def _first_and_last(home: Path | None) -> tuple[int, int]:
+    with recorded_runs.opened(home) as runs:
+        [run] = runs
+        return run.totals.first_ns, run.totals.last_ns
+
+
+@pytest.mark.parametrize("with_root", [True, False])
+def test_what_came_after_the_end_makes_an_imported_run_no_longer(tmp_path: Path, with_root: bool) -> None:
+    """Scores, notes and stars that were given later, also where the root of the run is in another file."""
+    session = localops.start_session(name="scored")
+    assert session is not None
+    call = recorded_runs.llm("hi", "ho")
+    session.record(call)
+    session.end_session("Success")
+    session.score("correct", 0.5)
+    session.score("useful", True, event=call)
+    session.note("see the ticket")
+    session.star()
+    before = _first_and_last(None)
+    with recorded_runs.opened() as runs:
+        request = json.loads(exported(runs))
+    [group] = request["resourceSpans"]
+    spans = group["scopeSpans"][0]["spans"]
+    latest = max(int(span["endTimeUnixNano"]) for span in spans)
+    assert latest > before[1]
+    if not with_root:
+        group["scopeSpans"][0]["spans"] = [span for span in spans if span.get("parentSpanId")]
+    file = tmp_path / "runs.jsonl"
+    file.write_text(json.dumps(request))
+    assert import_into(tmp_path / "other", file) == []
+    after = _first_and_last(tmp_path / "other")
+    assert after[1] == before[1]
+    assert not with_root or after == before

@@ -39,6 +39,7 @@ TOGETHER = ("session.id", "gen_ai.conversation.id", "traceloop.association.prope
 _KINDS = tuple(name for name, (known, _) in names.FIELDS.items() if known == "kind")
 _SYSTEM = {"Hostname": "host.name", "OS": "os.type", "OS Version": "os.version"}
 _TOGETHER = frozenset(TOGETHER)
+_AT = "localops.event.at"
 _OWN, _UNNAMED = 0, 9  # how strong a word is that the trace is a session itself: it says so; it says nothing
 
 _NOTHING: tuple[int, object] = (_UNNAMED, None)
@@ -67,12 +68,12 @@ class Outline:
         name = span.name if isinstance(span.name, str) else None
         if span.around is None:
             self.tags += tuple(tag_list(span.attributes.get("agentops.tags")) or ())
-            self.add(2, name, span.start, span.end, state_of(span), span.resource)
+            self.add(2, name, span.start, _recorded_at(span), state_of(span), span.resource)
             return
         if self.rank < 2:
             service = span.resource.get("service.name")
             name = service if isinstance(service, str) and service else name
-        self.add(1, name, span.start, span.end, None, span.resource)
+        self.add(1, name, span.start, _recorded_at(span), None, span.resource)
 
     def add(
         self, rank: int, name: str | None, starts: int, ends: int, state: str | None, resource: dict[str, Any]
@@ -102,6 +103,13 @@ def named_together(attributes: dict[str, Any]) -> tuple[int, object]:
         if value := attributes.get(name):
             return (rank, value)
     return _NOTHING
+
+
+def _recorded_at(span: Span) -> int:
+    """Return the time up to which a span extends its session: one of our own may end later, as a score does."""
+    if _AT not in span.attributes:
+        return span.end
+    return min(span.end, _own_times(span, {"at": span.attributes[_AT]})[0])
 
 
 def is_own(span: Span) -> bool:

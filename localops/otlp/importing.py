@@ -19,6 +19,7 @@ from localops.otlp.assembly import Assembly, Outline, is_ours, session_of, start
 from localops.otlp.documents import read
 from localops.otlp.spans import of_json
 from localops.reading import session_state
+from localops.reading.story import Story
 from localops.transfer import validation
 
 TYPE_CHECKING = False
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 1_000  # rows that are written together
 _MOST_HELD = 4 << 20  # characters of the bodies of such rows
 _MOST_PROBLEMS = 1_000  # that are kept
+_SPANS_END = "imported; its spans end here"
 
 
 def take(project: Project, top: str) -> Report:
@@ -164,7 +166,10 @@ class _File:
             yield rows.whole(start_row(writer, known))
         elif begun.parent is not None or not encode.loads(begun.body or "{}").get("imported"):
             return  # it was recorded here, and ends by itself
+        ends = Story.read(journal, session).of_kind("end")
+        if any(one.body.get("reason") != _SPANS_END for one in ends):
+            return  # its root was imported, which has its end: a score may be later
         at = max(known.ends, session_state.last_row_ns(journal, session) or 0)
-        body = encode.dumps({"reason": "imported; its spans end here", "derived": 1}).decode()
+        body = encode.dumps({"reason": _SPANS_END, "derived": 1}).decode()
         id = uuid.uuid5(uuid.UUID(bytes=session), f"end at {at}").bytes
         yield rows.make("end", session, id=id, at_ns=at, name=known.state or "Indeterminate", body=body)
