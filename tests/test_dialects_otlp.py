@@ -16,7 +16,7 @@ from localops.config import Config
 from localops.otlp.importing import take
 from localops.reading import facts
 from localops.reading.export import Run
-from tests import recorded_runs
+from tests import programs, recorded_runs, warm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -178,3 +178,46 @@ def test_what_came_after_the_end_makes_an_imported_run_no_longer(tmp_path: Path,
     after = _first_and_last(tmp_path / "other")
     assert after[1] == before[1]
     assert not with_root or after == before
+
+
+def _why(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what `localops why` prints of the newest session of a home."""
+    monkeypatch.setenv("LOCALOPS_HOME", str(home))
+    return warm.localops("why", "last").stdout.splitlines()
+
+
+_DIES = """
+import os, localops
+session = localops.init(trace_name="killed")
+localops.record(localops.ActionEvent("step"))
+with session.operation("sail"):
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_the_end_of_a_killed_run_is_explained_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No program has declared it, and the run took at least its time."""
+    programs.run(_DIES)
+    file = tmp_path / "runs.jsonl"
+    with recorded_runs.opened() as runs:
+        file.write_bytes(exported(runs))
+    before = _why(Path(os.environ["LOCALOPS_HOME"]), monkeypatch)
+    assert import_into(tmp_path / "other", file) == []
+    after = _why(tmp_path / "other", monkeypatch)
+    assert any("process died inside operation 'sail'. No end was recorded" in line for line in after)
+    assert set(before) - set(after) == {"  Its process no longer runs: the lock that it held is free."}
+    assert set(after) - set(before) == {"  It was imported, not recorded while it ran."}
+
+
+def test_a_run_that_was_exported_while_it_ran_has_no_declared_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How it ended is not in its file."""
+    session = localops.start_session(name="now")
+    assert session is not None
+    file = tmp_path / "runs.jsonl"
+    with recorded_runs.opened() as runs:
+        file.write_bytes(exported(runs))
+    session.end_session("Success")
+    assert import_into(tmp_path / "other", file) == []
+    assert any("its record ends here without an end" in line for line in _why(tmp_path / "other", monkeypatch))

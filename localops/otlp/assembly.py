@@ -35,6 +35,7 @@ _DEEPEST = 50  # spans around one among which its agent is searched
 _REQUEST = "prompt system_instructions tool_definitions stream thread_id".split()
 _ANSWER = "completion tool_calls finish_reason response_id response_model time_to_first_token".split()
 # The attributes by which the traces of one session know each other, the strongest first.
+SPANS_END = "imported; its spans end here"  # the reason of an end that nothing states
 TOGETHER = ("session.id", "gen_ai.conversation.id", "traceloop.association.properties.session_id")
 _KINDS = tuple(name for name, (known, _) in names.FIELDS.items() if known == "kind")
 _SYSTEM = {"Hostname": "host.name", "OS": "os.type", "OS Version": "os.version"}
@@ -201,7 +202,7 @@ class Assembly:
         body = {key.removeprefix("body."): value for key, value in row.items() if key.startswith("body.")}
         tags = writer.tags_text(row.get("tags"))
         if not ours.get("id"):
-            yield from _own_session(writer, span, row.get("name"), tags, body, ours.get("once_rows"))
+            yield from _own_session(writer, span, row.get("name"), tags, body, ours)
             return
         body, opening = step_rows.split(body, ours.get("step"))
         if opening is not None:
@@ -388,7 +389,7 @@ def _opening_row(
 
 
 def _own_session(
-    writer: Writer, span: Span, name: object, tags: str | None, body: dict[str, Any], once_rows: object
+    writer: Writer, span: Span, name: object, tags: str | None, body: dict[str, Any], ours: dict[str, Any]
 ) -> Iterator[Row]:
     """Yield the rows of a session that localops has sent: its start, metadata, video and end."""
     session = writer.session
@@ -407,7 +408,11 @@ def _own_session(
         )
     state = body.get("state")
     fields: dict[str, object] = {key: body[key] for key in ("reason", "returns") if body.get(key) is not None}
-    if type(once_rows) is int:
-        fields[ONCE_ROWS] = once_rows
+    if type(ours.get("once_rows")) is int:
+        fields[ONCE_ROWS] = ours["once_rows"]
+    if ours.get("derived") is True:  # no program wrote this end: its processes had died, or had not ended yet
+        fields["derived"] = 1
+        if state not in _END_STATES.values():
+            fields["reason"] = SPANS_END
     name = state if state in _END_STATES.values() else "Indeterminate"
     yield writer.note("end", uuid.uuid5(named, f"end {span.end}").bytes, span.end, fields=fields, name=str(name))

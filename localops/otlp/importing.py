@@ -15,7 +15,7 @@ from localops.coding.seen import Seen
 from localops.encoding import encode
 from localops.journal import rows, stored
 from localops.journal.stored import Stored
-from localops.otlp.assembly import Assembly, Outline, is_ours, session_of, start_row
+from localops.otlp.assembly import SPANS_END, Assembly, Outline, is_ours, session_of, start_row
 from localops.otlp.documents import read
 from localops.otlp.spans import of_json
 from localops.reading import session_state
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _AT_ONCE = 1_000  # rows that are written together
 _MOST_HELD = 4 << 20  # characters of the bodies of such rows
 _MOST_PROBLEMS = 1_000  # that are kept
-_SPANS_END = "imported; its spans end here"
 
 
 def take(project: Project, top: str) -> Report:
@@ -167,9 +166,9 @@ class _File:
         elif begun.parent is not None or not encode.loads(begun.body or "{}").get("imported"):
             return  # it was recorded here, and ends by itself
         ends = Story.read(journal, session).of_kind("end")
-        if any(one.body.get("reason") != _SPANS_END for one in ends):
+        if any(one.body.get("reason") != SPANS_END for one in ends):
             return  # its root was imported, which has its end: a score may be later
         at = max(known.ends, session_state.last_row_ns(journal, session) or 0)
-        body = encode.dumps({"reason": _SPANS_END, "derived": 1}).decode()
+        body = encode.dumps({"reason": SPANS_END, "derived": 1}).decode()
         id = uuid.uuid5(uuid.UUID(bytes=session), f"end at {at}").bytes
         yield rows.make("end", session, id=id, at_ns=at, name=known.state or "Indeterminate", body=body)

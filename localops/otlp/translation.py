@@ -451,6 +451,8 @@ class Translation:
         change = exact.difference(_read(span), exact.row_of(columns, body))
         steps = None if self._metadata_only else recorded_steps.known_rows(seen.source, story, seen.id)
         more = present({_EXACT: change, "localops.session.once_rows": steps})
+        if standing.derived or standing.state not in STATES:
+            more["localops.session.derived"] = True
         return replace(span, attributes={**span.attributes, **more})
 
     def _resource(self, session: bytes) -> Attributes:

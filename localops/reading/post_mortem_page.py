@@ -120,14 +120,7 @@ def _how(how: str, state: str, reason: str | None, findings: Facts) -> Iterator[
     elif how == "left open":
         yield [f"{state}: the program exited and did not end the session. Whether it reached its goal is not recorded."]
     elif how == "died":
-        yield [
-            f"{state}: ",
-            Word(reason),
-            f". No end was recorded: {_KILLED}, ran out of memory, lost power or called os._exit.",
-        ]
-        yield ["Its process no longer runs: the lock that it held is free."]
-        yield [f"Its last row is from {when(findings['last'])} UTC; nothing after that is recorded."]
-        yield ["A program can resume it where it stopped: see `localops help resume`."]
+        yield from _died(state, reason, findings)
     elif how == "imported":
         yield [f"{state}: its record ends here without an end, so how the program ended is not known."]
     elif how == "running":
@@ -135,6 +128,18 @@ def _how(how: str, state: str, reason: str | None, findings: Facts) -> Iterator[
     else:
         yield ["Whether it has ended is not known: no end is recorded, and its processes cannot be seen from here."]
         yield [f"Its last row is from {when(findings['last'])} UTC."]
+
+
+def _died(state: str, reason: str | None, findings: Facts) -> Iterator[Sentence]:
+    yield [
+        f"{state}: ",
+        Word(reason),
+        f". No end was recorded: {_KILLED}, ran out of memory, lost power or called os._exit.",
+    ]
+    if not findings["imported"]:
+        yield ["Its process no longer runs: the lock that it held is free."]
+    yield [f"Its last row is from {when(findings['last'])} UTC; nothing after that is recorded."]
+    yield ["A program can resume it where it stopped: see `localops help resume`."]
 
 
 def _budget(budget: Facts | None, spent: Facts) -> Iterator[Sentence]:

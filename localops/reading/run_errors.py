@@ -58,7 +58,7 @@ def how_it_ended(seen: Snapshot) -> str:
     if reason.startswith("imported;"):
         return "imported"
     if stands.derived:
-        return "died" if seen.story.present() else "left open"
+        return "died" if session_state.died(stands, seen.story) else "left open"
     if reason == session_state.LEFT_OPEN:
         return "left open"
     if _SIGNAL.match(reason):

@@ -46,6 +46,7 @@ _FEW = 20
 _NEVER = (1 << 63) - 1
 _SESSION = rows.COLUMNS.index("session")
 LEFT_OPEN = "process exited without end_session"
+DIED = "process died"  # how every other reason of a derived end begins
 
 
 def last_row_ns(source: Source, session: bytes) -> int | None:
@@ -115,21 +116,26 @@ def _died_inside(dead: _Dead) -> str | None:
         return None
     last = dead.open_operations[-1]
     since = f", {(dead.last_ns - last.at_ns) / 1e9:.1f} s in" if dead.last_ns - last.at_ns >= 50_000_000 else ""
-    return f"process died inside {last.kind} {last.name!r}{since}"
+    return f"{DIED} inside {last.kind} {last.name!r}{since}"
 
 
 def _died_after_an_error(dead: _Dead) -> str | None:
     """Return a reason with the error that it recorded last, as before `os._exit(1)`."""
     is_error = bool(dead.newest) and dead.newest[0].kind == "error"
-    return f"process died after {dead.newest[0].name}" if is_error and dead.newest[0].name else None
+    return f"{DIED} after {dead.newest[0].name}" if is_error and dead.newest[0].name else None
 
 
 def _died(_: _Dead) -> str:
-    return "process died"
+    return DIED
 
 
 # The rules for why a session without a recorded end is over: the first reason is used.
 _RULES: tuple[Callable[[_Dead], str | None], ...] = (_left_open, _died_inside, _died_after_an_error, _died)
+
+
+def died(stands: Standing, story: Story) -> bool:
+    """Return whether a session has ended because its processes died; one that was imported has no processes."""
+    return stands.derived and (bool(story.present()) or (stands.reason or "").startswith(DIED))
 
 
 def is_of_hub(folder: str) -> bool:

@@ -96,7 +96,7 @@ class Snapshot:
     def is_cut_off(self) -> bool:
         """Return whether it may have continued after its last row: a process died, or may have died, in it."""
         stands = self.standing
-        return stands.state == "Unknown" or (stands.derived and bool(self.story.present()))
+        return stands.state == "Unknown" or session_state.died(stands, self.story)
 
     @cached_property
     def until_ns(self) -> int:

@@ -22,6 +22,7 @@ LOCALOPS = {
     "localops.event.step": "ours.step",
     "localops.session.id": "ours.session",
     "localops.session.once_rows": "ours.once_rows",
+    "localops.session.derived": "ours.derived",
     "localops.exact": "ours.exact",
 }
 TABLES = (genai.FIELDS, openinference.FIELDS, traceloop.FIELDS, agentops.FIELDS, LOCALOPS)
