@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import contextvars
 import json
@@ -107,12 +108,71 @@ def test_the_same_call_with_the_same_result() -> None:
         [call(marked={"polling": True}) for _ in range(9)],
         [Call(bytes([number]) * 16, "f", {}, {}) for number in range(9)],
         [call(failed=True), call(failed=True), call(), call(failed=True)],
+        [call(times=(number, 100 + number)) for number in range(9)],
+        [call(args={"n": number}, failed=True, error=1, times=(number, 100)) for number in range(9)],
+        [each for number in range(9) for each in (call(times=(number, 100)), call(args={"n": number}))],
+        [call(returns=f"building, eta {seconds}s") for seconds in (90, 60, 30, 5)],
+        [call(returns=f"ready in {left}") for left in ("3 minutes", "1m 30s", "60s", "5 secs")],
+        [call(returns={"log": f"still running, {seconds}s"}) for seconds in (10, 20, 30, 40)],
+        [each for left in (90, 60, 30, 5) for each in (call(returns=f"eta {left}s"), call("wait"))],
     ],
-    ids="news arguments agents outer-calls polling marked unknown retried".split(),
+    ids="news arguments agents outer-calls polling marked unknown retried beside failed-beside often-beside eta words "
+    "rising cycle".split(),
 )
 def test_what_is_no_loop(calls: list[Call]) -> None:
-    """Progress, other arguments, other agents, calls inside of different ones, polling, unknown ones, short retries."""
+    """Progress, other arguments, agents or outer calls, polling, unknown calls, short retries, parallel calls."""
     assert kinds(*calls) == []
+
+
+@pytest.mark.parametrize("seconds", [(90, 90, 90), (30, 90, 60), (60, 30, 30)])
+def test_a_duration_that_comes_to_nothing_is_no_news(seconds: tuple[int, ...]) -> None:
+    """It stays as it is, or goes up and down."""
+    assert kinds(*[call(returns=f"building, eta {each}s") for each in seconds]) == [("repeat", 3)]
+
+
+def test_calls_at_the_same_time_are_a_loop_only_in_rounds() -> None:
+    """An agent that asks five times at once takes a vote; one that takes the same vote three times goes in circles."""
+    alarms: list[Loop] = []
+    session = localops.init(on_loop=lambda _, loop: alarms.append(loop))
+
+    async def vote(rounds: int) -> None:
+        all_ask = asyncio.Barrier(5)
+
+        @localops.tool(name="sample")
+        async def sample(_: str) -> str:
+            await all_ask.wait()
+            return "A"
+
+        for _ in range(rounds):
+            await asyncio.gather(*(sample("A or B?") for _ in range(5)))
+
+    asyncio.run(vote(2))
+    session.record(ToolEvent(name="other"))
+    assert (alarms, read(session)["loops"]) == ([], [])
+    asyncio.run(vote(3))
+    session.record(ToolEvent(name="other"))
+    assert [(alarm.kind, len(alarm.calls)) for alarm in alarms] == [("cycle", 15)]
+    assert [(loop["kind"], loop["calls"]) for loop in read(session)["loops"]] == [("cycle", 15)]
+
+
+def test_a_wait_that_succeeded_is_named() -> None:
+    """It is a loop by rule; its sentence adds that the next call brought something new."""
+    waited = [call("state", returns="warming up") for _ in range(7)]
+    for calls, changed in (
+        ([*waited, call("state", returns="ready")], True),
+        ([*waited, call("other")], False),
+        ([call("state", failed=True), call("state", failed=True), call("state", failed=True), call("state")], True),
+        ([*waited[:3], call("state", failed=True)], False),
+    ):
+        assert [loop.then_changed for loop in loops.find(calls)] == [changed]
+    session = localops.start_session()
+    for state in ("warming up",) * 3 + ("ready",):
+        session.record(ToolEvent(name="state", returns=state))
+    [loop] = read(session)["loops"]
+    assert plain(waste_page.sentence_of(loop)) == (
+        "[repeat] Tool 'state' was called 3 times in a row with the same arguments and result; the next call returned "
+        "another result. Wasted: 2 tool calls."
+    )
 
 
 def test_an_id_or_a_time_in_a_result_is_no_news() -> None:

@@ -7,6 +7,8 @@ the alarm in a running one use the same rules:
 - two calls with the same arguments that both failed are equal, whatever the errors;
 - only calls of the same agent are compared, and calls inside another tool call only with each other;
 - a call whose result changes makes progress, and so does a call of a tool that is marked as polling;
+- a duration in a text that falls each time, such as an ETA, is progress; also one that rises, if it was not measured;
+- calls that overlapped in time are not compared, as neither could know the result of the other;
 - a call whose arguments or result were not recorded equals no other.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from itertools import pairwise
 
 from localops.encoding import encode
 from localops.encoding.lazy import late_pattern
@@ -22,7 +25,7 @@ from localops.reading.made_up import without_durations, without_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from typing import Any
 
 HABIT = "again"  # the kind that raises no alarm
@@ -57,6 +60,13 @@ _DURATION = late_pattern(
     """,
     re.VERBOSE,
 )
+# The numbers of a duration with their units, the seconds of each unit, and smaller units.
+_NUMBER_AND_UNIT = late_pattern(r"(\d+)\ ?([a-z]+)")
+_SECONDS = {"h": 3600, "m": 60, "s": 1}
+_SMALL_UNIT = late_pattern(r"[nuµμm]s\Z|milli")
+# What stands before a duration that was measured.
+_MEASURED = late_pattern(r"(?:\b(?:in|took|after|elapsed|duration)|time)[ :=]{1,2}\Z", re.IGNORECASE)
+_WORD_LENGTH = 12
 # In messages of errors: quoted values, ids and numbers, such as the row, the file or the version of a call.
 _QUOTED = late_pattern(r"""(?<!\w)(?:'[^'\n]{0,300}'|"[^"\n]{0,300}"|`[^`\n]{0,300}`)(?!\w)""")
 _NUMBER = late_pattern(
@@ -85,8 +95,8 @@ class Call:
     """A finished tool call: its input, and its result or error."""
 
     __slots__ = (
-        "_exact", "_outcome", "_params", "_period", "_returns", "agent", "error", "failed", "given", "id", "input",
-        "inside", "tool", "waits",
+        "_durations", "_exact", "_outcome", "_params", "_period", "_returns", "agent", "began_ns", "ended_ns", "error",
+        "failed", "given", "id", "input", "inside", "tool", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -102,12 +112,14 @@ class Call:
         error: int | None = None,
         waits: bool = False,
         period: tuple[int, int] = (0, 0),
+        times: tuple[int, int] = (0, 0),
     ) -> None:
         """Create it from the bodies of its opening and closing rows; for a single row, both are the same.
 
         inside: the tool call in which it was made. waits: its tool is for polling. period: the time of the run, see
-        `period_around`.
+        `period_around`. times: when it began and ended.
         """
+        self.began_ns, self.ended_ns = times
         self.id, self.tool, self.agent, self.inside = id, tool, agent, inside
         self.input = ""
         """Its input as a line, if that will be shown."""
@@ -124,17 +136,28 @@ class Call:
         self._period = period
         self._outcome: int | None = None
         self._exact = 0
+        self._durations: list[tuple[int, bool] | None] = []
 
     @property
     def outcome(self) -> int:
         """Return the digest of its result, without ids, times and durations."""
         if self._outcome is None:
-            text, plain = _comparable_texts(self._returns, self._period)
+            text, plain, self._durations = _comparable_texts(self._returns, self._period)
             is_new = plain != text and (_has_only_ids(plain) or _describes_new_thing(plain, self.tool, self._params))
             self._exact = digest(text)
             self._outcome = self._exact if is_new or plain == text else digest(plain)
             self._params = self._returns = None
         return self._outcome
+
+    @property
+    def durations(self) -> list[tuple[int, bool] | None]:
+        """Return the durations in the texts of its result, as `_whole_seconds` does."""
+        _ = self.outcome
+        return self._durations
+
+    def overlaps(self, other: Call) -> bool:
+        """Return whether two calls were in progress at the same time."""
+        return self.began_ns < other.ended_ns and other.began_ns < self.ended_ns
 
     def equals(self, other: Call) -> bool:
         """Return whether two similar calls have exactly the same result, including ids, times and durations."""
@@ -142,7 +165,7 @@ class Call:
 
     def is_like(self, other: Call) -> bool:
         """Return whether it is the same call as another with the same outcome."""
-        if self.given is None or self.given != other.given or self.failed != other.failed:
+        if self.given is None or self.given != other.given or self.failed != other.failed or self.overlaps(other):
             return False
         return self.failed or (not self.waits and self.outcome == other.outcome)
 
@@ -155,7 +178,7 @@ def _is_incomplete(opened: dict[str, Any], ended: dict[str, Any]) -> bool:
 class Loop:
     """Repeated tool calls."""
 
-    __slots__ = ("calls", "is_stopped", "kind", "later", "period")
+    __slots__ = ("calls", "is_stopped", "kind", "later", "period", "then_changed")
 
     def __init__(self, kind: str, calls: list[Call], period: int = 1) -> None:
         self.kind, self.calls = kind, calls
@@ -165,6 +188,8 @@ class Loop:
         """The number of further calls, which are not kept."""
         self.is_stopped = False
         """Whether the program's hook stopped it, so that further calls of it are reported."""
+        self.then_changed = False
+        """Whether the next call of it succeeded with another result, as when something was waited for."""
 
     @property
     def wasted(self) -> Sequence[Call]:
@@ -263,6 +288,9 @@ class _Stream:
                 is_alike = len(recent) >= period and call.is_like(recent[-period])
                 alike[period] = alike[period] + 1 if is_alike else 0
             self._is_any = True
+            if self._open is not None and not alike[self._open.period]:
+                before = recent[-self._open.period]
+                self._open.then_changed = given == before.given and not (call.failed or call.overlaps(before))
         recent.append(call)
         self._near.append(given)
         if not self._is_any:
@@ -274,7 +302,7 @@ class _Stream:
             return None
         self._open = None
         for period in range(1, LONGEST + 1):
-            if alike[period] >= (ALARM - 1) * period:
+            if alike[period] >= (ALARM - 1) * period and not _counts_down(list(recent)[-ALARM * period :], period):
                 return self._begin(period, call)
         return self._same_error(call)
 
@@ -303,6 +331,8 @@ class _Stream:
             return None
         if failing is None:
             failing = self._failing[call.tool] = []
+        elif failing[-1].overlaps(call):
+            return None
         if (known := self._open_errors.get(call.tool)) is not None:
             self._continue(known, call)
             return None
@@ -363,8 +393,25 @@ def _habits(same: Iterable[Call]) -> Iterator[Loop]:
     """Return a loop for each result that the same call returned often."""
     by_outcome: dict[int, list[Call]] = {}
     for call in same:
-        by_outcome.setdefault(call.outcome, []).append(call)
-    return (Loop(HABIT, calls) for calls in by_outcome.values() if len(calls) >= OFTEN)
+        calls = by_outcome.setdefault(call.outcome, [])
+        if not calls or not call.overlaps(calls[-1]):
+            calls.append(call)
+    often = (calls for calls in by_outcome.values() if len(calls) >= OFTEN)
+    return (Loop(HABIT, calls) for calls in often if not _counts_down(calls, 1))
+
+
+def _counts_down(calls: Sequence[Call], period: int) -> bool:
+    """Return whether a duration in the results of a call falls, or rises, from each round to the next."""
+    if any(call.failed for call in calls):
+        return False
+    for place in range(period):
+        for values in zip(*(call.durations for call in calls[place::period]), strict=False):
+            known = [value for value in values if value is not None]
+            if len(known) == len(values):
+                steps = [after - before for (before, _), (after, _) in pairwise(known)]
+                if max(steps) < 0 or (min(steps) > 0 and not any(is_measured for _, is_measured in known)):
+                    return True
+    return False
 
 
 def error_digest(kind: str | None, message: object, period: tuple[int, int]) -> int | None:
@@ -393,10 +440,32 @@ def period_around(first_ns: int, last_ns: int) -> tuple[int, int]:
     return first_ns - _DAY_NS, last_ns + _DAY_NS
 
 
-def _comparable_texts(returns: Any, period: tuple[int, int]) -> tuple[str, str]:
-    """Return a result as text, and the same text without ids, times and durations."""
+def _comparable_texts(returns: Any, period: tuple[int, int]) -> tuple[str, str, list[tuple[int, bool] | None]]:
+    """Return a result as text, the same text without ids, times and durations, and its durations."""
     text = encode.sorted_dumps(returns).decode("utf-8", "replace")
-    return text, _without_times(text, period)
+    durations: list[tuple[int, bool] | None] = []
+
+    def note(match: re.Match[str]) -> str:
+        durations.append(_whole_seconds(match))
+        return "<time>"
+
+    return text, _without_times(text, period, note), durations
+
+
+def _whole_seconds(duration: re.Match[str]) -> tuple[int, bool] | None:
+    """Return the seconds of a duration, and whether it was probably measured, as in "done in 3s".
+
+    None if it has a fraction or a smaller unit: such a one was measured, and falls or rises by chance.
+    """
+    text = duration[0]
+    if ":" in text:
+        hours, minutes, rest = text.split(":")
+        return (int(hours) * 3600 + int(minutes) * 60 + int(rest), True) if rest.isdigit() else None
+    if "." in text or "," in text or _SMALL_UNIT.search(text):
+        return None
+    seconds = sum(int(number) * _SECONDS[unit[0]] for number, unit in _NUMBER_AND_UNIT.findall(text))
+    start = duration.start()
+    return seconds, _MEASURED.search(duration.string, max(0, start - _WORD_LENGTH), start) is not None
 
 
 def _describes_new_thing(plain: str, tool: str, params: object) -> bool:
@@ -431,14 +500,14 @@ def _has_only_ids(plain: str) -> bool:
     return not _EMPTY.search(values) and not values.replace("<id>", "").replace("<time>", "").translate(_NO_SIGNS)
 
 
-def _without_times(text: str, period: tuple[int, int]) -> str:
+def _without_times(text: str, period: tuple[int, int], by: str | Callable[[re.Match[str]], str] = "<time>") -> str:
     """Replace ids, times and durations in a text.
 
     >>> _without_times('{"hits":2,"took_ms":41.2}', (0, 0)), _without_times("1 failed in 0.12s", (0, 0))
     ('{"hits":2,"took_ms":<time>}', '1 failed in <time>')
     """
     start = without_ids(text[:_READ], *period)
-    return _DURATION.sub("<time>", without_durations(start)) + text[_READ:]
+    return _DURATION.sub(by, without_durations(start)) + text[_READ:]
 
 
 def shape(params: object) -> str:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         agent: bytes | None
         at_ns: int
         start_ns: int | None
+        end_ns: int | None
         failed: int | None
         cost: int | None
         tokens_in: int | None
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 else:
     Spent = namedtuple("Spent", "calls llm_calls tokens_in tokens_out cost unpriced")
     _Row = namedtuple(
-        "_Row", "seq id phase kind name parent agent at_ns start_ns failed cost tokens_in tokens_out body"
+        "_Row", "seq id phase kind name parent agent at_ns start_ns end_ns failed cost tokens_in tokens_out body"
     )
 
 # The last rows of a session to read, and bytes of their bodies.
@@ -198,6 +199,7 @@ class Waste:
             inside=tool.inside,
             waits=tool.name in self._polling,
             period=self._period,
+            times=(tool.began_ns, row.at_ns if row.end_ns is None else row.end_ns),
         )
         tool.opened = {}
         if len(row.body or "") > _LARGE:
@@ -276,6 +278,7 @@ class Waste:
                 "calls": len(calls),
                 "rounds": loop.rounds,
                 "only_alike": loop.only_alike,
+                "then_changed": loop.then_changed,
                 "failed": sum(tool.failed for tool in calls),
                 "input": self._input(first),
                 "given": len({tool.call.given for tool in calls if tool.call is not None}),

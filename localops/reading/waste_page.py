@@ -207,7 +207,7 @@ def sentence_of_group(group: Facts) -> Sentence:
     has_many_tools = group["tools_count"] > len(set(first["tools"]))
     tools: Sentence = [" of tools ", *_names(group["tools"], group["tools_count"])] if has_many_tools else []
     are_alike = [*_kind(first), f"{output.count(many)} {what}", *tools, " are similar; the first: "]
-    return [*are_alike, *_what(first), f". Together they wasted {spent(group['wasted'])}."]
+    return [*are_alike, *_what(first), *_then(first), f". Together they wasted {spent(group['wasted'])}."]
 
 
 def _names(tools: Sequence[str | None], many: int) -> Sentence:
@@ -220,7 +220,14 @@ def _names(tools: Sequence[str | None], many: int) -> Sentence:
 
 def sentence_of(loop: Facts) -> Sentence:
     """Return a sentence about a loop."""
-    return [*_kind(loop), *_what(loop), f". Wasted: {spent(loop['wasted'])}."]
+    return [*_kind(loop), *_what(loop), *_then(loop), f". Wasted: {spent(loop['wasted'])}."]
+
+
+def _then(loop: Facts) -> Sentence:
+    """Return how a loop ended, if the call that it repeated was made once more and brought something new."""
+    if not loop["then_changed"]:
+        return []
+    return ["; the next call succeeded" if loop["failed"] else "; the next call returned another result"]
 
 
 def _kind(loop: Facts) -> Sentence:

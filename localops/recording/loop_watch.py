@@ -59,7 +59,9 @@ _CACHED_CHECKSUMS = 256
 _PARAMS, _NO_ARGS, _RETURNS = '{"params":', '{"params":{}}', ',"returns":'
 # Maps each byte to another one, so that different texts rarely have the same checksum.
 _WEIGHTS = bytes(pow(3, byte, 257) % 256 for byte in range(256))
-_ID, _NAME, _PARENT, _AGENT = (rows.COLUMNS.index(name) for name in ("id", "name", "parent", "agent"))
+_ID, _NAME, _PARENT, _AGENT, _AT, _START, _END = map(
+    rows.COLUMNS.index, ("id", "name", "parent", "agent", "at_ns", "start_ns", "end_ns")
+)
 _BODY = -1  # in both forms of a row
 
 
@@ -325,6 +327,7 @@ class LoopWatch:
             error=loops.error_digest(*error, period) if error is not None else None,
             waits=row[_NAME] in self._polling,
             period=period,
+            times=_times(first, row),
         )
         # The raw text: it is formatted only if there is an alarm.
         call.input = first[_BODY] or ""
@@ -420,6 +423,12 @@ def _call_hash(tool: str, args: str) -> int:
 def _checksum(args: str) -> int:
     """Return a checksum of the text of arguments that does not depend on the order of its characters."""
     return adler32(args.encode().translate(_WEIGHTS)) & 0xFFFF
+
+
+def _times(first: Row, row: Row) -> tuple[int, int]:
+    """Return when a call began and ended."""
+    began, ended = first[_START], row[_END] if len(row) == len(rows.COLUMNS) else None
+    return first[_AT] if began is None else began, row[_AT] if ended is None else ended
 
 
 def _parts(place: _Place) -> tuple[bytes | None, bytes | None]:

@@ -20,16 +20,16 @@ with recursive around(seq, id, depth) as (
     and one.parent is not null
     and around.depth < 50
 )
-select e.seq, e.id, e.phase, e.kind, e.name, tool.id, e.agent, e.at_ns, e.start_ns, null as failed, e.cost, e.tokens_in,
-  e.tokens_out, e.body
+select e.seq, e.id, e.phase, e.kind, e.name, tool.id, e.agent, e.at_ns, e.start_ns, e.end_ns, null as failed, e.cost,
+  e.tokens_in, e.tokens_out, e.body
 from around
 cross join event tool on tool.id = around.id
 cross join event e on e.seq = around.seq
 where tool.kind = 'tool'
   and tool.failed = 1
 union all
-select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.failed, e.cost, e.tokens_in,
-  e.tokens_out,
+select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.failed, e.cost,
+  e.tokens_in, e.tokens_out,
   iif(e.kind = 'tool' or e.kind = 'error' and e.parent is not null, e.body, null)
 from {page_after}
 cross join event e on e.seq = page.at
