@@ -175,6 +175,10 @@ def test_ids_are_found_by_their_beginning_in_every_project() -> None:
         assert home.find("last")[0].name == "other"
         with pytest.raises(Ambiguous, match="more than one session"):
             home.find(str(first.session_id)[:4])
+        for _ in range(7):
+            localops.start_session()
+        with pytest.raises(Ambiguous, match=r"(?:[0-9a-f-]{36} in \w+,? ){5}and 4 more; give more of the id"):
+            home.find(str(first.session_id)[:4])
 
 
 def test_a_running_session_is_left_running() -> None:

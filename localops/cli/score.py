@@ -151,7 +151,7 @@ def give(given: Score, ident: str, home: str | None, project: str | None, *, as_
         common.print_json({**written, **about, "by": by})
         return
     what = f"{output.clean(name)} {output.clean(scores.shown(value))}" if given.name else "note kept"
-    target = f"event {written['event'][:13]} of " if written["event"] else ""
+    target = f"event {written['event']} of " if written["event"] else ""
     output.say(f"{what}, by {output.clean(by)}: {target}session {written['session_id'][:13]}")
 
 
@@ -165,7 +165,8 @@ def _show(ident: str, home: str | None, project: str | None, *, as_json: bool) -
             return
         listed = [one for one in given if not one.is_note]
         if listed:
-            _print(listed)
+            events = {one.target for one in listed if one.target}
+            _print(listed, {event: scoring.short_event(where, session, event) for event in events})
         for one in given:
             if one.is_note:
                 print(f"{common.dim(_when(one))}  {output.clean(_text(one.body.get('comment')))}")
@@ -173,9 +174,17 @@ def _show(ident: str, home: str | None, project: str | None, *, as_json: bool) -
             output.say(f"session {common.short_id(session)} has no scores and no notes")
 
 
-def _print(listed: list[Given]) -> None:
+def _print(listed: list[Given], events: dict[bytes, str]) -> None:
     rows: list[list[object]] = [
-        [one.name, scores.shown(one.value), one.author, one.version or "", _target(one), _when(one), _comment(one)]
+        [
+            one.name,
+            scores.shown(one.value),
+            one.author,
+            one.version or "",
+            events.get(one.target, ""),
+            _when(one),
+            _comment(one),
+        ]
         for one in listed
     ]
     headers = ["name", "value", "by", "version", "event", "given", "comment"]
@@ -184,10 +193,6 @@ def _print(listed: list[Given]) -> None:
         for row, one in zip(rows, listed, strict=True):
             row.append("" if one.counts else "no longer counts")
     common.print_table(rows, headers, soft=("name", "comment", "by", "value"), spare=("version", "given"))
-
-
-def _target(one: Given) -> str:
-    return common.short_id(one.target) if one.target else ""
 
 
 def _when(one: Given) -> str:

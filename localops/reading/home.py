@@ -47,7 +47,7 @@ else:
 NO_SCORE = (-math.inf, "")  # the sort key of a session without a score
 _PAGE = 100
 # Matches to list for an ambiguous id.
-_FEW = 5
+_FEW, _MANY = 5, 1_000
 _LEAST = 4  # hex digits of an id
 # If more sessions are open, we do not check each of them just to tidy.
 _FEW_OPEN = 64
@@ -377,12 +377,12 @@ class Project:
         return bool(analytics.chosen_by(self.reader, "lacking", chosen))
 
     def sessions_like(self, low: bytes, high: bytes) -> list[bytes]:
-        """Return up to a few sessions with ids from `low` to `high`."""
-        return [session for (session,) in self.ask("sessions_like", low=low, high=high, many=_FEW)]
+        """Return up to a thousand sessions with ids from `low` to `high`."""
+        return [session for (session,) in self.ask("sessions_like", low=low, high=high, many=_MANY)]
 
     def events_like(self, low: bytes, high: bytes) -> list[tuple[bytes, bytes]]:
-        """Return up to a few events with ids from `low` to `high`, each with its session."""
-        return [(id, session) for id, session in self.ask("events_like", low=low, high=high, many=_FEW)]
+        """Return up to a thousand events with ids from `low` to `high`, each with its session."""
+        return [(id, session) for id, session in self.ask("events_like", low=low, high=high, many=_MANY)]
 
     def notes_like(self, low: bytes, high: bytes) -> list[tuple[bytes, bytes]]:
         """Return up to a few bookkeeping rows with ids from `low` to `high`, each with its session."""
@@ -632,9 +632,16 @@ def _index_of_only(ident: str, what: str, matches: list[tuple[str, bytes]]) -> i
     if not matches:
         raise NotFound(f"no {what} begins with {ident!r}: {_WHERE_LISTED[what]}")
     if len(matches) > 1:
-        names = ", ".join(f"{rows.id_text(id)} in {project}" for project, id in matches[:_FEW])
+        names = few([f"{rows.id_text(id)} in {project}" for project, id in matches])
         raise Ambiguous(f"more than one {what} begins with {ident!r}: {names}; give more of the id, or --project")
     return 0
+
+
+def few(names: list[str]) -> str:
+    """Return the first of many matches as a text, with how many more there are."""
+    rest = len(names) - _FEW
+    more = "many" if len(names) >= _MANY else str(rest)
+    return ", ".join(names[:_FEW]) + (f" and {more} more" if rest > 0 else "")
 
 
 def _by_start(listed: Listed) -> tuple[int, int, int]:

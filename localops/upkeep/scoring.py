@@ -16,7 +16,7 @@ from localops.errors import Ambiguous, JournalError, NotFound
 from localops.journal import blobs, rows
 from localops.journal.journal import Journal
 from localops.reading import given_scores, session_state
-from localops.reading.home import Home, id_range
+from localops.reading.home import Home, few, id_range
 from localops.recording import events
 from localops.recording.scores import CODE
 from localops.recording.writer import Writer
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from localops.recording.scores import Score, Value
 
 _NAME, _BODY = rows.COLUMNS.index("name"), rows.COLUMNS.index("body")
+
+_LENGTHS = (13, 18, 23, 28)  # of the beginnings of an id, up to each hyphen and within its last part
 
 
 class Written(NamedTuple):
@@ -146,5 +148,17 @@ def event_of(project: Project, session: bytes, ident: str) -> bytes:
             f"{rows.id_text(session)[:13]} --events` lists them"
         )
     if len(matches) > 1:
-        raise Ambiguous(f"more than one event begins with {ident!r}: {', '.join(map(rows.id_text, matches))}")
+        raise Ambiguous(f"more than one event begins with {ident!r}: {few(list(map(rows.id_text, matches)))}")
     return matches[0]
+
+
+def short_event(project: Project, session: bytes, event: bytes) -> str:
+    """Return as much of the id of an event as `event_of` needs to find it in its session."""
+    text = rows.id_text(event)
+    for length in _LENGTHS:
+        try:
+            if event_of(project, session, text[:length]) == event:
+                return text[:length]
+        except (Ambiguous, NotFound):
+            pass
+    return text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +50,25 @@ def test_a_score_is_given_and_listed(session: localops.Session, command: Command
     assert listed["scores"][1]["id"] == given["id"]
     out = command("score", "last")[1]
     assert out.count("no longer counts") == 1
+
+
+def test_the_event_of_a_score_is_shown_so_that_it_is_found(command: Command) -> None:
+    """Events of the same millisecond have the same first 13 characters."""
+    session = localops.start_session()
+    session.record(localops.ActionEvent(action_type="plan"))
+    [first] = session.events
+    at = uuid.UUID(first["id"]).int >> 80
+    twins = [localops.ActionEvent(action_type=name) for name in ("a", "b")]
+    for number, twin in enumerate(twins):
+        twin.id = uuid.UUID(int=(at << 80) | (7 << 76) | ((number + 1) << 64) | (2 << 62) | number)
+        session.record(twin)
+    session.end_session("Success")
+    assert command("score", "last", "good", "1", "--event", str(twins[0].id)[:13])[0] == 1
+    text = command("score", "last", "good", "1", "--event", str(twins[0].id))[2]
+    assert f"event {twins[0].id} of session" in text
+    [shown] = re.findall(r"[0-9a-f]{8}-[0-9a-f-]+", command("score", "last")[1])
+    assert shown == str(twins[0].id)[:18]
+    assert command("score", "last", "good", "0", "--event", shown)[0] == 0
 
 
 def test_a_score_is_taken_back(session: localops.Session, command: Command, as_json: AsJson) -> None:
