@@ -276,7 +276,8 @@ def _figures(calls: list[dict[str, Any]]) -> tuple[Any, ...]:
     failed = sum(call["failed"] for call in calls)
     began = [call["began"] for call in calls]
     cost = sum(call["cost"] or 0 for call in calls)
-    return (len(took), failed, cost, unpriced, tokens, sum(took), *ranks, min(began), max(began))
+    first_failed = min((call["began"] for call in calls if call["failed"]), default=None)
+    return (len(took), failed, cost, unpriced, tokens, sum(took), *ranks, min(began), max(began), first_failed)
 
 
 # Where the figures of a group have what groups are sorted by.
@@ -309,6 +310,7 @@ def test_groups_have_the_figures_of_their_calls(written: tuple[str, _Program], b
                 group.sum("took_ns"),
                 *group.percentiles(),
                 *group.span_ns,
+                group.first_failed_ns,
             )
             for group in listed.first
         ]

@@ -298,7 +298,8 @@ def _named(by: str, line: Facts) -> str:
         where = line["differs"]
         words = " ".join(filter(None, (where["lead"], where["text"] or "(ends here)", where["tail"])))
         return f"{line[by][:_BEGIN]}… {words}"
-    return line[by] or (common.NAMELESS if by == "tool" else "no text")
+    name = line[by] or (common.NAMELESS if by == "tool" else "no text")
+    return f"{name}, first failed {line['first_failed'][:10]}" if by == "tool" and line["first_failed"] else name
 
 
 def _among(line: Facts) -> str:

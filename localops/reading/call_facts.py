@@ -208,6 +208,7 @@ def total(group: Group) -> Facts:
     """Return the figures of all calls of a group."""
     unpriced = group.sum("unpriced")
     first, last = group.span_ns
+    failed_ns = group.first_failed_ns
     return {
         "calls": group.sum("calls"),
         "unfinished": group.sum("unfinished"),
@@ -220,6 +221,7 @@ def total(group: Group) -> Facts:
         "seconds": group.sum("took_ns") / 1e9,
         "first": None if first is None else iso(first),
         "last": None if last is None else iso(last),
+        "first_failed": None if failed_ns is None else iso(failed_ns),
     }
 
 

@@ -68,13 +68,14 @@ if TYPE_CHECKING:
         newest: int
         earliest_ns: int
         latest_ns: int
+        first_failed_ns: int | None
         durations: str | None
 
 else:
     _ABOUT = "project num id seq session kind began_ns took_ns first_ns tool model error error_seq"
     Call = namedtuple("Call", (*_ABOUT.split(), *rows.TOKENS, "cost", "unbilled", "failed", "finished"))
     _COUNTS = "num session key text cut calls unfinished failed llms"
-    _FIGURES = "cost unpriced took_ns newest earliest_ns latest_ns durations"
+    _FIGURES = "cost unpriced took_ns newest earliest_ns latest_ns first_failed_ns durations"
     _Sums = namedtuple("_Sums", (*_COUNTS.split(), *rows.TOKENS, *_FIGURES.split()))
 
 KINDS = ("llm", "tool")
@@ -206,6 +207,11 @@ class Group:
         if not self.parts:
             return None, None
         return min(sums.earliest_ns for _, sums in self.parts), max(sums.latest_ns for _, sums in self.parts)
+
+    @property
+    def first_failed_ns(self) -> int | None:
+        """Return when the first of its calls that failed began."""
+        return min((sums.first_failed_ns for _, sums in self.parts if sums.first_failed_ns is not None), default=None)
 
     def durations(self) -> list[int]:
         """Return the durations of its calls, in ascending order."""

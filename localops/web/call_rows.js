@@ -168,6 +168,7 @@ function common(by, one) {
       { class: "line" },
       make("a", { class: "name", href: to }, one.tool || "unnamed tool"),
       errorOf(one),
+      failedFirst(one),
     );
   const text = by === "prompt" ? lineOf(one.prompt) : one[by];
   return make("a", { class: by === "prompt" ? "preview" : "name", href: to, title: one[by] }, text || "unnamed");
@@ -181,8 +182,16 @@ function errorOf(one) {
   const text =
     errors.length > 1 ? errors.join(", ") : `${errors[0]}${failed[0].message ? `: ${failed[0].message}` : ""}`;
   const href = address(changed(filtersOf(parsed()), { ...one.filter, by: "error" }), "calls");
-  return make("a", { class: "failed", href, title: `${text}\n\nThe errors of this tool` }, text);
+  return make(
+    "a",
+    { class: "failed", href, title: `${text}\nFirst failed ${stamp(one.first_failed)}\n\nThe errors of this tool` },
+    text,
+  );
 }
+
+/** Return when a tool first failed: the days of the row are those of all its calls. */
+const failedFirst = ({ first_failed: at }) =>
+  make("time", { class: "faint", datetime: at, title: stamp(at) }, `first failed ${day(at)}`);
 
 /** Return a class of errors with how many messages and tools it has, and the most frequent messages: all lead there. */
 function failure(by, one, to) {

@@ -70,6 +70,8 @@ def test_a_tool_that_fails_is_shown_with_its_inputs(sessions: list[localops.Sess
     assert (line["tool"], line["calls"], line["failed"], line["failed_share"]) == ("get_order", 8, 6, 0.75)
     assert [(one["input"], one["calls"]) for one in line["examples"]] == [("number=EU-1", 4), ("number=EU-2", 2)]
     assert {one["message"] for one in line["examples"]} == {"no such order"}
+    [oldest, *_] = as_json("calls", "--failed", "--reverse", "--sort", "began")["calls"]
+    assert line["first_failed"] == oldest["began"]
     models = {line["model"]: line for line in as_json("calls", "--by", "model")["lines"]}
     for theirs in as_json("analytics", "--by", "model")["lines"]:
         mine = models[theirs["model"]]
@@ -162,6 +164,7 @@ def test_tables_can_be_read(sessions: list[localops.Session], command: Command) 
     assert "more: add --after " in out
     _, out, _ = command("calls", "--by", "tool", "--sort", "share")
     assert "6 (75%)" in out
+    assert "get_order, first failed 20" in out
     assert "number=EU-1 ×4; number=EU-2 ×2" in out
     _, out, _ = command("calls", "--by", "model")
     assert "unpriced" in out

@@ -178,6 +178,10 @@ def test_a_tool_that_failed_names_its_error(looking: Visit) -> None:
     row = _rows(page).filter(has_text="upgrade")
     error = row.locator(".what a.failed")
     expect(error).to_have_text("LookupError: desk is closed")
+    known = {line["tool"]: line for line in looking.facts("calls/groups?by=tool")["lines"]}
+    at = known["upgrade"]["first_failed"]
+    expect(row.locator(".what time")).to_have_text(f"first failed {at[:10]}")
+    expect(row.locator(".what time")).to_have_attribute("datetime", at)
     expect(_rows(page).filter(has_text="fetch").locator(".what a")).to_have_count(1)
     error.click()
     expect(_rows(page).locator(".name")).to_have_text("LookupError")

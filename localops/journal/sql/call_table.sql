@@ -299,7 +299,8 @@ sum(c.finished) as calls,
   coalesce(sum(min(c.took_ns, 86400000000000)), 0) as took_ns,
   max(c.num) as newest,
   min(c.began_ns) as earliest_ns,
-  max(c.began_ns) as latest_ns
+  max(c.began_ns) as latest_ns,
+  min(iif(c.failed = 1, c.began_ns, null)) as first_failed_ns
 
 -- all --
 -- The figures of all calls; no row if there is none.
@@ -321,7 +322,7 @@ having HAVING
 -- Labels are looked up only for the first groups.
 select g.num, g.session, coalesce(l.key, 0) as key, coalesce(l.text, '') as text, coalesce(l.cut, 0) as cut,
   g.calls, g.unfinished, g.failed, g.llms, {g.tokens}, g.cost, g.unpriced, g.took_ns, g.newest,
-  g.earliest_ns, g.latest_ns, g.durations
+  g.earliest_ns, g.latest_ns, g.first_failed_ns, g.durations
 from (
   select *
   from (GROUPED)
@@ -334,7 +335,7 @@ order by ORDER, g.calls desc, g.num
 -- All groups, in the order of their keys, which are the same in every project.
 select g.num, g.session, coalesce(l.key, 0) as key, coalesce(l.text, '') as text, coalesce(l.cut, 0) as cut,
   g.calls, g.unfinished, g.failed, g.llms, {g.tokens}, g.cost, g.unpriced, g.took_ns, g.newest,
-  g.earliest_ns, g.latest_ns, g.durations
+  g.earliest_ns, g.latest_ns, g.first_failed_ns, g.durations
 from (GROUPED) g
 left join label l on l.num = g.num
 order by key, g.session
