@@ -115,6 +115,8 @@ class FacetMenu {
   constructor(name, bar, kind) {
     Object.assign(this, menu(FACETS[name], kind));
     Object.assign(this, { name, bar, counts: [], cut: false, exact: true, asking: null, timer: 0, wasSeen: false });
+    // What was typed for the values, and their order, which stays while the menu is open.
+    Object.assign(this, { like: "", order: [] });
     const find = `Find ${FACETS[name].toLowerCase()}`;
     this.input = make("input", {
       type: "search",
@@ -128,8 +130,10 @@ class FacetMenu {
     this.note = make("p", { class: "faint small", hidden: true });
     // A few states need no field.
     this.input.hidden = name === "state";
-    this.alternatives = make("div", { class: "faint small", hidden: true }, "Alternatives, each counted by itself");
-    this.box.append(this.input, this.alternatives, this.values, this.note);
+    const counted =
+      "Sessions or calls with any of the chosen values. The number of a value is that of choosing it alone.";
+    this.any = make("p", { class: "faint small", hidden: true, title: counted }, "Any of these");
+    this.box.append(this.input, this.any, this.values, this.note);
     this.element.addEventListener("toggle", () => this.opened());
   }
 
@@ -140,7 +144,9 @@ class FacetMenu {
   opened() {
     if (!this.element.open) return;
     if (matchMedia("(pointer: fine)").matches && !this.input.hidden) this.input.focus();
+    this.order = [];
     if (this.isLate) this.load();
+    else this.draw();
   }
 
   seek() {
@@ -167,7 +173,10 @@ class FacetMenu {
     this.asking = new AbortController();
     const like = this.input.value.trim();
     try {
-      this.take(await this.bar.values(this.name, like, { signal: this.asking.signal }));
+      const facets = await this.bar.values(this.name, like, { signal: this.asking.signal });
+      if (like !== this.like) this.order = [];
+      this.like = like;
+      this.take(facets);
     } catch (error) {
       if (error.name !== "AbortError") this.values.replaceChildren(notice(error.message, "faint"));
     }
@@ -190,17 +199,13 @@ class FacetMenu {
     const query = this.bar.query(),
       wanted = query[this.name] || [],
       excluded = query[`not_${this.name}`] || [];
-    const known = new Set(this.counts.map(([value]) => value));
-    const rest = [...new Set([...wanted, ...excluded])]
-      .filter((value) => !known.has(value))
-      .map((value) => [value, null]);
-    const entries = [...rest, ...this.counts];
+    const entries = this.entries([...wanted, ...excluded]);
     const isOne = this.name === "project" && entries.length < 2 && !wanted.length;
     // A menu keeps its place where it has no values, but for that of projects, which is there once there are two.
     this.wasSeen ||= this.name !== "project" || this.isLate || (entries.length > 0 && !isOne);
     this.element.hidden = !this.wasSeen;
     this.element.classList.toggle("chosen", wanted.length + excluded.length > 0);
-    this.alternatives.hidden = !wanted.length;
+    this.any.hidden = entries.length < 2;
     keyed(
       this.values,
       entries.map(([value, amount]) => this.entry(value, amount, wanted.includes(value), excluded.includes(value))),
@@ -212,6 +217,16 @@ class FacetMenu {
     ].filter(Boolean);
     this.note.hidden = !notes.length;
     this.note.textContent = notes.join(" ");
+  }
+
+  /** Return the values and their counts, the chosen ones first; in an open menu none moves away from the pointer. */
+  entries(chosen) {
+    const amounts = new Map(this.counts);
+    const values = [...new Set([...this.order, ...chosen, ...amounts.keys()])];
+    if (this.element.open) this.order = values;
+    // Of a list that is cut, a value without a count may have one.
+    const none = (value) => (this.cut || chosen.includes(value) ? null : 0);
+    return values.map((value) => [value, amounts.get(value) ?? none(value)]);
   }
 
   entry(value, amount, isWanted, isExcluded) {

@@ -80,10 +80,13 @@ def entry(opened: Any, value: str) -> Any:
 
 
 def test_values_are_added_and_excluded(visit: Visit) -> None:
-    """Several values are alternatives; the menu stays open; a chip takes each away again."""
+    """Several values are alternatives; the menu stays open, and its values where they are; a chip takes each away."""
     page = visit.open("/")
     settled(visit, 28)
     opened = menu(page, "Model")
+    values = "[...document.querySelectorAll('.menu[open] .entry')].map((one) => one.dataset.id)"
+    tops = "[...document.querySelectorAll('.menu[open] .entry')].map((one) => one.getBoundingClientRect().top)"
+    before = page.evaluate(values), page.evaluate(tops)
     for value in MODELS[:2]:
         entry(opened, value).locator(".choice").click()
     visit.until("document.querySelectorAll('.chosen-filters .chip').length === 2")
@@ -94,6 +97,10 @@ def test_values_are_added_and_excluded(visit: Visit) -> None:
     settled(visit, 9)
     assert query(page) == {"model": [MODELS[1]], "not_model": [MODELS[0]]}
     assert page.locator(".chip.excluding").inner_text() == f"Model is not {MODELS[0]} ×"
+    assert (page.evaluate(values), page.evaluate(tops)) == before
+    page.keyboard.press("Escape")
+    menu(page, "Model")
+    visit.until(f"new Set({values}.slice(0, 2)).symmetricDifference(new Set({list(MODELS[:2])})).size === 0")
     page.keyboard.press("Escape")
     for _ in range(2):
         page.locator(".chosen-filters .chip").first.click()
