@@ -127,10 +127,10 @@ def analytics(
         if not opened.projects and not as_json:
             output.say(opened.nothing_yet())
             return
-        _many(opened, by, _chosen(opened, wanted), tz, limit, as_json=as_json)
+        _many(opened, by, _choice(opened, wanted), tz, limit, as_json=as_json)
 
 
-def _chosen(opened: Home, wanted: Filters) -> Chosen:
+def _choice(opened: Home, wanted: Filters) -> Chosen:
     """Return the choice of sessions by filters; for a tag and times alone, sessions are not listed."""
     times = {name: at for name in ("since", "until") if (at := getattr(wanted, name)) is not None}
     tag = wanted.tag[0] if len(wanted.tag) == 1 and "*" not in wanted.tag[0] else None
@@ -169,7 +169,7 @@ def _expose(
 
 def _many(opened: Home, by: str | None, chosen: Chosen, tz: str | None, limit: int, *, as_json: bool) -> None:
     if by is None:
-        _all(opened, chosen, as_json=as_json)
+        _print_totals(opened, chosen, as_json=as_json)
         return
     if by == _SCORE:
         _print_scores(opened, chosen, limit, as_json=as_json)
@@ -182,7 +182,7 @@ def _many(opened: Home, by: str | None, chosen: Chosen, tz: str | None, limit: i
     _print_lines(by, lines, limit, bounds, as_json=as_json, each_one=each_one, named=named, speeds=speeds)
 
 
-def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
+def _print_totals(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
     parts = [figures.overall(project.reader, chosen) for project in opened.projects]
     totals = figures.Totals(*map(sum, zip(figures.NOTHING, *parts, strict=True)))
     open_calls = any(project.has_open_calls(chosen) for project in opened.projects)

@@ -264,7 +264,9 @@ def _print_groups(sources: list[Source], asked: Asked, by: str, sort: str, limit
         output.say("no call matches these filters" if by != "repeat" else "no tool was called twice with the same")
         return
     now = clock.now_ns() if common.width() is not None else None
-    rows = [[_named(by, line), *_figures(line), *_seen(line, now), _inputs(line)] for line in facts["lines"]]
+    rows = [
+        [_group_label(by, line), *_figures(line), *_first_and_last(line, now), _inputs(line)] for line in facts["lines"]
+    ]
     common.print_table(
         rows,
         (by, *_GROUPED, "for example"),
@@ -276,7 +278,7 @@ def _print_groups(sources: list[Source], asked: Asked, by: str, sort: str, limit
         print(common.dim("more: add --limit"))
 
 
-def _named(by: str, line: Facts) -> str:
+def _group_label(by: str, line: Facts) -> str:
     if by in ("error", "message"):
         error = line["error"] or "no error recorded"
         messages = line.get("messages") or [line]
@@ -328,7 +330,7 @@ def _figures(line: Facts) -> list[str]:
     ]
 
 
-def _seen(line: Facts, now: int | None) -> list[str]:
+def _first_and_last(line: Facts, now: int | None) -> list[str]:
     """Return when the first and the last call of a group began: on a terminal as ages, as in the list."""
     times = [line["first"] or "", line["last"] or ""]
     return times if now is None else [output.ago(now - (events.to_ns(each) or now)) for each in times]

@@ -91,7 +91,7 @@ def export(
         raise click.UsageError(f"--table is for parquet, and the format is {form}: leave it out")
     with look(home, project) as opened:
         filters.prepare(opened, wanted)
-        runs = _Runs(_chosen(opened, sessions or ("last",), wanted if several else None), limit)
+        runs = _Runs(_sessions_to_export(opened, sessions or ("last",), wanted if several else None), limit)
         if not runs:
             raise NotFound("no session matches these filters" if wanted != Filters() else opened.nothing_yet())
         if path == "-":
@@ -160,7 +160,9 @@ def _sessions(many: int) -> str:
     return output.counted(many, "session")
 
 
-def _chosen(opened: Home, idents: Collection[str], wanted: Filters | None) -> Iterator[tuple[Project, bytes]]:
+def _sessions_to_export(
+    opened: Home, idents: Collection[str], wanted: Filters | None
+) -> Iterator[tuple[Project, bytes]]:
     if wanted is not None:
         yield from ((listed.project, listed.session) for listed in opened.sessions(wanted))
     else:

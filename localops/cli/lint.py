@@ -57,9 +57,9 @@ def lint(
         raise click.UsageError("give either sessions or --since, --until and --tag")
     with common.look(home, project) as opened:
         waits = {*polling, *config.polling(opened.folder)}
-        chosen, left_out = _named(opened, sessions or ("last",)), 0
+        chosen, left_out = _named_sessions(opened, sessions or ("last",)), 0
         if is_period:
-            chosen, left_out = _all(opened, since, until, tag)
+            chosen, left_out = _sessions_to_check(opened, since, until, tag)
         others = (
             0
             if sessions or is_period
@@ -82,11 +82,11 @@ def lint(
         click.get_current_context().exit(_FOUND)
 
 
-def _named(opened: Home, sessions: Iterable[str]) -> list[tuple[Project, bytes]]:
+def _named_sessions(opened: Home, sessions: Iterable[str]) -> list[tuple[Project, bytes]]:
     return list(dict.fromkeys(map(opened.find, sessions)))
 
 
-def _all(
+def _sessions_to_check(
     opened: Home, since: int | None, until: int | None, tag: str | None
 ) -> tuple[list[tuple[Project, bytes]], int]:
     """Return the sessions that may have loops or growing prompts, and the number of the others."""

@@ -120,7 +120,7 @@ def prune(
         projects = list(opened.projects)
         _check_remotes(opened, unsent)
         local = [] if idents or project is not None else sent_nowhere(opened.folder, known(opened.folder))[0]
-        choices = _keep_local(list(_chosen(opened, idents, state, older_than, unsent, unknown=unknown)), local)
+        choices = _keep_local(list(_choices(opened, idents, state, older_than, unsent, unknown=unknown)), local)
         # Before hubs are contacted, so that they compare only these sessions.
         if keep_size is not None:
             choices = _oldest(choices, keep_size)
@@ -185,7 +185,7 @@ def _check_remotes(opened: Home, unsent: tuple[str, ...]) -> None:
         raise NotFound(f"unknown remote {unknown[0]!r}: `localops remote list` shows those of the project")
 
 
-def _chosen(
+def _choices(
     opened: Home,
     idents: tuple[str, ...],
     state: str | None,

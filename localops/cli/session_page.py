@@ -278,7 +278,7 @@ def _input(event: Event) -> str:
     if event["kind"] == "llm" and not _has_ended(event):
         return output.cut(output.clean(_short(_last_words(event.get("prompt")))), _INPUT)
     if event["kind"] == "llm":
-        return _stopped(event)
+        return _stop_reason(event)
     if event["kind"] == "error" or params is None:
         return ""
     if isinstance(params, dict):
@@ -288,7 +288,7 @@ def _input(event: Event) -> str:
     return output.cut(output.clean(text), _INPUT)
 
 
-def _stopped(event: Event) -> str:
+def _stop_reason(event: Event) -> str:
     """Return why a model stopped before the end of its answer; empty if it did not."""
     reason = finish_reasons.unusual(event)
     return "" if reason is None else output.cut(output.clean(f"stopped: {reason}"), _INPUT)
@@ -433,7 +433,7 @@ def _event_cells(event: Event, agent: str | None, zero: int, *, running: bool) -
         _took(event, running=running),
         output.count(tokens) if tokens else "",
         facts.cost_text(event),
-        "failed" if event["failed"] else _stopped(event) if event["kind"] == "llm" else "",
+        "failed" if event["failed"] else _stop_reason(event) if event["kind"] == "llm" else "",
     ]
 
 

@@ -109,7 +109,7 @@ def sessions(
         if as_json:
             _print_json(shown, more and newest_first)
         elif shown:
-            _print_table(shown, more, newest_first=newest_first, asked=_asked(wanted, sort))
+            _print_table(shown, more, newest_first=newest_first, asked=_requested_scores(wanted, sort))
         else:
             output.say(_nothing(opened, wanted))
 
@@ -137,7 +137,7 @@ def _nothing(opened: Home, wanted: Filters) -> str:
     return f"no session matches these filters{filters.unknown_score(opened, wanted)}"
 
 
-def _asked(wanted: Filters, sort: str) -> frozenset[str]:
+def _requested_scores(wanted: Filters, sort: str) -> frozenset[str]:
     """Return the names of the scores that a list is filtered or sorted by."""
     by = [scores.name_of(sort.removeprefix(_BY_SCORE))] if sort.startswith(_BY_SCORE) else []
     return frozenset([*by, *(scores.condition(text).name for text in wanted.score)])

@@ -108,19 +108,19 @@ class _Printer:
             newest = [row for row in named(ask("newest_rows", many=many)) if row.seq <= upto]
         else:
             newest = named(self._project.reader.all("newest_rows_of", session=session, upto=upto, many=many))
-        shown = list(self._shown(reversed(newest)))
+        shown = list(self._without_quiet(reversed(newest)))
         return upto, shown[-limit:] if limit else []
 
     def next(self, after: int, session: bytes | None = None) -> int:
         """Print the rows after a seq; return the seq of the last one."""
         while page := named(self._project.ask("rows_after", after=after, many=_PAGE)):
             after = page[-1].seq
-            for row in self._shown(page):
+            for row in self._without_quiet(page):
                 if session in (None, row.session):
                     self.show(row)
         return after
 
-    def _shown(self, page: Iterable[Stored]) -> Iterator[Stored]:
+    def _without_quiet(self, page: Iterable[Stored]) -> Iterator[Stored]:
         return (row for row in page if row.kind not in _QUIET)
 
     def show(self, row: Stored) -> None:

@@ -58,7 +58,9 @@ def list_views(home: str | None, project: str | None, as_json: bool) -> None:
     if as_json:
         common.print_json({"views": [vars(view) for view in saved]})
     elif saved:
-        rows = [[view.name, _shown(view), view.project, view.by, view.saved and view.saved[:10]] for view in saved]
+        rows = [
+            [view.name, _filters_text(view), view.project, view.by, view.saved and view.saved[:10]] for view in saved
+        ]
         headers = ["name", "filters", "project", "by", "saved"]
         common.print_table(rows, headers, soft=("name", "filters"), spare=("by", "saved"))
     else:
@@ -93,7 +95,7 @@ def save(
         common.print_json({**vars(saved.view), "replaced": saved.replaced, "redacted": saved.redacted})
     else:
         done = "replaced" if saved.replaced else "saved"
-        output.say(f"view {output.clean(saved.view.name)} {done}: {_shown(saved.view)}")
+        output.say(f"view {output.clean(saved.view.name)} {done}: {_filters_text(saved.view)}")
         if saved.redacted:
             output.say(f"{saved_views.replaced_secrets(saved.redacted)}: see `localops help privacy`")
 
@@ -132,6 +134,6 @@ def _texts(value: Any) -> list[str]:
     return list(value) if isinstance(value, tuple) else [str(value)]
 
 
-def _shown(view: View) -> str:
+def _filters_text(view: View) -> str:
     shown = [f"{name}={output.clean(text)}" for name, texts in view.filters.items() for text in texts]
     return ", ".join(shown) or "every session"
