@@ -179,9 +179,9 @@ class BrowserGuard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        await self._chosen(scope)(scope, receive, _with_headers(_in_pieces(send)))
+        await self._application(scope)(scope, receive, _with_headers(_in_pieces(send)))
 
-    def _chosen(self, scope: Scope) -> ASGIApp:
+    def _application(self, scope: Scope) -> ASGIApp:
         """Return the application that answers: ours, the login page or a refusal."""
         from starlette.requests import HTTPConnection
 

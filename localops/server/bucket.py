@@ -78,9 +78,9 @@ class Bucket:
         self._obstore = obstore
         self.url = where.url
         self._where = f"the bucket {where.bucket} at {where.options.get('endpoint', 'Amazon S3')}"
-        self._store = self._opened(S3Store, where)
+        self._store = self._open_store(S3Store, where)
 
-    def _opened(self, make: type[S3Store], where: Place) -> S3Store:
+    def _open_store(self, make: type[S3Store], where: Place) -> S3Store:
         endpoint = where.options.get("endpoint")
         client: ClientConfig = {
             "connect_timeout": timedelta(seconds=_CONNECT),

@@ -441,7 +441,7 @@ class HomeReader(Reports, RunReads):
                 page_rows, whole = where.reader.some(_ROWS_OF_KIND if kind else _ROWS, values, _PAGE)
                 page = stored.named(page_rows)
                 next_after = page[-1].seq if len(page) == limit or not whole else None
-            shown = list(_shown(where, session, page, halves=text is not None))
+            shown = list(_event_facts(where, session, page, halves=text is not None))
             result: Facts = {"events": shown, "next_after": next_after}
             return result if complete else {**result, "exact": False}
 
@@ -648,7 +648,7 @@ def _event_of(named: session_facets.Named) -> Facts:
     return {"event": {"id": facts.full_id(first.id), "seq": first.seq, "kind": last.kind, "name": last.name}}
 
 
-def _shown(where: Project, session: bytes, page: list[Stored], *, halves: bool) -> Iterator[Facts]:
+def _event_facts(where: Project, session: bytes, page: list[Stored], *, halves: bool) -> Iterator[Facts]:
     """Return the events of rows, each once; `halves`: also operations of which only the first row is on the page."""
     later = analytics.afterwards(where.reader, session) if page else {}
     seen = set()

@@ -160,12 +160,12 @@ def _without_key(match: re.Match[str]) -> str:
 
 
 def _json(level: str, event: str, **facts: Any) -> str:
-    shown = {name: _shown(name, value) for name, value in facts.items() if value is not None}
+    shown = {name: _loggable(name, value) for name, value in facts.items() if value is not None}
     document = {"time": _now(), "level": level, "event": event, **shown}
     return encode.dumps(document).decode() + "\n"
 
 
-def _shown(name: str, value: Any) -> Any:
+def _loggable(name: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     # The end of a traceback names the error.

@@ -34,8 +34,8 @@ def check_root(root: str, paths: Iterable[str]) -> str:
             f"invalid root path: expected a path such as /localops (letters, digits, . _ ~ -), got {root!r}; "
             "give the path below which the proxy serves"
         )
-    first = _first(path)
-    if first in {_first(own) for own in paths}:
+    first = _first_part(path)
+    if first in {_first_part(own) for own in paths}:
         raise ConfigError(
             f"invalid root path: expected a path that is not one of the server's own, got {root!r}; "
             f"begin it with another word than {first!r}"
@@ -43,7 +43,7 @@ def check_root(root: str, paths: Iterable[str]) -> str:
     return path
 
 
-def _first(path: str) -> str:
+def _first_part(path: str) -> str:
     return path.split("/")[1]
 
 

@@ -61,7 +61,7 @@ def _operation(endpoint: Endpoint, *, keys: bool) -> dict[str, Any]:
         "summary": endpoint.about,
         "parameters": [*_in_path(endpoint.path), *_in_query(endpoint)],
         "responses": {
-            "200": {"description": "Done."} if endpoint.method == "HEAD" else _done(endpoint),
+            "200": {"description": "Done."} if endpoint.method == "HEAD" else _success_response(endpoint),
             **{
                 str(status): _answer(why, {"$ref": "#/components/schemas/Error"})
                 for status, why in sorted(errors.items())
@@ -93,7 +93,7 @@ def _of_keys(endpoint: Endpoint, *, keys: bool) -> dict[int, str]:
     return {401: "The key is missing, unknown, revoked or expired.", 403: lacks} if keys else {}
 
 
-def _done(endpoint: Endpoint) -> dict[str, Any]:
+def _success_response(endpoint: Endpoint) -> dict[str, Any]:
     schemas = {_JSON: {"schema": {"type": "object"}}}
     return {"description": "Done.", "content": {kind: schemas.get(kind, {}) for kind in endpoint.gives}}
 

@@ -248,14 +248,14 @@ def _everything(reader: Reader) -> Iterator[tuple[int, Stored | None]]:
         except UnicodeDecodeError:
             page = []
         if not page:
-            yield from _alone(reader, seq)
+            yield from _row_alone(reader, seq)
             after = seq
             continue
         yield from ((row.seq, row) for row in page)
         after = page[-1].seq
 
 
-def _alone(reader: Reader, seq: int) -> Iterator[tuple[int, Stored | None]]:
+def _row_alone(reader: Reader, seq: int) -> Iterator[tuple[int, Stored | None]]:
     """Return one row of a page that contains a damaged one."""
     try:
         page = stored.named(reader.ask(_sql("all_rows"), {"after": seq - 1, "many": 1}))

@@ -86,12 +86,12 @@ class ReadApi:
 
     async def stats(self, call: Call) -> Response:
         """Return a session's figures in the form of AgentOps."""
-        return json(await self._one(self._store.stats, call, missing=_NOT_OF_PROJECT))
+        return json(await self._read_one(self._store.stats, call, missing=_NOT_OF_PROJECT))
 
     async def export(self, call: Call) -> Response:
         """Return a session in the form of AgentOps' export."""
         async with self._service.large():
-            return json(await self._one(self._store.document, call, missing=_NOT_OF_PROJECT, most=_EXPORT))
+            return json(await self._read_one(self._store.document, call, missing=_NOT_OF_PROJECT, most=_EXPORT))
 
     async def sessions(self, call: Call) -> Response:
         """Return a page of sessions."""
@@ -152,7 +152,7 @@ class ReadApi:
 
     async def details_of(self, call: Call) -> Facts:
         """Return a session with its details."""
-        facts = await self._one(self._store.session, call)
+        facts = await self._read_one(self._store.session, call)
         return {**facts, "video": self._reachable(facts["video"])}
 
     async def judge(self, call: Call) -> Response:
@@ -203,7 +203,7 @@ class ReadApi:
         page: dict[str, Any] = {"after": call.number("after", 0, most=1 << 62)}
         page["limit"] = call.limit(500, most=1_000)
         page |= {"kind": call.param("kind"), "text": call.param("text")}
-        return self._answer(await self._one(self._store.events, call, **page))
+        return self._answer(await self._read_one(self._store.events, call, **page))
 
     async def matches(self, call: Call) -> Response:
         """Return which events of a session have the words of a text."""
@@ -215,14 +215,14 @@ class ReadApi:
             "before": call.number("before", 1 << 62, most=1 << 62),
         }
         page["limit"] = call.limit(1_000, most=1_000)
-        return self._answer(await self._one(self._store.matches, call, text=text, **page))
+        return self._answer(await self._read_one(self._store.matches, call, text=text, **page))
 
     async def event(self, call: Call) -> Response:
         """Return one event."""
         seq = _seq(str(call.request.path_params["seq"]))
         if seq is None:
             raise HttpError(404, "invalid event: expected its seq, a number")
-        facts = await self._one(self._store.event, call, seq=seq, missing=_NO_EVENT)
+        facts = await self._read_one(self._store.event, call, seq=seq, missing=_NO_EVENT)
         attachments: Any = facts["attachments"]
         return self._answer({**facts, "attachments": [self._reachable(file) for file in attachments]})
 
@@ -232,7 +232,7 @@ class ReadApi:
         known = [seq for seq in seqs if seq is not None]
         if len(known) != len(seqs) or len(known) > MOST_PREVIEWS:
             raise HttpError(400, f"invalid seqs: expected at most {MOST_PREVIEWS} numbers, as in ?seqs=3,5,8")
-        facts = await self._one(self._store.previews, call, seqs=known)
+        facts = await self._read_one(self._store.previews, call, seqs=known)
         pictures: Any = facts["pictures"]
         return self._answer({**facts, "pictures": {seq: self._reachable(file) for seq, file in pictures.items()}})
 
@@ -240,15 +240,15 @@ class ReadApi:
         """Return a page of a session's events in columns."""
         page: dict[str, Any] = {"after": call.number("after", 0, most=1 << 62)}
         page["limit"] = call.limit(2_000, most=50_000)
-        return self._answer(await self._one(self._store.timeline, call, **page))
+        return self._answer(await self._read_one(self._store.timeline, call, **page))
 
     async def why(self, call: Call) -> Response:
         """Return the post-mortem of a session."""
-        return self._answer(await self._one(self._store.why, call))
+        return self._answer(await self._read_one(self._store.why, call))
 
     async def loops(self, call: Call) -> Response:
         """Return the loops and failing tools of a session."""
-        return self._answer(await self._one(self._store.loops, call))
+        return self._answer(await self._read_one(self._store.loops, call))
 
     async def loop_marks(self, call: Call) -> Response:
         """Return which sessions have loops."""
@@ -268,7 +268,7 @@ class ReadApi:
 
     async def steps(self, call: Call) -> Response:
         """Return the steps of a session that run once."""
-        return self._answer(await self._one(self._store.steps, call, limit=call.limit(1_000, most=10_000)))
+        return self._answer(await self._read_one(self._store.steps, call, limit=call.limit(1_000, most=10_000)))
 
     async def live(self, call: Call) -> Response:
         """Return a stream of changes."""
@@ -310,7 +310,7 @@ class ReadApi:
         """Return a blob's facts with an address below the root path."""
         return {**file, "url": f"{self._root}{file['url']}"} if file and "blob" in file else file
 
-    async def _one(
+    async def _read_one(
         self, work: Callable[..., Facts | None], call: Call, *, missing: str = _MISSING, **options: Any
     ) -> Facts:
         facts = await self._read(work, call.project, call.session(), **options)
@@ -327,16 +327,16 @@ class ReadApi:
             raise HttpError(400, f"invalid by: use one of {', '.join(analytics.ACROSS)}, or meta:NAME")
         limit = call.limit(1_000, most=10_000)
         return self._answer(
-            await self._read(self._store.analytics, call.chosen_project(), by, _chosen(call), limit=limit)
+            await self._read(self._store.analytics, call.chosen_project(), by, _choice(call), limit=limit)
         )
 
     async def sums_of(self, call: Call) -> Facts:
         """Return the sums across sessions."""
-        return await self._read(self._store.analytics, call.chosen_project(), None, _chosen(call), limit=1)
+        return await self._read(self._store.analytics, call.chosen_project(), None, _choice(call), limit=1)
 
     async def speeds(self, call: Call) -> Response:
         """Return how fast calls were."""
-        return self._answer(await self._read(self._store.speeds, call.chosen_project(), _chosen(call)))
+        return self._answer(await self._read(self._store.speeds, call.chosen_project(), _choice(call)))
 
     async def daily(self, call: Call) -> Response:
         """Return figures by day."""
@@ -348,15 +348,15 @@ class ReadApi:
         # Wide, because a zone's name becomes a path, and can fail in every way that a path can.
         except Exception as error:
             raise HttpError(400, f"invalid tz {str(zone)[:40]!r}: use a name like Europe/Berlin") from error
-        return self._answer(await self._read(self._store.daily, call.chosen_project(), _chosen(call), zone))
+        return self._answer(await self._read(self._store.daily, call.chosen_project(), _choice(call), zone))
 
     async def averages(self, call: Call) -> Response:
         """Return the averages of scores."""
-        return self._answer(await self._read(self._store.averages, call.chosen_project(), _chosen(call)))
+        return self._answer(await self._read(self._store.averages, call.chosen_project(), _choice(call)))
 
     async def distributions(self, call: Call) -> Response:
         """Return histograms of duration and cost."""
-        return self._answer(await self._read(self._store.distributions, call.chosen_project(), _chosen(call)))
+        return self._answer(await self._read(self._store.distributions, call.chosen_project(), _choice(call)))
 
     async def calls(self, call: Call) -> Response:
         """Return a page of calls across sessions."""
@@ -431,7 +431,7 @@ class ReadApi:
 
     async def scores(self, call: Call) -> Response:
         """Return the scores and notes of a session."""
-        return self._answer(await self._one(self._store.scores, call))
+        return self._answer(await self._read_one(self._store.scores, call))
 
     async def compare_groups(self, call: Call) -> Response:
         """Compare two groups of sessions."""
@@ -542,7 +542,7 @@ def _session(ident: str) -> bytes:
         raise HttpError(404, "invalid session id: expected a UUID") from error
 
 
-def _chosen(call: Call) -> analytics.Chosen:
+def _choice(call: Call) -> analytics.Chosen:
     """Return the choice of sessions of a request for figures."""
     chosen = _filters(call)
     times = {name: at for name in ("since", "until") if (at := getattr(chosen, name)) is not None}

@@ -331,7 +331,7 @@ def _delete_again(folder: str, old: str | None, done: Restored) -> None:
         later, more = deletions.of(old)
         problems += more
     done.notes += problems
-    gone = {project: set(_gone(folder, project)) for project in done.projects}
+    gone = {project: set(_removed_sessions(folder, project)) for project in done.projects}
     chosen: dict[str, dict[bytes, None]] = {}
     for project, sessions in [*logged.items(), *later.items()]:
         new = [session for session in sessions if session not in gone.get(project, ())]
@@ -350,6 +350,6 @@ def _delete_again(folder: str, old: str | None, done: Restored) -> None:
         store.close()
 
 
-def _gone(folder: str, project: str) -> Iterator[bytes]:
+def _removed_sessions(folder: str, project: str) -> Iterator[bytes]:
     with Reader(os.path.join(folder, project, config.JOURNAL)) as reader:
         yield from (session for (session,) in reader.ask("select session from gone"))

@@ -46,7 +46,7 @@ def most_frequent(sums: dict[str, Counter[str]], filters: Filters, of: str | Non
     """
     dims = (*DIMS, *_IN_TAGS) if of is None else (of,)
     wanted = like.casefold()
-    counts = {dim: _with_text(counted, wanted) for dim, counted in _apart(sums).items() if dim in dims}
+    counts = {dim: _with_text(counted, wanted) for dim, counted in _split_tags(sums).items() if dim in dims}
     cut = [dim for dim, counted in counts.items() if len(counted) > MOST_VALUES]
     values: dict[str, list[list[object]]] = {}
     for dim, counted in counts.items():
@@ -57,7 +57,7 @@ def most_frequent(sums: dict[str, Counter[str]], filters: Filters, of: str | Non
     return {**values, "more": bool(cut), "cut": cut}
 
 
-def _apart(sums: dict[str, Counter[str]]) -> dict[str, Counter[str]]:
+def _split_tags(sums: dict[str, Counter[str]]) -> dict[str, Counter[str]]:
     """Return counts with users, conversations and metadata, which are tags, as facets of their own."""
     tags = sums.get("tag", Counter())
     shared = sums.get(ALL_TAGS, tags)

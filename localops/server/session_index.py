@@ -204,7 +204,7 @@ class SessionIndex:
         for session in fresh:
             lines[session] = _entry(project, session)
         for entry in lines.values():
-            self._put(entry)
+            self._put_session(entry)
         parts = ask(reader, "catalogue_parts_of", ids=ids)
         parts += [part for part in ask(reader, "open_models") if part[0] in changed]
         if fresh:
@@ -215,7 +215,7 @@ class SessionIndex:
         self._seen = newest
         return gone
 
-    def _put(self, entry: Listed) -> None:
+    def _put_session(self, entry: Listed) -> None:
         """Update a session, or append a new one."""
         row = self._rows.setdefault(entry.session, len(self._ids))
         if row == len(self._ids):
@@ -289,13 +289,13 @@ class SessionIndex:
         """Return the first sessions after a place."""
         holders, check = self._with_text(project, wanted, most=_FEW)
         column = self._column(project, wanted.sort)
-        chosen = self._chosen(project, wanted, holders)
+        chosen = self._matching_rows(project, wanted, holders)
         if before is not None:
             chosen = self._after(chosen, column, before, project.rank, ascending=wanted.ascending)
         if not check:
-            rows = self._first(chosen, column, many, ascending=wanted.ascending)
+            rows = self._first_rows(chosen, column, many, ascending=wanted.ascending)
             return Page([self._line(project, column, row) for row in rows], None)
-        rows = self._first(chosen, column, _SEARCHED, ascending=wanted.ascending)
+        rows = self._first_rows(chosen, column, _SEARCHED, ascending=wanted.ascending)
         matches, reached = self._search(project, wanted.filters.text or "", rows, many)
         stopped = reached < len(chosen) and len(matches) < many
         return Page(
@@ -317,7 +317,7 @@ class SessionIndex:
     def matching(self, project: Project, wanted: Wanted) -> tuple[list[bytes], bool]:
         """Return the sessions that match every filter, and whether that is exact: for very common words it is not."""
         holders, check = self._with_text(project, wanted, most=_CANDIDATES)
-        return list(map(self._ids.__getitem__, self._chosen(project, wanted, holders))), not check
+        return list(map(self._ids.__getitem__, self._matching_rows(project, wanted, holders))), not check
 
     def state_of(self, session: bytes) -> str | None:
         """Return the state of a session."""
@@ -341,7 +341,7 @@ class SessionIndex:
         """
         wanted = Wanted(filters, session=session)
         holders, check = self._with_text(project, wanted, most=_CANDIDATES)
-        return self._chosen(project, wanted, holders), check
+        return self._matching_rows(project, wanted, holders), check
 
     def ids(self, rows: Iterable[int]) -> list[bytes]:
         """Return the ids of the sessions in some rows."""
@@ -382,7 +382,7 @@ class SessionIndex:
         ALL_TAGS, are counted as tags.
         """
         holders, check = self._with_text(project, wanted, most=_CANDIDATES)
-        whole = self._chosen(project, wanted, holders)
+        whole = self._matching_rows(project, wanted, holders)
         stored = {dim: dim if dim in (*DIMS, *LATE_DIMS) else "tag" for dim in dims}
         free = [dim for dim in dims if not getattr(wanted.filters, dim, ())]
         of_whole = self._count(project, whole, list({stored[dim] for dim in free}))
@@ -391,7 +391,7 @@ class SessionIndex:
             if dim == "meta" and dim not in counts:
                 counts[dim] = self._count_meta(project, wanted, whole, holders)
             elif dim not in counts:
-                rows = self._chosen(project, wanted, holders, but=dim)
+                rows = self._matching_rows(project, wanted, holders, but=dim)
                 counts[dim] = self._count(project, rows, [stored[dim]])[stored[dim]]
         return counts, whole, not check
 
@@ -401,12 +401,12 @@ class SessionIndex:
         """Count metadata under chosen metadata: the values of each name ignore the choice for that name."""
         counts = self._count(project, whole, ["tag"])["tag"]
         for name in set(map(filtering.meta_name, wanted.filters.meta)):
-            rows = self._chosen(project, wanted, holders, but=f"meta:{name}")
+            rows = self._matching_rows(project, wanted, holders, but=f"meta:{name}")
             alone = self._count(project, rows, ["tag"])["tag"]
             counts |= Counter({tag: many for tag, many in alone.items() if filtering.meta_name(tag) == name})
         return counts
 
-    def _chosen(
+    def _matching_rows(
         self, project: Project, wanted: Wanted, holders: set[int] | None, *, but: str | None = None
     ) -> Sequence[int]:
         """Return the rows that match every filter; `holders`: those that match the text; `but`: as in `clauses`."""
@@ -440,7 +440,7 @@ class SessionIndex:
     def _holders(self, project: Project, clause: filtering.Clause) -> set[int]:
         """Return the rows that have one of the values of a clause."""
         if clause.dim in LATE_DIMS:
-            having = self._late(project, clause.dim)
+            having = self._late_values(project, clause.dim)
             return {row for row, values in enumerate(having) if any(map(clause.fits, values))}
         if clause.is_exact:
             held = [self._with.get((clause.dim, value), set()) for value in clause.values]
@@ -448,7 +448,7 @@ class SessionIndex:
             held = [rows for (dim, value), rows in self._with.items() if dim == clause.dim and clause.fits(value)]
         return held[0] if len(held) == 1 else set().union(*held)
 
-    def _late(self, project: Project, dim: str) -> list[tuple[str, ...]]:
+    def _late_values(self, project: Project, dim: str) -> list[tuple[str, ...]]:
         """Return the names, the host or the classes of errors of each session."""
         if dim == "name":
             return [(name,) if name else () for name in self._names]
@@ -466,12 +466,12 @@ class SessionIndex:
             return one if scored is None else one & scored, False
         if wanted.filters.text is None:
             return scored, False
-        rows, exact = self._found(project, wanted.filters.text, most)
+        rows, exact = self._rows_with_text(project, wanted.filters.text, most)
         if rows is None:
             return scored, True
         return rows if scored is None else rows & scored, not exact
 
-    def _found(self, project: Project, text: str, most: int) -> tuple[set[int] | None, bool]:
+    def _rows_with_text(self, project: Project, text: str, most: int) -> tuple[set[int] | None, bool]:
         """Return the rows that may match a text, and whether that is exact; the last answers are kept."""
         index = project.index()
         key = (text, most, index.upto, self._seen)
@@ -504,7 +504,7 @@ class SessionIndex:
 
     def _count(self, project: Project, rows: Sequence[int], dims: Sequence[str]) -> dict[str, Counter[str]]:
         counts: dict[str, Counter[str]] = {dim: Counter() for dim in dims if dim not in LATE_DIMS}
-        late = {dim: self._late(project, dim) for dim in dims if dim in LATE_DIMS}
+        late = {dim: self._late_values(project, dim) for dim in dims if dim in LATE_DIMS}
         if not counts:
             return {dim: Counter(chain.from_iterable(map(having.__getitem__, rows))) for dim, having in late.items()}
         is_whole = len(rows) == len(self._ids)
@@ -609,7 +609,7 @@ class SessionIndex:
             return later + [row for row in rows if column[row] > value]
         return later + [row for row in rows if column[row] < value]
 
-    def _first(self, rows: Sequence[int], column: Sequence[Any], many: int, *, ascending: bool) -> list[int]:
+    def _first_rows(self, rows: Sequence[int], column: Sequence[Any], many: int, *, ascending: bool) -> list[int]:
         """Return the first rows of an order; of equal values, the newest session comes first."""
         if not rows:
             return []

@@ -161,7 +161,7 @@ class SyncApi:
             [id.hex(), phase, since.at_ns, since.values, files] for id, phase, since, files in compared.scrubbed
         ]
         return self._answer(
-            {"missing": _named(compared.missing), "other": _named(compared.other), "scrubbed": replaced}
+            {"missing": _as_json(compared.missing), "other": _as_json(compared.other), "scrubbed": replaced}
         )
 
     async def missing_blobs(self, call: Call) -> Response:
@@ -266,5 +266,5 @@ def _identity(value: Any) -> tuple[bytes, int, int]:
     return _id(id), phase, total
 
 
-def _named(identities: Sequence[tuple[bytes, int]]) -> list[list[object]]:
+def _as_json(identities: Sequence[tuple[bytes, int]]) -> list[list[object]]:
     return [[id.hex(), phase] for id, phase in identities]
