@@ -248,7 +248,7 @@ class Ledger:
         """Return rows after a seq, up to another or until the batch is full."""
         page: list[Stored] = []
         while not filling.is_full:
-            some = self._some(after, last, min(_PAGE, filling.rows_left), filling.limits.session)
+            some = self._next_rows(after, last, min(_PAGE, filling.rows_left), filling.limits.session)
             for row in some:
                 if not filling.count(250 + 2 * (len(row.body or "") + len(row.tags or ""))):
                     break
@@ -258,7 +258,7 @@ class Ledger:
             after = page[-1].seq
         return page
 
-    def _some(self, after: int, last: int, many: int, session: bytes | None) -> list[Stored]:
+    def _next_rows(self, after: int, last: int, many: int, session: bytes | None) -> list[Stored]:
         if session is None:
             return self._rows("rows", after=after, upto=last, many=many)
         rows = named(self.reader.all("events", session=session, after=after, many=many))

@@ -314,7 +314,7 @@ class _Taking:
             self.conflicts |= lacking
             living = [row for row in living if row.seq not in lacking]
         identities = set(map(_IDENTITY, living))
-        known = self._known(execute, identities)
+        known = self._known_identities(execute, identities)
         if not known and len(identities) == len(living):  # the usual case
             return living
         new: dict[tuple[bytes, int], Stored] = {}
@@ -358,7 +358,7 @@ class _Taking:
                     absent[row.seq] = f"its file {digest[:12]}… is not here: a row is taken after its file"
         return absent
 
-    def _known(self, execute: Execute, identities: Collection[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
+    def _known_identities(self, execute: Execute, identities: Collection[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
         """Return which of these identities are here."""
         # Ids are in order of time, so one query for the range between them mostly returns none, or few.
         ids = [id for id, _ in identities]
@@ -375,7 +375,7 @@ class _Taking:
         tables still name it.
         """
         identity = (row.id, row.phase)
-        held_row = self._held(execute, identity)
+        held_row = self._stored_row(execute, identity)
         if held_row is None:
             self.replaced.append(row._replace(seq=execute(_HELD_SEQ, identity).get))
             return
@@ -419,7 +419,7 @@ class _Taking:
         among = (self.batch.journal, ranges[0][0], ranges[-1][1])
         return not bundle.difference(ranges, execute(_RECEIVED_AMONG, among).fetchall())
 
-    def _held(self, execute: Execute, identity: tuple[bytes, int]) -> tuple[Any, ...] | None:
+    def _stored_row(self, execute: Execute, identity: tuple[bytes, int]) -> tuple[Any, ...] | None:
         """Return the row that is here under an identity; None if it is lost, or its text damaged."""
         try:
             held_row: tuple[Any, ...] | None = execute(_HELD_ROW, identity).fetchone()
@@ -471,13 +471,13 @@ class _Taking:
 class _Adding(_Taking):
     """The addition of rows that were made here."""
 
-    def _known(self, execute: Execute, identities: Collection[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
+    def _known_identities(self, execute: Execute, identities: Collection[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
         # Ids of other products are random, so a query for a range of them would return many others.
         ids = encode.dumps([id.hex() for id, _ in identities]).decode()
         return set(execute(_KNOWN_AMONG, (ids,)).fetchall()).intersection(identities)
 
     def _compare(self, execute: Execute, row: Stored) -> None:
-        here = self._held(execute, (row.id, row.phase))
+        here = self._stored_row(execute, (row.id, row.phase))
         if here is None or not _says_the_same(Stored._make(here), row):
             super()._compare(execute, row)
 

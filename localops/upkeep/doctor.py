@@ -431,18 +431,18 @@ def _files(name: str, folder: str, path: str) -> Iterator[Finding]:
     for left in leftovers(folder):
         text = f"an interrupted check left a copy of the journal: {left}"
         yield Finding(name, text, "localops doctor --fix removes it", mend=partial(shutil.rmtree, left))
-    for aside in _kept(path, "corrupt"):
+    for aside in _files_beside(path, "corrupt"):
         cure = f"localops repair {aside} -o FOLDER, then move it away"
         yield Finding(name, f"a damaged journal was set aside: {aside}", cure)
-    for aside in _kept(path, "damaged"):
+    for aside in _files_beside(path, "damaged"):
         text = f"`localops repair` kept the damaged journal: {aside}"
         yield Finding(name, text, "keep it until you have seen that nothing is missing", fault=False)
-    for left in _kept(path, "repaired"):
+    for left in _files_beside(path, "repaired"):
         text = f"a repair was not completed: {left}"
         yield Finding(name, text, "repair again, and remove it", fault=False)
 
 
-def _kept(path: str, word: str) -> list[str]:
+def _files_beside(path: str, word: str) -> list[str]:
     """Return the files beside a journal whose names are the journal's name followed by a word."""
     paths = glob.glob(f"{glob.escape(path)}.{word}-*")
     return sorted(name for name in paths if not name.endswith(_SIDES[1:]))

@@ -284,7 +284,7 @@ def save(path: str, folder: str) -> Saved:
         journal.close()
     # Each seq is assigned once, so a seq without an intact row belongs to a lost or a pruned row.
     last = max(copies | {row.seq for row in sound.values()})
-    lost = last - len(copies | {row.seq for row in kept}) - sum(map(_taken, gone.values()))
+    lost = last - len(copies | {row.seq for row in kept}) - sum(map(_pruned_rows, gone.values()))
     return Saved(len(kept), max(0, lost), broken, len(sound) - len(kept), _pages_missing(path))
 
 
@@ -345,7 +345,7 @@ def _is_row(row: Stored) -> bool:
     return all(isinstance(id, bytes) and len(id) == 16 for id in ids)
 
 
-def _taken(row: Stored) -> int:
+def _pruned_rows(row: Stored) -> int:
     """Return how many rows prune deleted with a session."""
     count = encode.loads(row.body).get("rows", 0) if row.body else 0
     return count if isinstance(count, int) else 0

@@ -170,7 +170,7 @@ class Sweep:
                 self._file(path, "spill")
         for path in _listed(os.path.join(folder, "waiting"), ".jsonl"):
             self._recent_file(path, "waiting")
-        for path in _aside(folder):
+        for path in _damaged_journals(folder):
             self._file(path, "aside", even_binary=True)
         self._views(folder)
         self._name_blobs(first)
@@ -244,7 +244,7 @@ class Sweep:
         if os.path.isdir(path):
             self._folder(path)
         else:
-            self._named(path, path)
+            self._search_as(path, path)
 
     def _folder(self, folder: str) -> None:
         for inner, folders, names in os.walk(folder, onerror=self._unlisted):
@@ -261,12 +261,12 @@ class Sweep:
                     # Pictures are counted and left out, as in a home.
                     self._file(path, "blob")
                 else:
-                    self._named(path, path)
+                    self._search_as(path, path)
 
     def _unlisted(self, error: OSError) -> None:
         self.result.unread.append(f"{error.filename} cannot be read: {error.strerror}")
 
-    def _named(self, path: str, shown: str, depth: int = 0) -> None:
+    def _search_as(self, path: str, shown: str, depth: int = 0) -> None:
         """Search a file for what it contains; it is shown under the name that the user knows."""
         try:
             with open(path, "rb") as file:
@@ -305,9 +305,9 @@ class Sweep:
         try:
             with open(path, "rb") as raw:
                 is_gzip = raw.read(2) == _GZIP
-            with _opened(path, is_gzip) as file:
+            with _open(path, is_gzip) as file:
                 head = file.read(_HEAD)
-            with _opened(path, is_gzip) as file:
+            with _open(path, is_gzip) as file:
                 if not _is_tar(head):
                     self._inner_file(file, shown, depth)
                     return
@@ -327,7 +327,7 @@ class Sweep:
             path = os.path.join(folder, "unpacked")
             with open(path, "wb") as copy:
                 shutil.copyfileobj(file, copy, file_search.WINDOW)
-            self._named(path, shown, depth + 1)
+            self._search_as(path, shown, depth + 1)
 
     def _recent_file(self, path: str, source: str, *, even_binary: bool = False) -> None:
         """Search a file unless it was written before the time to begin at."""
@@ -650,7 +650,7 @@ def _is_tar(head: bytes) -> bool:
     return head[257:262] == b"ustar"
 
 
-def _opened(path: str, is_gzip: bool) -> IO[bytes]:
+def _open(path: str, is_gzip: bool) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path)) if is_gzip else open(path, "rb")
 
 
@@ -662,7 +662,7 @@ def _listed(folder: str, end: str) -> list[str]:
         return []
 
 
-def _aside(folder: str) -> list[str]:
+def _damaged_journals(folder: str) -> list[str]:
     """Return the journals that were set aside as damaged."""
     try:
         names = sorted(os.listdir(folder))

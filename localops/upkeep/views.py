@@ -193,7 +193,7 @@ def with_texts(content: bytes, change: Callable[[str, str], str]) -> bytes | Non
         for number, view in enumerate(document["views"]):
             place = f"views[{number}]"
             # A number that was put behind a note is ours.
-            name, numbered = _apart(view["name"])
+            name, numbered = _split_number(view["name"])
             name = change(f"{place}.name", name) + numbered
             names[number] = _free(name, {*names[:number], *names[number + 1 :]})
             view["name"] = names[number]
@@ -206,10 +206,10 @@ def with_texts(content: bytes, change: Callable[[str, str], str]) -> bytes | Non
         return None
 
 
-def _apart(name: str) -> tuple[str, str]:
+def _split_number(name: str) -> tuple[str, str]:
     """Return a name without the number that `_free` gave it for a note, and that number.
 
-    >>> _apart("w [redacted:pattern] (2)"), _apart("mine (2)")
+    >>> _split_number("w [redacted:pattern] (2)"), _split_number("mine (2)")
     (('w [redacted:pattern]', ' (2)'), ('mine (2)', ''))
     """
     begin, sign, end = name.rpartition("] (")
