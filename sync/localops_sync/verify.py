@@ -166,7 +166,7 @@ class _Comparison:
         seqs = sorted({*refused, *(each.seq for each in settled if scrubbed.is_settled(each.reason))})
         replaced: dict[int, Replaced] = {}
         for some in _chunks(seqs, _SESSIONS):
-            *_, there = self._asked(self._as_sent(ledger.stored(some)))
+            *_, there = self._ask_hub(self._as_sent(ledger.stored(some)))
             replaced |= there
         if new := refused & replaced.keys():
             ledger.park(journal, dict.fromkeys(new, scrubbed.MORE))
@@ -186,7 +186,7 @@ class _Comparison:
         return f"{many} parked here: {', '.join(f'{output.count(some)} {where}' for where, some in counts.items())}"
 
     def _where_parked(self, parked: list[Stored], reasons: dict[int, str]) -> Iterator[str]:
-        absent, other, replaced = self._asked(self._as_sent(parked))
+        absent, other, replaced = self._ask_hub(self._as_sent(parked))
         here = [row for row in parked if row.seq not in absent | other and row.seq not in replaced]
         files = set(self._missing_blobs(blobs.named([row.body for row in here])))
         for row in parked:
@@ -322,12 +322,12 @@ class _Comparison:
 
     def _lacking(self, identified: Iterable[tuple[int, Identity]]) -> list[int]:
         """Return the rows that the hub lacks, asked for one by one: other senders may have added to the session."""
-        absent, other, replaced = self._asked(identified)
+        absent, other, replaced = self._ask_hub(identified)
         self._other |= other
         self._scrubbed |= replaced
         return sorted(absent | other)
 
-    def _asked(self, identified: Iterable[tuple[int, Identity]]) -> tuple[set[int], set[int], dict[int, Replaced]]:
+    def _ask_hub(self, identified: Iterable[tuple[int, Identity]]) -> tuple[set[int], set[int], dict[int, Replaced]]:
         """Return which rows the hub has not or damaged, which with other contents, and which were scrubbed there."""
         absent: set[int] = set()
         other: set[int] = set()
@@ -346,7 +346,7 @@ class _Comparison:
     def _identities(self, session: bytes) -> Iterator[tuple[int, Identity]]:
         """Yield the delivered rows of a session: their seqs, and their identities as they were sent."""
         for page in self._pages(session):
-            yield from self._sent(page)
+            yield from self._delivered_identities(page)
 
     def _pages(self, session: bytes) -> Iterator[list[Stored]]:
         after = 0
@@ -362,9 +362,9 @@ class _Comparison:
             ledger.ask("rows_without_session", session=rows.NO_SESSION, after=after, many=1_000),
         ):
             after = page[-1].seq
-            yield from self._sent(page)
+            yield from self._delivered_identities(page)
 
-    def _sent(self, page: Iterable[Stored]) -> Iterator[tuple[int, Identity]]:
+    def _delivered_identities(self, page: Iterable[Stored]) -> Iterator[tuple[int, Identity]]:
         for row in page:
             if any(first <= row.seq <= last for first, last in self._delivered):
                 for digest in blobs.named([row.body]):

@@ -253,9 +253,9 @@ class Pass:
                 self.outcome.notes.append(ends)
             carried = self.ledger.to_compare()
             if "held" in self.sink.proves and (not self.sink.kept or self._lacks(self.sink, carried)):
-                self._keep_common(self._held(self.sink, self.ledger.names()), certain=self.sink.kept is not None)
+                self._keep_common(self._held_by(self.sink, self.ledger.names()), certain=self.sink.kept is not None)
 
-    def _held(self, hub: Hub, journals: list[str]) -> Diverged:
+    def _held_by(self, hub: Hub, journals: list[str]) -> Diverged:
         """Return what the hub has of a journal, under all its names."""
         self.outcome.requests += 1
         held: Diverged = self._patiently(lambda: hub.held(journals))
@@ -266,10 +266,10 @@ class Pass:
         names = self.ledger.names()
         own = [each for journal, ranges in carried.items() if journal in names for each in ranges]
         # Seqs without a row here may never have been sent.
-        if own and self.ledger.has_rows(bundle.difference(own, self._held(hub, names).held)):
+        if own and self.ledger.has_rows(bundle.difference(own, self._held_by(hub, names).held)):
             return True
         others = ((journal, ranges) for journal, ranges in carried.items() if journal not in names)
-        return any(bundle.difference(ranges, self._held(hub, [journal]).held) for journal, ranges in others)
+        return any(bundle.difference(ranges, self._held_by(hub, [journal]).held) for journal, ranges in others)
 
     def _take_prices(self) -> None:
         """Use the price table of a hub that offers a newer one, if this home accepts it; rows are sent in any case."""
@@ -525,7 +525,7 @@ class Pass:
         if not certain:
             self.ledger.keep_only(self.journal, common)
             return
-        known, missing = self.ledger.loss(), self._lost()
+        known, missing = self.ledger.loss(), self._lost_sessions()
         again, lost = self.ledger.set_back(self.journal, common, missing)
         if again and held.held:
             self.outcome.notes.append(
@@ -538,7 +538,7 @@ class Pass:
             )
         self._report_lost(lost, is_back=known is not None and not missing)
 
-    def _lost(self) -> dict[bytes, int]:
+    def _lost_sessions(self) -> dict[bytes, int]:
         """Return what the hub lacks of the sessions that were pruned here."""
         assert isinstance(self.sink, Hub)
         return verify.lost(self.ledger, self.sink, metadata_only=self.remote.metadata_only)
@@ -567,13 +567,13 @@ class Pass:
 
     def _look_for_lost(self) -> None:
         """Look whether the hub has what was pruned here: some may be lost, or back from a newer backup."""
-        known, missing = self.ledger.loss(), self._lost()
+        known, missing = self.ledger.loss(), self._lost_sessions()
         news = self.ledger.keep_loss(self.journal, missing)
         self._report_lost(news, is_back=known is not None and not missing)
 
     def _report_lost(self, news: int, *, is_back: bool) -> None:
         if news:
-            self.outcome.worse(PARKED, _lost(news, self.remote.name))
+            self.outcome.worse(PARKED, _loss_text(news, self.remote.name))
         elif is_back:
             self.outcome.notes.append(f"{self.remote.name} has the rows again that it had lost")
 
@@ -611,7 +611,7 @@ def _settled(count: int) -> str:
     return f"{are} on the hub with more removed than here: nothing has to be done"
 
 
-def _lost(count: int, remote: str) -> str:
+def _loss_text(count: int, remote: str) -> str:
     those = output.counted(count, "row that it had was", "rows that it had were")
     return (
         f"{remote} lacks sessions that it had, and {those} pruned here: they are lost, unless a newer backup of "

@@ -35,7 +35,7 @@ def receipts(remote: str | None, limit: int, home: str | None, project: str | No
     """List what remotes signed for: which rows, when, and whether the signature is theirs."""
     top, only = common.place(home, project)
     with Home(top, only) as opened:
-        shown = [facts for each in opened.projects for facts in _of(each, remote, limit)]
+        shown = [facts for each in opened.projects for facts in _receipts_of(each, remote, limit)]
     if not shown:
         # Those of a remote that was removed are listed.
         check_remote(top, only, remote)
@@ -62,7 +62,7 @@ def receipts(remote: str | None, limit: int, home: str | None, project: str | No
         output.say(text if remote is None else f"remote {remote} has signed for nothing yet")
 
 
-def _of(project: Project, remote: str | None, limit: int) -> list[dict[str, Any]]:
+def _receipts_of(project: Project, remote: str | None, limit: int) -> list[dict[str, Any]]:
     signed_for = project.reader.ask(delivery.statement("receipts"), {"remote": remote, "many": limit})
     keys = _keys(project.folder)
     return [

@@ -145,7 +145,7 @@ def _pairs(given: dict[str, Any]) -> dict[str, dict[str, str]]:
 @common.json_option
 def list_remotes(home: str | None, project: str | None, as_json: bool) -> None:
     """List the remotes of every project, without their keys."""
-    top, listed, unreadable = _all(home, project)
+    top, listed, unreadable = _all_remotes(home, project)
     if as_json:
         facts = [_facts(name, each) for name, each in listed]
         common.print_json({"home": top, "remotes": facts, "unreadable": unreadable})
@@ -159,7 +159,7 @@ def list_remotes(home: str | None, project: str | None, as_json: bool) -> None:
     raise click.exceptions.Exit(exit_codes.ACT if unreadable else exit_codes.DONE)
 
 
-def _all(home: str | None, project: str | None) -> tuple[str, list[tuple[str, Remote]], list[str]]:
+def _all_remotes(home: str | None, project: str | None) -> tuple[str, list[tuple[str, Remote]], list[str]]:
     """Return the home, the remotes of its projects, and the errors of the files that cannot be read."""
     top, names = common.chosen_projects(home, project)
     listed: list[tuple[str, Remote]] = []
@@ -357,7 +357,7 @@ def key(name: str, home: str | None, project: str | None, **given: Any) -> None:
 
 def _find(home: str | None, project: str | None, name: str) -> tuple[str, Remote]:
     """Return the folder of the project that has a remote of that name, and the remote."""
-    top, known, unreadable = _all(home, project)
+    top, known, unreadable = _all_remotes(home, project)
     matches = [(owner, each) for owner, each in known if each.name == name]
     for why in unreadable:
         output.say(why)

@@ -133,7 +133,7 @@ class _Request:
             for remote in known.values():
                 if self.remote in (None, remote.name):
                     none = False
-                    outcome = self._one(name, remote)
+                    outcome = self._sync_one(name, remote)
                     yield outcome
                     if outcome.code == exit_codes.INTERRUPTED:
                         return
@@ -154,7 +154,7 @@ class _Request:
         what = "remote" if self.remote is None else f"remote {self.remote!r}"
         return f"there is no {what} {where}: add one with `localops remote add NAME URL`"
 
-    def _one(self, name: str, remote: Remote) -> Outcome:
+    def _sync_one(self, name: str, remote: Remote) -> Outcome:
         try:
             project = Project(self.home, name)
         except (LocalopsError, SQLiteError, OSError) as error:
@@ -368,7 +368,7 @@ def _say(outcome: Outcome, name: str, wanted: _Request) -> None:
         print(f"{name}  {_rows(outcome.left)} to send, about {common.bytes_text(outcome.bytes)} before compression")
     elif outcome.sent:
         scrubbed = f" ({output.count(outcome.replaced)} of them replace what a scrub here has changed)"
-        print(f"{name}  {_rows(outcome.sent)} delivered{scrubbed if outcome.replaced else ''}, {_left(outcome)}")
+        print(f"{name}  {_rows(outcome.sent)} delivered{scrubbed if outcome.replaced else ''}, {_left_note(outcome)}")
     elif outcome.code == exit_codes.DONE and not outcome.notes and outcome.compared is None and not wanted.quiet:
         print(f"{name}: nothing to send")
     notes = [*outcome.notes]
@@ -383,17 +383,17 @@ def _say(outcome: Outcome, name: str, wanted: _Request) -> None:
     if outcome.elsewhere and wanted.quiet:
         output.say(f"{name}: {_never_recorded(outcome)}")
     if outcome.message:
-        output.say(f"{name}: {outcome.message}{_kept(outcome)}" if outcome.remote else outcome.message)
+        output.say(f"{name}: {outcome.message}{_waiting_note(outcome)}" if outcome.remote else outcome.message)
 
 
-def _left(outcome: Outcome) -> str:
+def _left_note(outcome: Outcome) -> str:
     """Return how many rows a pass leaves; after a successful one, they are new or of other sessions."""
     if outcome.code == exit_codes.DONE and outcome.left:
         return f"{_rows(outcome.left)} for the next pass"
     return f"{output.count(outcome.left)} left"
 
 
-def _kept(outcome: Outcome) -> str:
+def _waiting_note(outcome: Outcome) -> str:
     """Return how many rows a failed pass leaves, and since when they wait."""
     if outcome.code not in (exit_codes.OFFLINE, exit_codes.ACT) or not outcome.left:
         return ""

@@ -143,9 +143,9 @@ class AgentOps:
         self._update(there, part, sending)
 
     def _outgoing(self, row: Stored, sending: _Sending) -> Outgoing:
-        return outgoing(row, self._opened(row, sending) if self._content else None)
+        return outgoing(row, self._opening_row(row, sending) if self._content else None)
 
-    def _opened(self, row: Stored, sending: _Sending) -> Stored | None:
+    def _opening_row(self, row: Stored, sending: _Sending) -> Stored | None:
         """Return the row that an operation began with: often in the same batch."""
         return sending.opened.get(row.id) or stored.one(self._source, row.id, rows.OPEN)
 
@@ -250,13 +250,13 @@ class AgentOps:
             fails = self._fails[chunk[0].table]
             if isinstance(error, Offline) and not (sending.stored or fails):
                 raise error
-            left = self._left(there, chunk, error)
+            left = self._missing_events(there, chunk, error)
             if len(left) < len(chunk) or (isinstance(error, Offline) and fails < _ENOUGH):
                 self._insert_some(there, left, sending)
             else:
                 self._insert_less(there, left, sending, error)
 
-    def _left(self, there: _There, chunk: Sequence[Outgoing], error: Exception) -> list[Outgoing]:
+    def _missing_events(self, there: _There, chunk: Sequence[Outgoing], error: Exception) -> list[Outgoing]:
         """Return the events that are not there, according to what the service has."""
         if not self._read(there):
             raise Offline(f"{self._api.where} has lost a session that it had: {error}", answered=True) from error
@@ -272,7 +272,7 @@ class AgentOps:
                 raise
             # It may have stored them nevertheless.
             if isinstance(error, Offline):
-                some = self._left(there, some, error)
+                some = self._missing_events(there, some, error)
             self._insert_less(there, some, sending, error)
         else:
             self._stored(there, some, sending)

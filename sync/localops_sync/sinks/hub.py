@@ -230,7 +230,7 @@ class Hub:
                     raise Refused(f"{self.transport.where} gets blob {digest[:12]}… in another form than it has here")
                 restarted |= reply.status == 422
                 was = at
-                at, whole = self._next(reply, at, size) if reply.status == 200 else self._offset(digest, size)
+                at, whole = self._next_offset(reply, at, size) if reply.status == 200 else self._offset(digest, size)
                 # 409 means another offset, but the answer has the same one: the other side is not a hub.
                 if reply.status == 409 and at == was and not whole:
                     raise _foreign(self.transport.where)
@@ -256,7 +256,7 @@ class Hub:
             raise _foreign(self.transport.where)
         return min(int(offset[:18]), size), reply.headers.get("Upload-Complete") == "?1"
 
-    def _next(self, reply: Reply, at: int, size: int) -> tuple[int, bool]:
+    def _next_offset(self, reply: Reply, at: int, size: int) -> tuple[int, bool]:
         """Return the offset of the next piece, and whether there is none."""
         offset = self._dict(reply).get("offset")
         # An offset that does not grow would make an endless loop.
