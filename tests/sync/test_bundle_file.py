@@ -367,7 +367,10 @@ def test_better_receipts_are_not_replaced(home: str, data: str, tmp_path: Path) 
         environ = {name: value for name, value in os.environ.items() if "API_KEY" not in name}
         return warm.run(command, capture_output=True, check=True, timeout=60, env=environ)
 
-    assert f"{back} has better receipts, and was left as it is" in run(tmp_path / "there").stderr
+    assert (
+        f"{back} has receipts that count for more (a hub's, or signed ones), and was not replaced"
+        in run(tmp_path / "there").stderr
+    )
     facts = json.loads(run(data, "--json").stdout)
     assert (facts["receipts"], facts["kept"]) == (f"{back}.unsigned", str(back))
     assert back.read_text() == of_hub

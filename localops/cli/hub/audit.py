@@ -38,7 +38,9 @@ def audit(data: str, since: int | None, project: str | None, as_json: bool) -> N
         headers = ("at (UTC)", "action", "by", "peer", "project", "session", "more")
         print_table([_cells(line) for line in lines], headers, soft=("more", "by"), spare=("peer",))
     else:
-        output.say("nothing is in the audit log" if since is None and project is None else "nothing of this is there")
+        output.say(
+            "the audit log is empty" if since is None and project is None else "no line of the audit log matches"
+        )
 
 
 def _cells(line: dict[str, Any]) -> tuple[object, ...]:

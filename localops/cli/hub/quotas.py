@@ -55,11 +55,11 @@ def quota() -> None:
 @quota.command("set")
 @data_option
 @project_option
-@click.option("--rows", type=_Rows(), metavar="N", help="Rows in all.")
-@click.option("--bytes", type=_Bytes(), metavar="SIZE", help="Bytes on disk in all, with files: 20GB.")
+@click.option("--rows", type=_Rows(), metavar="N", help="Rows in total.")
+@click.option("--bytes", type=_Bytes(), metavar="SIZE", help="Bytes on disk in total, with files: 20GB.")
 @click.option("--rows-per-day", type=_Rows(), metavar="N", help="Rows that are stored on one day (UTC).")
 @click.option("--bytes-per-day", type=_Bytes(), metavar="SIZE", help="Bytes that are stored on one day (UTC): 500MB.")
-@click.option("--rate", type=_Rate(), metavar="N", help="Requests a second of all keys of the project together.")
+@click.option("--rate", type=_Rate(), metavar="N", help="Requests a second, for all keys of the project together.")
 def set_quota(data: str, project: str, **given: Any) -> None:
     """Set quotas of a project; `none` removes one, and those that are not named stay. They work at once."""
     from localops.server.policy import Policy

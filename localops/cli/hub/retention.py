@@ -45,7 +45,7 @@ def retention() -> None:
 @data_option
 @project_option
 @click.option(
-    "--keep", type=_Age(), metavar="AGE", help="Remove sessions that old: 90d, 1y. `none`: keep them for ever."
+    "--keep", type=_Age(), metavar="AGE", help="Remove sessions of this age: 90d, 1y. `none`: keep them for ever."
 )
 @click.option(
     "--keep-failed", type=_Age(), metavar="AGE", help="The same for sessions that failed. By default, as --keep."
@@ -54,7 +54,7 @@ def retention() -> None:
     "--include-unknown/--ended-only",
     "unknown",
     default=None,
-    help="Whether sessions without an end go as well. By default, they stay.",
+    help="Whether to remove sessions without an end, too. By default, they stay.",
 )
 def set_retention(data: str, project: str, keep: Any, keep_failed: Any, unknown: bool | None) -> None:
     """Set how long a project keeps its sessions, counted from their last row; what is not named stays.

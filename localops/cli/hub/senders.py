@@ -25,7 +25,9 @@ _NEVER = 3
 @click.command()
 @data_option
 @click.option("--project", metavar="NAME", help="Only of this project.")
-@click.option("--silent-for", "since", type=Moment(), metavar="AGE", help="Only those that sent no row since: 2d, 12h.")
+@click.option(
+    "--silent-for", "since", type=Moment(), metavar="AGE", help="Only machines whose last row is older: 2d, 12h."
+)
 @json_option
 @click.pass_context
 def senders(context: click.Context, data: str, project: str | None, since: int | None, as_json: bool) -> None:

@@ -87,7 +87,9 @@ def _say(parts: list[bundle_file.Part], path: str) -> None:
                 f"{files} that rows of {part.project} name are missing or damaged here, and not in the bundle: a hub "
                 "without them does not sign for those rows, and they stay unsent"
             )
-    output.say(f"wrote {path} ({common.bytes_text(os.path.getsize(path))}); take it in with: localops import {path}")
+    output.say(
+        f"wrote {path} ({common.bytes_text(os.path.getsize(path))}); import it elsewhere with: localops import {path}"
+    )
 
 
 def _shares(top: str, only: str | None, remote: str | None, idents: tuple[str, ...]) -> Iterator[bundle_file.Share]:

@@ -104,7 +104,7 @@ def _take_prices(home: str, path: str, kind: str, *, wanted: bool) -> None:
     table = bundle_file.prices_in(path)
     if table is None:
         if wanted:
-            output.say(f"{path} carries no prices: they are added with --with-prices where it is written")
+            output.say(f"{path} has no prices: --with-prices adds them when the file is written")
         return
     try:
         if wanted or config.takes_prices(home):
@@ -113,7 +113,7 @@ def _take_prices(home: str, path: str, kind: str, *, wanted: bool) -> None:
             if taken.is_new or wanted:
                 output.say(what_was_taken(taken))
         else:
-            output.say(f"{path} carries prices, which are not used: --take-prices takes them if they are newer")
+            output.say(f"{path} has prices, which are not used: --take-prices uses them if they are newer")
     except ConfigError as error:
         # The rows are imported already.
         output.say(f"the prices in {path} were not taken: {error}")
@@ -163,7 +163,10 @@ def _bundle(parts: list[Part], own: list[Part], receipts_path: str, as_json: boo
     else:
         _say(parts, own, count, receipts_path)
         if kept is not None:
-            output.say(f"{kept} has better receipts, and was left as it is: bring that one back")
+            output.say(
+                f"{kept} has receipts that count for more (a hub's, or signed ones), and was not replaced: take "
+                "that file back"
+            )
         _say_refused(parts, own)
     is_left_out = any(part.refused for part in own) or any(why != scrubbed.REFUSED for *_, why in _refused(parts))
     raise click.exceptions.Exit(exit_codes.PARKED if is_left_out else exit_codes.DONE)

@@ -335,7 +335,7 @@ def move(name: str, url: str, ca: str | None, home: str | None, project: str | N
     moved = replace(before, url=remotes.check_url(url), ca=_absolute(ca) or before.ca)
     remotes.check_authority(moved)
     remotes.save(folder, {**remotes.load(folder), name: moved})
-    output.say(f"{name} is at {url} now; try it: localops remote test {name}")
+    output.say(f"{name} now has the address {url}; try it: localops remote test {name}")
 
 
 @remote.command()
@@ -351,7 +351,7 @@ def key(name: str, home: str | None, project: str | None, **given: Any) -> None:
     changed = replace(before, key=source["key"], key_env=source["key_env"], key_file=source["key_file"])
     remotes.check_headers(changed)
     remotes.save(folder, {**remotes.load(folder), name: changed})
-    output.say(f"{name} has another key; try it: localops remote test {name}")
+    output.say(f"{name} now has another key; try it: localops remote test {name}")
     _warn_of_readable_key(changed)
 
 
