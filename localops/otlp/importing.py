@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 1_000  # rows that are written together
 _MOST_HELD = 4 << 20  # characters of the bodies of such rows
 _MOST_PROBLEMS = 1_000  # that are kept
+_KIND, _AT, _SESSION = map(rows.COLUMNS.index, ("kind", "at_ns", "session"))
 
 
 def take(project: Project, top: str) -> Report:
@@ -70,6 +71,9 @@ class _File:
         self._rows: list[tuple[Row, str]] = []
         self._size = 0  # characters of their bodies
         self._with_rows: set[bytes] = set()
+        # Readers tell late rows by their place after the end, and a file has the root of a resumed run before the rest.
+        self._ended_at: dict[bytes, int] = {}  # when the roots of localops say that a session has ended
+        self._ends_and_late: tuple[list[tuple[Row, str]], list[tuple[Row, str]]] = ([], [])
         self._is_second = False
 
     def take(self) -> None:
@@ -78,12 +82,14 @@ class _File:
         for span in self._spans():
             traces.setdefault(span.trace, Outline()).look(span)
             self._assembly.look(span)
+            if span.is_root and "localops.session.id" in span.attributes:
+                self._ended_at[span.trace] = max(span.end, self._ended_at.get(span.trace, 0))
         self._gather(traces)
         self._is_second = True
         for span in self._spans():
             for row in self._rows_of(span):
                 self._add(row, span.place)
-        self._write()
+        self._write_ends()
         self._report.sessions += len(self._with_rows)
         ended = (row for session in sorted(self._with_rows) for row in self._begin_and_end(session))
         while made := list(islice(ended, _AT_ONCE)):
@@ -134,10 +140,27 @@ class _File:
 
     def _add(self, row: Row, place: str) -> None:
         whole_row = rows.whole(row)
+        ends, late = self._ends_and_late
+        if whole_row[_KIND] == "end":
+            ends.append((whole_row, place))
+            return
+        if whole_row[_AT] > self._ended_at.get(whole_row[_SESSION], whole_row[_AT]):
+            late.append((whole_row, place))
+            if len(late) >= _AT_ONCE:
+                self._write_ends()
+            return
         self._rows.append((whole_row, place))
         self._size += len(whole_row[-1] or "")
         if len(self._rows) >= _AT_ONCE or self._size >= _MOST_HELD:
             self._write()
+
+    def _write_ends(self) -> None:
+        """Write the ends of sessions, after the rows before them and before those that came late."""
+        self._write()
+        for each in self._ends_and_late:
+            self._rows += each
+            each.clear()
+        self._write()
 
     def _write(self) -> None:
         """Write the rows that can be stored, and tell of the others."""
@@ -150,11 +173,10 @@ class _File:
                 self._problem(f"{place}: {error}")
             else:
                 valid.append(row)
-        index = rows.COLUMNS.index("session")
         added = self._project.journal.add(valid)
         self._report.rows += added
         if added:
-            self._with_rows.update(row[index] for row in valid)
+            self._with_rows.update(row[_SESSION] for row in valid)
 
     def _begin_and_end(self, session: bytes) -> Iterator[Row]:
         """Yield the start of a session that is new, and where its spans end now; a later import goes on from there."""

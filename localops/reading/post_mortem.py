@@ -56,7 +56,8 @@ class _PostMortem:
         seen = self._seen
         figures, story, stands = seen.totals, seen.story, seen.standing
         ended = None if stands.ended_ns is None else iso(stands.ended_ns)
-        open_operations = seen.open_now
+        # An imported run does not have when it was resumed, but a step that was tried again, or decided, was stopped.
+        open_operations = [one for one in seen.open_now if self._is_last_try(one.id)]
         stopped = [one for one in seen.unfinished if one not in open_operations]
         first, ending = self._errors.first(), self._errors.ending
         spilled, dropped, cut = story.losses
@@ -291,6 +292,10 @@ class _PostMortem:
                 given = recorded_steps.given(self._seen.source, self._seen.story, step)
         ran_ns = self._seen.ran_until(one.at_ns) - one.at_ns
         return {**opened, "seconds": max(0, ran_ns) / 1e9, "since": since, "given": given}
+
+    def _is_last_try(self, id: bytes) -> bool:
+        step = self._step_of.get(id)
+        return step is None or step.id == id
 
     @cached_property
     def _step_of(self) -> dict[bytes, Recorded]:

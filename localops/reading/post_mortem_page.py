@@ -397,6 +397,8 @@ def _stopped(findings: Facts) -> Iterator[Sentence]:
     for one in shown:
         what: Sentence = [*named(one), *with_input(one["input"]), f", began at {when(one['began'])} UTC"]
         at_last_row = _at_last_row(one["seconds"], "the last row of its run", "has no end")
+        if not findings["resumed"]["count"]:  # it was imported, without when each run began
+            at_last_row = ", and has no end"
         what += [given_results.in_process(one["process"]), at_last_row]
         if one["given"] is not None:
             yield [*what, ". ", *given_results.gave(one["given"])]

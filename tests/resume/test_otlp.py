@@ -115,3 +115,17 @@ def test_a_step_that_says_nonsense_is_no_step() -> None:
     for text in ("{", "7", "{}", '{"opened":7,"sum":""}', '{"opened":{"keys":["x"],"body":{}},"sum":""}'):
         assert split(body, text) == ({"params": 1}, None)
     assert split(body, None) == (body, None)
+
+
+def test_what_was_decided_is_explained_after_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step that a hook has answered, and the call that completed last, of the last run."""
+    programs.run(_STEPS, "first")
+    programs.run(_STEPS, "second")
+    programs.run(_STEPS, "third")
+    _carry(tmp_path)
+    monkeypatch.setenv("LOCALOPS_HOME", str(tmp_path / "other"))
+    printed = warm.localops("why", "last").stdout
+    assert "may or may not have happened" not in printed
+    assert "the last row of its run" not in printed
+    assert "the program provided 'asked' as its result, without calling it" in printed
+    assert "Last completed call: tool 'odd'" in printed
