@@ -431,7 +431,8 @@ def test_each_table_has_the_columns_that_it_names(runs: list[Run]) -> None:
         rows = _rows(exported(runs, "parquet", table=table))
         assert list(rows[0]) == list(columns)
         empty = {name for name in columns if all(row[name] is None for row in rows)}
-        assert not empty
+        # No session of these has a score: `test_a_transcript_and_a_table_have_scores_and_notes` has some.
+        assert empty <= {"scores", "notes"}
 
 
 # Metrics
@@ -469,6 +470,30 @@ def test_a_transcript_has_everything_once_and_no_markup_of_others(runs: list[Run
     chat = exported(runs[:1], "md").decode()
     assert chat.count("How high is the tide at Brest?") == 1
     assert "**never ended**" in exported(runs[-1:], "md").decode()
+
+
+def test_a_transcript_and_a_table_have_scores_and_notes() -> None:
+    """Scores that count, with their authors, and the events that they are about; notes."""
+    session = localops.start_session()
+    assert session is not None
+    with session.operation("look up", kind="tool") as lookup:
+        lookup.score("useful", True)
+    session.score("correct", 0.2)
+    session.score("correct", 0.8, by="ann", comment="one `date` is wrong")
+    session.score("correct", 0.4)
+    session.note("the customer called")
+    session.end_session("Success")
+    with opened() as runs:
+        lines = exported(runs, "md").decode().splitlines()
+        [table] = _rows(exported(runs, "parquet", table="sessions"))
+    assert [line for line in lines if line.startswith(("- Score", "- Note"))] == [
+        f"- Score `useful` of event `{lookup.id}`: `true` by `code`",
+        "- Score `correct`: `0.8` by `ann`: ``one `date` is wrong``",
+        "- Score `correct`: `0.4` by `code`",
+        "- Note by `code`: `the customer called`",
+    ]
+    assert [one["value"] for one in json.loads(table["scores"])] == [True, 0.2, 0.8, 0.4]
+    assert [one["text"] for one in json.loads(table["notes"])] == ["the customer called"]
 
 
 # All of them

@@ -9,7 +9,7 @@ from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import rows
 from localops.otel.messages import text
-from localops.reading import analytics, facts
+from localops.reading import analytics, facts, given_scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _TEXT, _MANY, _FLAG, _TIME, _REAL, _LIST = "text number flag time real texts".split()
 _CONTENT = "params returns prompt completion system_instructions details logs".split()
 _FIGURES = ("events", "actions", "llms", "tools", "errors", "failed", *rows.TOKENS)
+_JUDGEMENTS = ("scores", "notes")
 COLUMNS = {
     "events": {
         "session": _TEXT,
@@ -69,6 +70,7 @@ COLUMNS = {
         "host": _TEXT,
         "tags": _LIST,
         "metadata": _TEXT,
+        **dict.fromkeys(_JUDGEMENTS, _TEXT),  # of the session and its events, as JSON
     },
 }
 TABLES = tuple(COLUMNS)
@@ -164,6 +166,7 @@ def _written(value: object) -> str | None:
 
 def _session(run: Run) -> Record:
     figures, story = run.totals, run.story
+    given = given_scores.together(run.scores)
     return {
         "session": facts.full_id(run.id),
         "project": run.project,
@@ -185,4 +188,5 @@ def _session(run: Run) -> Record:
         "host": story.host,
         "tags": story.tags,
         "metadata": encode.dumps(story.metadata).decode() if story.metadata else None,
+        **{name: encode.dumps(given[name]).decode() if given[name] else None for name in _JUDGEMENTS},
     }

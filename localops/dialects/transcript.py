@@ -13,6 +13,7 @@ from localops.encoding import encode
 from localops.otel.messages import text
 from localops.reading import analytics, facts
 from localops.reading.markdown import code
+from localops.recording import scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Event = dict[str, Any]
 
 _MOST_TEXT = 20_000  # characters of one text
+_MOST_SCORES = 50
 
 
 def write(runs: Iterable[Run], file: BinaryIO) -> None:
@@ -64,6 +66,23 @@ def _head(run: Run) -> Iterator[str]:
         yield f"- Tags: {', '.join(map(code, story.tags))}"
     if story.metadata:
         yield f"- Metadata: {code(output.cut(text(story.metadata), 500))}"
+    yield from _judgements(run)
+
+
+def _judgements(run: Run) -> Iterator[str]:
+    """Yield the scores that count, and the notes."""
+    shown = [one for one in run.scores if one.counts or one.is_note]
+    for one in shown[:_MOST_SCORES]:
+        comment = one.body.get("comment")
+        words = None if comment is None else code(output.cut(text(comment), 500))
+        if one.is_note:
+            yield f"- Note by {code(one.author)}: {words}"
+        else:
+            where = f" of event `{facts.full_id(one.target)}`" if one.target else ""
+            value = code(scores.shown(one.value))
+            yield f"- Score {code(one.name)}{where}: {value} by {code(one.author)}{f': {words}' if words else ''}"
+    if len(shown) > _MOST_SCORES:
+        yield f"- And {output.count(len(shown) - _MOST_SCORES)} more scores and notes"
 
 
 def _title(turn: Turn, names: dict[str, str]) -> Iterator[str]:
