@@ -297,12 +297,13 @@ export function row(by, one) {
 const FAILED =
   "LLM and tool calls that failed. In Analytics, Failed counts other steps, too, and Errors those outside of calls.";
 
-/** Return the figures of all calls as one line. */
+/** Return the figures of all calls as one line; those of a search that goes on are marked. */
 export function sums(one) {
   if (!one.calls && !one.unfinished) return [];
+  const isPart = one.searching || one.unread > 0;
   const rest = one.unfinished ? `, ${count(one.unfinished)} more not ended` : "";
   return [
-    make("b", {}, `${count(one.calls)} ${one.calls === 1 ? "call" : "calls"}${rest}`),
+    make("b", {}, `${count(one.calls)} ${one.calls === 1 ? "call" : "calls"}${rest}${isPart ? " so far" : ""}`),
     one.failed
       ? make("span", { class: "failed", title: FAILED }, `${count(one.failed)} failed (${percent(one.failed_share)})`)
       : "none failed",

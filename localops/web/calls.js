@@ -18,6 +18,7 @@ const PAGE = 50,
 let shown = data.calls || data.lines || [],
   next = data.next || null,
   more = Boolean(data.more),
+  isPart = false,
   asking = null,
   again = 0;
 
@@ -119,7 +120,9 @@ function problem(error) {
 /** Show how many rows are missing from the answer, and request it again soon. */
 function drawUnread({ unread, searching }) {
   clearTimeout(again);
-  const note = unread ? `${many(unread, "row")} not read yet.` : searching ? "Still searching older calls …" : "";
+  const why = unread ? `${many(unread, "row")} not read yet` : searching ? "still searching older calls" : "";
+  const note = why && `Not complete yet: ${why} …`;
+  isPart = Boolean(note);
   byId("notes").replaceChildren(...(note ? [make("p", { class: "faint", role: "status" }, note)] : []));
   if (note) again = setTimeout(() => news().catch(problem), 1_000);
 }
@@ -194,6 +197,7 @@ function drawRows() {
 }
 
 function emptiness() {
+  if (isPart) return make("div", { class: "empty", id: "empty" }, make("p", {}, "No call found so far."));
   if (listed(parsed()).length)
     return make(
       "div",
@@ -213,16 +217,17 @@ function drawSums(one) {
 }
 
 function drawMore() {
-  const onward = changed(parsed(), { after: next });
+  const onward = changed(parsed(), { after: next }),
+    soFar = isPart ? " so far" : "";
   byId("more").replaceChildren(
     ...(by()
-      ? [more ? `The first ${count(shown.length)} groups` : shown.length ? many(shown.length, "group") : ""]
+      ? [more ? `The first ${count(shown.length)} groups` : shown.length ? many(shown.length, "group") + soFar : ""]
       : next && shown.length >= SHOWN
         ? [make("a", { class: "button", href: address(onward, "calls") }, "Next calls")]
         : next
           ? [make("button", { type: "button", onclick: append }, "Show more")]
           : shown.length
-            ? [many(shown.length, "call")]
+            ? [many(shown.length, "call") + soFar]
             : []),
   );
   // An observer calls again only for an element that it begins to observe.
@@ -293,7 +298,8 @@ async function news() {
   if (location.search !== asked) return;
   const before = JSON.stringify(shown),
     rest = reply.calls ? below(shown, reply.calls, "id") : [],
-    following = next;
+    following = next,
+    wasPart = isPart;
   take(reply);
   if (rest.length) {
     shown = [...shown, ...rest];
@@ -301,12 +307,12 @@ async function news() {
   }
   drawSums(figures);
   // Without changes nothing is drawn again, which would disturb a selection.
-  if (JSON.stringify(shown) !== before) drawRows();
+  if (JSON.stringify(shown) !== before || wasPart !== isPart) drawRows();
 }
 
 filters.draw();
-drawRows();
 drawUnread(data);
+drawRows();
 fetchSums().then(drawSums, problem);
 drawPrompt().catch(problem);
 watch(news, { pause: 3_000, every: 30_000 });

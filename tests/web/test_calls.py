@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.web.conftest import Visit, recorded, serving, visiting
 from tests.web.test_live import Program, program
@@ -302,6 +302,27 @@ def test_a_search_finds_what_came_back(looking: Visit) -> None:
     page.locator("#rows a.failed", has_text="LookupError").or_(page.locator("#rows a.name")).first.click()
     page.wait_for_url("**/s/*?event=*&text=anim*such*")
     expect(page.locator("#details")).to_contain_text("no such animal")
+
+
+def test_what_a_search_found_so_far_is_marked(looking: Visit) -> None:
+    """While older calls are still searched, the totals and the list say that more may come."""
+    page = looking.open("/calls")
+
+    def unfinished(route: Route) -> None:
+        reply = route.fetch()
+        route.fulfill(response=reply, json={**reply.json(), "searching": True})
+
+    page.route("**/api/1/calls**", unfinished)
+    search = page.get_by_label("Search what calls were given")
+    search.fill("anim such")
+    expect(page.locator("#sums b")).to_have_text("2 calls so far")
+    expect(page.locator("#more")).to_have_text("2 calls so far")
+    expect(page.locator("#notes")).to_have_text("Not complete yet: still searching older calls …")
+    search.fill("nosuchword")
+    expect(page.locator("#empty")).to_have_text("No call found so far.")
+    page.unroute("**/api/1/calls**")
+    expect(page.locator("#empty")).to_contain_text("No call matches these filters.")
+    expect(page.locator("#notes")).to_be_empty()
 
 
 def test_costs_that_are_not_known_are_said_as_elsewhere(looking: Visit) -> None:
