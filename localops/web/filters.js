@@ -6,6 +6,7 @@ import { count } from "./formats.js";
 import { keyed } from "./keyed.js";
 import {
   asPrefix,
+  beginning,
   changed,
   FACETS,
   facetOf,
@@ -23,7 +24,7 @@ import {
   words,
   written,
 } from "./query.js";
-import { day, midnight } from "./times.js";
+import { day, midnight, when } from "./times.js";
 
 // Facets with a menu of their own, and those in "More", whose values are counted when they are opened.
 const OWN = ["state", "tag", "model", "agent", "tool", "user", "project"];
@@ -36,11 +37,18 @@ const AGES = {
   "Last 30 days": "30d",
   "Last 90 days": "90d",
 };
-const TYPING = 200;
+const TYPING = 200,
+  MINUTE = 60_000;
 // A choice leads to the first page.
 const FIRST = { before: "", after: "" };
 // The header that the server requires of requests that change data.
 const JSON_BODY = { "Content-Type": "application/json" };
+
+/** Return when a period such as 7d begins: it is counted in hours from now, not in whole days. */
+function since(value) {
+  const begin = beginning(value);
+  return begin === null ? "" : `, since ${when(begin).slice(0, 16)}`;
+}
 
 /** Return whether a click on a value asks for the sessions without it. */
 export const asksWithout = (event) => event.shiftKey || event.altKey;
@@ -267,6 +275,8 @@ export class FilterBar {
     this.facets = facets;
     this.late = [...OWN, ...MORE].filter((name) => !facets.includes(name));
     this.typing = 0;
+    // A period begins later and later.
+    setInterval(() => this.drawChips(this.query()), MINUTE);
     this.search = make("input", {
       type: "search",
       name: "text",
@@ -375,6 +385,11 @@ export class FilterBar {
     for (const one of [...Object.values(this.menus), ...Object.values(this.subs)]) one.draw();
     this.drawWhen(query);
     this.drawMore(query);
+    this.drawChips(query);
+  }
+
+  /** Draw the chosen filters, each of which a click removes. */
+  drawChips(query) {
     const filters = listed(query);
     const chips = filters.map(([name, value], at) => {
       const chip = make(
@@ -386,7 +401,7 @@ export class FilterBar {
           "aria-label": `Remove the filter ${words(name, value)}`,
           onclick: () => this.set({ [name]: (this.query()[name] || []).filter((one) => one !== value) }),
         },
-        `${words(name, value, filters[at - 1])} ×`,
+        `${words(name, value, filters[at - 1])}${name === "since" ? since(value) : ""} ×`,
       );
       return make("span", { class: "filter", "data-id": `${name}=${value}` }, this.turner(name, value), chip);
     });

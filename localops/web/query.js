@@ -152,6 +152,14 @@ export function period(value) {
   return number === "1" ? `last ${UNITS[unit]}` : `last ${number} ${UNITS[unit]}s`;
 }
 
+const SECONDS = { m: 60, h: 3_600, d: 86_400, w: 604_800 };
+
+/** Return when a period of the address, such as 7d, began, in milliseconds; null for another time. */
+export function beginning(value) {
+  const [, number, unit] = /^(\d+)([mhdw])$/.exec(value) || [];
+  return number ? Date.now() - number * SECONDS[unit] * 1e3 : null;
+}
+
 /** Return a filter as a person reads it; `before`: the filter in front of it. */
 export function words(name, value, before = null) {
   if (name === "errors") return OTHERS.errors;

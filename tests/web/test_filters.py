@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -192,7 +194,12 @@ def test_seven_days_are_the_same_on_all_pages(visit: Visit) -> None:
     visit.until("location.search === '?since=7d'")
     listed = visit.facts("summary?since=7d")["now"]["sessions"]
     settled(visit, listed)
-    assert page.locator(".chosen-filters").inner_text() == "Started: last 7 days ×"
+    # These are 168 hours, not seven whole days, so the chip has their begin.
+    chip = r"Started: last 7 days, since ([-\d]+ [:\d]+) ×"
+    shown = re.fullmatch(chip, page.locator(".chosen-filters").inner_text())
+    assert shown
+    ago = datetime.now(UTC) - datetime.fromisoformat(f"{shown[1]}+00:00")
+    assert timedelta(days=7) <= ago < timedelta(days=7, hours=1)
     visit.open("/analytics?tag=odd&tag=rare&not_model=gpt-4o")
     menu(page, "When").get_by_text("Last 7 days").click()
     visit.until("location.search.includes('since=7d')")
