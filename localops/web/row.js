@@ -81,11 +81,19 @@ const filter = (query) => `text=${encodeURIComponent(first(query, "text"))}`;
 /** Return whether the name of a session has all words of the search. */
 const isNamed = (one, query) => terms(first(query, "text")).every((term) => places(one.name || "", [term]).length > 0);
 
-/** Return the tags of a row: as not all may fit, those with words of the search are first, then a conversation. */
-function tagsOf(one, wanted) {
-  const isFound = (tag) => places(tag, wanted).length > 0;
+/** Return the tags of a row: as not all may fit, those filtered by or searched for are first, then a conversation. */
+function tagsOf(one, query) {
+  const wanted = terms(first(query, "text"));
+  const isFound = (tag) => query.tag?.some((value) => isLike(tag, value)) || places(tag, wanted).length > 0;
   const isFirst = (tag) => Number(isFound(tag)) || (toConversation(tag) ? 0.5 : 0);
   return one.tags.toSorted((a, b) => isFirst(b) - isFirst(a));
+}
+
+/** Return whether a tag is a value of a filter, in which `*` stands for anything. */
+function isLike(tag, value) {
+  const [begin, ...parts] = value.split("*");
+  if (!parts.length || !tag.startsWith(begin)) return tag === value;
+  return tag.endsWith(parts.at(-1));
 }
 
 /** Return what a passage is of and its text; null if the row shows all of it. */
@@ -144,7 +152,7 @@ export function row(one, { query, columns, isPicked, pick, star, place }) {
           make(
             "div",
             { class: "tags", title: one.tags.join(", ") || null },
-            tagsOf(one, terms(first(query, "text"))).map((tag) => tagged(query, tag)),
+            tagsOf(one, query).map((tag) => tagged(query, tag)),
           ),
         ),
         because ? make("div", { class: "because", title: one.reason }, because) : null,

@@ -87,13 +87,13 @@ def test_a_name_that_stands_in_an_event_leads_to_the_whole_run(clocks: Visit) ->
 
 
 def test_a_search_repeats_nothing_that_a_row_shows(clocks: Visit) -> None:
-    """Name and tags are marked where they stand, the tag that was found first; a host is named as such."""
+    """Name and tags are marked where they stand, the tag found or filtered by first; a host is named as such."""
     page = clocks.open("/?text=sweep")
-    draw = """async ([text, place]) => {
+    draw = """async ([text, place, ...tag]) => {
       const { row } = await import("/web/row.js");
       const one = { session_id: "1", name: "night watch", tags: ["tutor", "user=mara"], state: "Success",
                     host: "support-2", scores: [], began: "2026-01-01T00:00:00Z", last: "2026-01-01T00:00:00Z" };
-      const drawn = row(one, { query: { text: [text] }, columns: [], place });
+      const drawn = row(one, { query: { text: [text], tag }, columns: [], place });
       return [drawn.querySelector(".tag").textContent, drawn.querySelector(".found")?.textContent ?? null];
     }"""
     own = {"kind": "session", "name": "night watch", "seq": None, "text": "night watch tutor user=mara support-2"}
@@ -104,6 +104,8 @@ def test_a_search_repeats_nothing_that_a_row_shows(clocks: Visit) -> None:
     other = {**own, "text": "night watch Linux"}
     assert page.evaluate(draw, ["Linux", other]) == ["tutor", "session: night watch Linux"]
     assert page.evaluate(draw, ["mara", event]) == ["user=mara", "action look: Mara is here"]
+    for tag in ("user=mara", "user=*"):
+        assert page.evaluate(draw, ["night", own, tag]) == ["user=mara", None]
 
 
 def test_a_search_of_the_address_that_is_in_no_event_hides_none(clocks: Visit) -> None:
