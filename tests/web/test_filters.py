@@ -255,6 +255,15 @@ def test_a_search_finds_the_beginning_of_words_while_they_are_typed(visit: Visit
     places = page.locator("#rows .found")
     expect(places).to_have_count(3)
     assert "the zebra crossing 2" in places.first.inner_text()
+    # A long one has two lines.
+    heights = """place => {
+      const text = place.querySelector(".passage"), short = text.textContent, before = place.clientHeight;
+      text.textContent = "zebra crossing ".repeat(50);
+      const after = place.clientHeight;
+      text.textContent = short;
+      return after / before;
+    }"""
+    assert places.first.evaluate(heights) == pytest.approx(2, abs=0.2)
     visit.until("CSS.highlights.get('match')?.size === 6")
     page.locator("#filters input").first.fill('"crossing zebra')
     page.get_by_text("No session matches these filters.").wait_for()
