@@ -71,7 +71,7 @@ def test_out_and_in_again_changes_no_figure(tmp_path: Path) -> None:
         assert after[id] == known, known["name"]
 
 
-def test_what_came_in_goes_out_as_the_same_spans(tmp_path: Path) -> None:
+def test_imported_spans_are_exported_unchanged(tmp_path: Path) -> None:
     """A second trip changes nothing: the spans of the import are those of the first export."""
     recorded_runs.record_all()
     file = tmp_path / "runs.jsonl"

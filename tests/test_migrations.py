@@ -116,7 +116,7 @@ def test_migrations_are_numbered_without_a_gap() -> None:
     assert [len(sql.migrations(after)) for after in range(sql.SCHEMA + 1)] == [2, *range(sql.SCHEMA, 0, -1)]
 
 
-def test_an_older_journal_becomes_as_a_new_one(any_older: str, tmp_path: Path) -> None:
+def test_a_migrated_journal_equals_a_new_one(any_older: str, tmp_path: Path) -> None:
     """From whichever schema: tables, views, indexes and triggers are those of a journal begun today, no row changed."""
     kept = "select * from event where kind != 'journal' order by seq"
     before = _ask(any_older, kept)

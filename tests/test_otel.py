@@ -633,7 +633,7 @@ def test_a_spent_budget_stops_the_next_span() -> None:
     assert [event["name"] for event in session.events] == ["call", "budget"]
 
 
-def test_secrets_are_taken_out(session: Session, tracer: trace.Tracer) -> None:
+def test_secrets_are_removed_from_spans(session: Session, tracer: trace.Tracer) -> None:
     """Attributes go through the same redaction as everything else."""
     secret = "sk-" + "proj-" + "a1B2" * 12
     tracer.start_span("call", attributes={"note": f"key {secret}"}).end()

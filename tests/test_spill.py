@@ -68,7 +68,9 @@ def test_a_writer_continues_in_another_file_while_one_is_read() -> None:
 
 
 @pytest.mark.parametrize("again", ["", "another writer's"])
-def test_a_file_that_is_taken_before_it_is_locked_is_not_written(monkeypatch: pytest.MonkeyPatch, again: str) -> None:
+def test_a_file_that_is_collected_before_it_is_locked_is_not_written(
+    monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
     """A writer that finds another file or none in its place when it has the lock, starts again."""
     mine, lock = Spill(folder()), fcntl.flock
     removed: list[str] = []
@@ -101,7 +103,7 @@ def test_a_reader_that_died_leaves_the_file_to_the_next() -> None:
     assert sorted(names(folder())) == ["a", "b"]
 
 
-def test_a_file_taken_again_does_not_replace_the_first() -> None:
+def test_a_file_that_is_collected_again_does_not_replace_the_first() -> None:
     """If a reader fails and its writer continues under the same name, the next reader finds both files."""
     mine = Spill(folder())
     for name in ("a", "b"):
@@ -121,7 +123,7 @@ def test_two_readers_cannot_take_one_file() -> None:
     first.close()
 
 
-def test_a_file_that_was_taken_in_before_it_is_locked_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_was_collected_before_it_is_locked_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that has opened a file which another then removes does not take its rows in a second time."""
     Spill(folder()).write(event("a"))
     path, lock = spill.waiting(folder())[0] + ".taken", fcntl.flock
@@ -176,7 +178,7 @@ def test_a_missing_file_is_reported_as_missing(tmp_path: Path) -> None:
         Claim(link)
 
 
-def test_a_file_that_was_taken_in_meanwhile_is_not_there() -> None:
+def test_a_file_that_another_process_collected_is_skipped() -> None:
     """Between the list of files and the look at one, another process may take it in: no error for who collects."""
     mine = Journal(folder())
     for name in ("a", "b"):

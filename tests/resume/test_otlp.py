@@ -56,7 +56,7 @@ def _arrive(path: Path, file: Path) -> None:
     assert import_into(path / "other", file) == []
 
 
-def test_an_imported_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_imported_run_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps that are done, inside others or decided by a hook are given back; the rest runs."""
     programs.run(_STEPS, "first")
     second = programs.run(_STEPS, "second")

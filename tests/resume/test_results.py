@@ -106,7 +106,7 @@ _VALUES = [
 
 @pytest.mark.parametrize("value", _VALUES, ids=lambda value: f"{type(value).__name__}")
 @pytest.mark.parametrize("kind", [tool, llm])
-def test_a_result_comes_back_equal_and_of_its_class(value: object, kind: Any) -> None:
+def test_a_restored_result_is_equal_and_of_its_class(value: object, kind: Any) -> None:
     """Whatever JSON would make of it; it is not the same object."""
     returned = [value]
 
@@ -122,7 +122,7 @@ def test_a_result_comes_back_equal_and_of_its_class(value: object, kind: Any) ->
     assert back == value
 
 
-def test_a_model_of_pydantic_comes_back() -> None:
+def test_a_model_of_pydantic_is_restored() -> None:
     """Also one with fields that were not given, and models inside."""
     pydantic = pytest.importorskip("pydantic")
     from openai.types.chat import ChatCompletion
@@ -247,7 +247,7 @@ def test_a_class_that_has_changed_is_no_result(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("size", [1, 1 << 21], ids=["in its row", "in a file"])
-def test_a_result_that_was_scrubbed_is_not_given_back(effects: Effects, size: int, tmp_path: Path) -> None:
+def test_a_scrubbed_result_is_not_restored(effects: Effects, size: int, tmp_path: Path) -> None:
     """As one with a secret in it is not: what is there is not what was returned. Arguments identify the call still."""
 
     @tool(once=True)
@@ -271,7 +271,7 @@ def test_a_result_that_was_scrubbed_is_not_given_back(effects: Effects, size: in
     assert (step["on_resume"], step["why"]) == ("ask", "a scrub removed a secret from it")
 
 
-def test_a_note_in_a_result_that_an_earlier_scrub_left_is_not_given_back(effects: Effects) -> None:
+def test_a_result_with_a_note_of_an_earlier_scrub_is_not_restored(effects: Effects) -> None:
     """Its row says that it is kept, and counts what was removed; a result that always had a note is given back."""
 
     @tool(once=True)

@@ -40,7 +40,7 @@ for order in sys.argv[2:]:
 """
 
 
-def test_a_killed_run_goes_on_where_it_was() -> None:
+def test_a_killed_run_continues_where_it_stopped() -> None:
     """What is done is given back, what failed runs again, what was under way raises, and the rest runs."""
     first = programs.run(PAYING, "first", "a", "refused", "killed")
     assert first.returncode == -9
@@ -238,7 +238,7 @@ def test_a_resumed_session_is_the_same_session(effects: Effects) -> None:
         assert len(list(home.projects[0].snapshot(id).story.participants())) == 2
 
 
-def test_a_run_goes_on_on_another_machine(tmp_path: Path, effects: Effects, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_continues_on_another_machine(tmp_path: Path, effects: Effects, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bundle of a killed run is imported and resumed; results in blobs come along."""
     large = "x" * 2_000_000
     program = """

@@ -84,7 +84,7 @@ def test_what_is_sent_again_is_stored_once(running: RealHub) -> None:
     assert [each["kind"] for each in client.kept].count("agent") == 1
 
 
-def test_errors_of_earlier_clients_are_told_apart_by_their_contents(running: RealHub) -> None:
+def test_errors_of_earlier_clients_are_distinguished_by_content(running: RealHub) -> None:
     """0.3.18 sends no id with an error, and leaves out what is null; the link to the event that failed is kept."""
     client = Client(running).begin()
     tool = client.tool()
@@ -135,7 +135,7 @@ def test_another_event_under_a_known_id_is_kept_beside_the_first(running: RealHu
     assert json.loads(raw["event"])["returns"] == "two"
 
 
-def test_json_that_is_none_is_taken(running: RealHub) -> None:
+def test_json_with_nan_and_lone_surrogates_is_accepted(running: RealHub) -> None:
     """Bare NaN and Infinity, lone surrogates, and texts that are no UUIDs, as the real client sends them."""
     client = Client(running).begin()
     odd = client.action(params={"nan": float("nan"), "far": float("inf"), "text": "\ud800"})
@@ -165,7 +165,7 @@ def test_json_that_is_none_is_taken(running: RealHub) -> None:
     ],
     ids=str,
 )
-def test_an_event_that_is_none_costs_no_other(running: RealHub, bad: object) -> None:
+def test_an_invalid_event_does_not_affect_others(running: RealHub, bad: object) -> None:
     """It is stored as far as it can be understood, or as it came; the others are stored, and the session is read."""
     client = Client(running).begin()
     for _ in range(2):
@@ -179,7 +179,7 @@ def test_an_event_that_is_none_costs_no_other(running: RealHub, bad: object) -> 
 
 @pytest.mark.parametrize("path", ["/v2/create_session", "/v2/update_session", "/v2/create_events", "/v2/create_agent"])
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b"[]", b'{"session":5,"events":{}}', b"[" * 100_000])
-def test_a_body_that_is_none_is_refused(running: RealHub, path: str, body: bytes) -> None:
+def test_an_invalid_body_is_refused(running: RealHub, path: str, body: bytes) -> None:
     """With 400 and the shape that clients read; nothing is stored."""
     client = Client(running).begin()
     status, reply = client.post(path, body)
@@ -302,7 +302,7 @@ def test_a_child_that_inherits_a_session_takes_nothing_from_it(running: RealHub)
     assert stored["actions"] == 3
 
 
-def test_a_child_ends_a_session_that_nobody_else_continues(running: RealHub) -> None:
+def test_a_child_ends_a_session_without_other_processes(running: RealHub) -> None:
     """The process that began it handed it on, and sent nothing more."""
     parent = Client(running).begin()
     parent.events(parent.action())
@@ -312,7 +312,7 @@ def test_a_child_ends_a_session_that_nobody_else_continues(running: RealHub) -> 
     assert (parent.stored["state"], parent.stored["reason"]) == ("Failure", "the child failed")
 
 
-def test_a_child_goes_on_after_the_end_of_its_parent(running: RealHub) -> None:
+def test_a_child_continues_after_the_end_of_its_parent(running: RealHub) -> None:
     """A process that joins an ended session opens it again, until it ends it."""
     parent = Client(running).begin()
     parent.end("Success", at=2)

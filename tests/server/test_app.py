@@ -252,7 +252,7 @@ def test_no_address_redirects(running: RealHub) -> None:
     assert (status, "unknown address" in reply["message"]) == (404, True)
 
 
-def test_events_are_given_page_by_page(running: RealHub) -> None:
+def test_events_are_returned_in_pages(running: RealHub) -> None:
     """Events come in the order of their rows; an operation that has not ended is at its start, with its input."""
     sent = session_rows(3)
     opened = rows.make(

@@ -85,7 +85,7 @@ def test_pages_show_strangers_how_to_get_in_and_nothing_else(pages: RealPages, p
 
 
 @pytest.mark.parametrize("path", ["/api/1/sessions", "/api/1/live", "/openapi.json", "/health", "/blobs/p/" + "0" * 64])
-def test_facts_are_for_whoever_is_in(pages: RealPages, path: str) -> None:
+def test_facts_are_only_for_logged_in_visitors(pages: RealPages, path: str) -> None:
     """Also those that a hub tells everybody."""
     answer = pages.get(path, cookie="")
     assert (answer.status, answer.headers["content-type"]) == (401, "application/json")

@@ -81,7 +81,7 @@ def test_another_model_is_the_same_call(tmp_path: Path) -> None:
     assert (comparison["counts"]["changed"], comparison["counts"]["added"]) == (1, 0)
 
 
-def test_each_side_has_what_it_was_given(tmp_path: Path) -> None:
+def test_each_side_has_its_own_input(tmp_path: Path) -> None:
     """On a line, as lists of events show it."""
     localops.init(home=str(tmp_path), auto_start_session=False)
     sessions = [_run(steps, "so") for steps in ([], ["x"])]
@@ -126,7 +126,7 @@ def test_ids_and_times_are_no_differences(tmp_path: Path) -> None:
     assert (comparison["counts"]["same"], comparison["counts"]["same_but_ids"]) == (1, 1)
 
 
-def test_an_id_that_both_runs_were_given_is_a_difference(tmp_path: Path) -> None:
+def test_an_id_in_the_input_of_both_runs_is_a_difference(tmp_path: Path) -> None:
     """It is shown with both ids, and without those that each run made up."""
     localops.init(home=str(tmp_path), auto_start_session=False)
     users = ("6f1c2a34-0d1b-4c55-9a57-2f7c1e0b9d11", "b41d7f02-77aa-4e0e-8a3f-0c5d9e6f1a22")

@@ -79,7 +79,7 @@ def _log_in(running: RealHub, key: str) -> dict[str, str]:
         return {"Cookie": str(reply.headers["Set-Cookie"]).partition(";")[0], "Authorization": ""}
 
 
-def test_log_ins_with_one_key_end_none_with_another(tmp_path: Path) -> None:
+def test_logins_with_one_key_end_no_login_with_another(tmp_path: Path) -> None:
     """With too many of one key, its own oldest ends."""
     with hub(tmp_path, logins=3) as running:
         stranger = _log_in(running, running.new_key("default"))

@@ -78,7 +78,7 @@ def test_answers_go_out_at_once() -> None:
         assert listener.proto == socket.IPPROTO_TCP
 
 
-def test_half_requests_harm_nobody(running: RealHub, connect: list[socket.socket]) -> None:
+def test_incomplete_requests_do_not_affect_other_clients(running: RealHub, connect: list[socket.socket]) -> None:
     """Heads that do not end, bodies that do not come, and nothing at all: others are served meanwhile."""
     for number in range(60):
         begun = [b"", b"GET /hea", b"POST /sync/1/rows HTTP/1.1\r\nHost: x\r\n", _head(running, 1_000, key="x")]

@@ -174,7 +174,7 @@ def test_the_hub_answers_without_its_proxy(below: Below) -> None:
 
 
 @pytest.mark.parametrize("root", ["localops", "/a b", "/a/../b", "//evil.example", "/a?b", '/"><script>', "/ü", "/%41"])
-def test_a_path_that_is_none_is_refused(root: str) -> None:
+def test_an_invalid_root_path_is_refused(root: str) -> None:
     """With what was expected; nothing of it could be misread in a page, a header or a cookie."""
     with pytest.raises(ConfigError, match="expected a path such as /localops"):
         check_root(root, [])

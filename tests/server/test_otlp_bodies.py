@@ -182,7 +182,7 @@ def test_what_cannot_be_stored_is_counted(running: RealHub, kind: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity"])
-def test_numbers_that_are_none_are_kept(running: RealHub, text: str) -> None:
+def test_nan_and_infinity_are_kept(running: RealHub, text: str) -> None:
     """As our own recorder keeps them; in protobuf they are numbers, in JSON texts."""
     for kind in BOTH:
         trace = new_trace()
@@ -238,7 +238,7 @@ def test_errors_have_their_status(small: RealHub, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_too_many_requests_are_told_when_to_come_again(tmp_path: Path, kind: str) -> None:
+def test_too_many_requests_get_a_time_to_retry(tmp_path: Path, kind: str) -> None:
     """429 with Retry-After, which exporters wait for."""
     with hub(tmp_path, "default", "--rate", "1") as there:
         replies = [send(there, request(span(new_trace(), 1)), kind) for _ in range(4)]

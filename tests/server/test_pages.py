@@ -203,7 +203,7 @@ def test_events_are_chosen_by_kind_and_words(run: tuple[RealPages, str]) -> None
     assert [one["kind"] for one in by_text] == ["llm"]
 
 
-def test_a_search_of_a_session_goes_on_where_it_stopped(run: tuple[RealPages, str]) -> None:
+def test_a_search_of_a_session_continues_where_it_stopped(run: tuple[RealPages, str]) -> None:
     """Part by part from the newest row, each event by its first row; after a seq, only what came later."""
     pages, id = run
     path = f"/api/1/sessions/{id}/matches?limit=1"

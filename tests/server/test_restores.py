@@ -98,7 +98,7 @@ def test_a_folder_that_is_not_empty_is_kept(saved: RealHub, tmp_path: Path) -> N
     assert _names(tmp_path / "empty") == _names(saved.data) == ["a run"] * 2
 
 
-def test_the_audit_log_goes_on_after_a_restore(saved: RealHub, tmp_path: Path) -> None:
+def test_the_audit_log_continues_after_a_restore(saved: RealHub, tmp_path: Path) -> None:
     """What was noted since the backup is there, once and in order; a folder of another hub gives nothing."""
     note = Audit(str(saved.data)).note
     note("session.delete", session="later")
@@ -216,7 +216,7 @@ def test_deletions_and_keys_are_as_they_were_last(saved: RealHub, tmp_path: Path
     assert saved.ask("GET", f"/api/1/sessions/{later}")[0] == 404
 
 
-def test_deletions_of_another_folder_are_taken(saved: RealHub, tmp_path: Path) -> None:
+def test_deletions_of_another_folder_are_repeated(saved: RealHub, tmp_path: Path) -> None:
     """--as-in takes a log of deletions that was kept elsewhere, and the backup's keys are good."""
     saved.start()
     (session, _) = [each["session_id"] for each in saved.ask("GET", "/api/1/sessions")[1]["sessions"]]
@@ -233,7 +233,7 @@ def test_deletions_of_another_folder_are_taken(saved: RealHub, tmp_path: Path) -
     assert not (tmp_path / "x").exists()
 
 
-def test_keys_of_another_hub_are_not_taken(saved: RealHub, tmp_path: Path) -> None:
+def test_keys_of_another_hub_are_not_copied(saved: RealHub, tmp_path: Path) -> None:
     """A new hub was begun in the meantime: the machines know the old one."""
     with hub(tmp_path / "other") as other:
         other.stop()

@@ -108,7 +108,7 @@ def test_what_is_no_view_is_refused(running: RealHub, document: object) -> None:
     assert _names(running, key) == []
 
 
-def test_the_reason_names_what_was_expected_and_what_was_given(running: RealHub) -> None:
+def test_the_reason_names_the_expected_and_the_received_value(running: RealHub) -> None:
     """Of states, orders and `replace`."""
     key = running.new_key("refused", scopes=("read", "score"))
     states = "Success, Failure, Indeterminate, Running, Unknown"
