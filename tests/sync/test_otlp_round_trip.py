@@ -13,7 +13,7 @@ from localops.journal import rows
 from localops.journal.stored import Stored
 from localops.otel import exact, mapping, names
 from localops.otel.mapping import Reading
-from localops.otlp import semconv
+from localops.otlp import semconv, step_rows
 from localops.otlp.openinference import OpenInference
 from localops.otlp.translation import Span, Translation
 from localops.transfer.bundle import Batch
@@ -151,6 +151,34 @@ def test_a_row_comes_back_as_it_was(semconv: str, kind: str, body: dict[str, Any
     expected = {key: value for key, value in plain.items() if value is not None}
     expected |= {f"body.{key}": value for key, value in body.items()}
     assert encode.dumps(dict(sorted((actual or {}).items()))) == encode.dumps(dict(sorted(expected.items())))
+
+
+_MARK = {"args": "a1" * 16, "n": 1, "by": "b2" * 16}
+
+
+@pytest.mark.parametrize("semconv", VOCABULARIES)
+@given(kind=st.sampled_from(["tool", "llm", "task"]), opened=_BODY, closed=_BODY, kept=st.sampled_from([None, "exact"]))
+def test_both_rows_of_a_step_come_back_as_they_were(
+    semconv: str, kind: str, opened: dict[str, Any], closed: dict[str, Any], kept: str | None
+) -> None:
+    """Also where both have the same keys: a resumed run reads the step in one, and its result in the other."""
+    opened, closed = {**opened, "once": _MARK}, {**closed, "once": {"kept": kept}}
+    id = bytes.fromhex("01a22ce798247ec091bd7a5ff86e1590")
+    both = [
+        rows.make(kind, b"s" * 16, id=id, phase=rows.OPEN, at_ns=5, body=encode.dumps(opened).decode()),
+        rows.make(kind, b"s" * 16, id=id, at_ns=9, start_ns=5, body=encode.dumps(closed).decode()),
+    ]
+    batch = Batch("00", (), [Stored(number, *row) for number, row in enumerate(both, 1)], [(1, 2)])
+    translation = Translation(batch, NoRows(), "/nowhere/default", VOCABULARIES[semconv], metadata_only=False)
+    [(_, [span])] = translation.groups()
+    reading = read(span)
+    body = {key.removeprefix("body."): value for key, value in (reading.row or {}).items() if key.startswith("body.")}
+    closing, opening = step_rows.split(body, reading.ours["step"])
+    assert opening is not None
+    assert opening["at"] == [5, None, None]
+    assert [encode.sorted_dumps(one) for one in (opening["body"], closing)] == [
+        encode.sorted_dumps(one) for one in (opened, closed)
+    ]
 
 
 @pytest.mark.parametrize("semconv", VOCABULARIES)
