@@ -62,8 +62,8 @@ def _run_figures(one: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the figures for a session's head, with labels; figures that are 0 are left out."""
     running = one["running_calls"]
     counts = {
-        "LLM": one["llm_calls"] + running["llm"],
-        "tools": one["tool_calls"] + running["tool"],
+        "LLM": one["llm_calls"],
+        "tools": one["tool_calls"],
         "actions": one["actions"],
         "errors": one["errors"],
         "tokens": one["tokens_in"] + one["tokens_out"],
@@ -72,20 +72,20 @@ def _run_figures(one: dict[str, Any]) -> list[tuple[str, str]]:
         ("Duration", f"{'at least ' if one['at_least'] else ''}{seconds(one)}"),
         *([("Cost", money(one))] if one["llm_calls"] or one["cost_nano"] else []),
         *(
-            (_with_running(label, number, running.get(_KINDS.get(label), 0)), output.count(number))
+            (_with_running(label, number, under_way), output.count(number))
             for label, number in counts.items()
-            if number
+            if number + (under_way := running.get(_KINDS.get(label), 0))
         ),
     ]
 
 
-# The kinds of calls in figures that include running calls.
+# The kinds of calls in figures that also name running calls.
 _KINDS = {"LLM": "llm", "tools": "tool"}
 
 
 def _with_running(label: str, number: int, running: int) -> str:
-    name = label if number > 1 else label.removesuffix("s")
-    return f"{name}, {output.count(running)} running" if running else name
+    name = label.removesuffix("s") if number == 1 else label
+    return f"{name} + {output.count(running)} running" if running else name
 
 
 def _notices(one: dict[str, Any]) -> int:

@@ -74,10 +74,10 @@ export class Head {
     const counted = (label, number, title = many(number, label.replace(/s$/, "")), running = 0) =>
       number + running > 0 &&
       figure(
-        number + running === 1 ? label.replace(/s$/, "") : label,
-        count(number + running),
-        running ? `${title} that ended, ${count(running)} under way` : title,
-        running ? `, ${count(running)} running` : "",
+        number === 1 ? label.replace(/s$/, "") : label,
+        count(number),
+        running ? `${title} that ended, as in the list, and ${count(running)} under way` : title,
+        running ? ` + ${count(running)} running` : "",
       );
     keyed(
       byId("totals"),
