@@ -295,7 +295,7 @@ export function row(by, one) {
 }
 
 const FAILED =
-  "LLM and tool calls that failed. In Analytics, Failed counts other steps, too, and Errors those outside of calls.";
+  "LLM and tool calls that failed. Analytics also counts other operations that failed, and all events of errors.";
 
 /** Return the figures of all calls as one line; those of a search that goes on are marked. */
 export function sums(one) {

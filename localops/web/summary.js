@@ -3,10 +3,12 @@
 import { ask, byId, make } from "./base.js";
 import { cost, count, money, percent, short, success } from "./formats.js";
 import { patchChildren } from "./keyed.js";
-import { filtersOf, first, parsed, period } from "./query.js";
+import { address, changed, filtersOf, first, parsed, period } from "./query.js";
 
 const rate = (one) => success(one).share;
 const tokens = (one) => one.tokens_in + one.tokens_out;
+
+const ERROR_EVENTS = "Error events";
 
 /** Figures: name, value, text, and whether more of it is good (1), bad (-1) or neither. */
 const FIGURES = [
@@ -15,10 +17,10 @@ const FIGURES = [
   ["Cost", (one) => one.cost_nano, (one) => cost(one), money, -1],
   ["Tokens", tokens, (one) => short(tokens(one)), short, 0],
   ["LLM calls", (one) => one.llm_calls, (one) => short(one.llm_calls), short, 0],
-  ["Errors", (one) => one.errors, (one) => short(one.errors), short, -1],
+  [ERROR_EVENTS, (one) => one.errors, (one) => short(one.errors), short, -1],
 ];
 
-const ERRORS = "Errors that were raised or recorded, inside and outside of calls. Failed counts calls and steps.";
+const ERRORS = "Errors that were raised or recorded, inside and outside of calls. Calls has those that failed.";
 const LIMIT = "Upper limit: each session has all of these words, but perhaps not in one event";
 
 let asking = null;
@@ -56,9 +58,11 @@ function draw(now, before, query) {
         make("dt", {}, label),
         make(
           "dd",
-          { class: label === "Errors" && now.errors ? "failed" : null, title: hint(label, now) },
+          { class: label === ERROR_EVENTS && now.errors ? "failed" : null, title: hint(label, now) },
           now.exact || label === "Success" ? "" : "≤ ",
-          text(now),
+          label === ERROR_EVENTS && now.errors
+            ? make("a", { class: "failed", href: address(changed(query, { errors: 1 })) }, text(now))
+            : text(now),
           " ",
         ),
         label === "Success" && success(now).note && make("dd", { class: "trend faint" }, success(now).note),
@@ -74,7 +78,7 @@ function draw(now, before, query) {
 /** Return what a figure counts. */
 function hint(label, now) {
   if (label === "Success") return success(now).title;
-  return [label === "Errors" && ERRORS, !now.exact && LIMIT].filter(Boolean).join("\n") || null;
+  return [label === ERROR_EVENTS && ERRORS, !now.exact && LIMIT].filter(Boolean).join("\n") || null;
 }
 
 /** Return by how much a figure is more than in the period before. */

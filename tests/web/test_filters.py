@@ -230,6 +230,9 @@ def test_the_summary_is_that_of_the_sessions(visit: Visit) -> None:
     assert undecided == "3 undecided"
     assert page.locator("#summary").inner_text().split("\n")[-1] == "against the 5 days before"
     assert both["now"]["cost_nano"] == 10**7 * len(sessions)
+    # Errors lead to the sessions that have them.
+    assert f"Error events {both['now']['errors']}" in shown
+    expect(page.locator("#summary a")).to_have_attribute("href", re.compile(r"/\?since=5d&errors=1$"))
     before = both["before"]["sessions"]
     change = round((len(sessions) / before - 1) * 100)
     trend = page.locator("#summary .trend").first
