@@ -168,7 +168,6 @@ function common(by, one) {
       { class: "line" },
       make("a", { class: "name", href: to }, one.tool || "unnamed tool"),
       errorOf(one),
-      failedFirst(one),
     );
   const text = by === "prompt" ? lineOf(one.prompt) : one[by];
   return make("a", { class: by === "prompt" ? "preview" : "name", href: to, title: one[by] }, text || "unnamed");
@@ -189,9 +188,9 @@ function errorOf(one) {
   );
 }
 
-/** Return when a tool first failed: the days of the row are those of all its calls. */
+/** Return when a tool first failed, before its examples: the days of the row are those of all its calls. */
 const failedFirst = ({ first_failed: at }) =>
-  make("time", { class: "faint", datetime: at, title: stamp(at) }, `first failed ${day(at)}`);
+  make("time", { class: "faint", datetime: at, title: `First failed ${stamp(at)}` }, `since ${day(at)}`);
 
 /** Return a class of errors with how many messages and tools it has, and the most frequent messages: all lead there. */
 function failure(by, one, to) {
@@ -266,6 +265,7 @@ function examples(one, text) {
   return make(
     "div",
     { class: "line" },
+    one.filter.tool && one.failed ? failedFirst(one) : null,
     shared && make("span", { class: "shared faint" }, shared),
     one.examples.map((each, index) =>
       make(

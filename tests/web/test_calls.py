@@ -180,8 +180,9 @@ def test_a_tool_that_failed_names_its_error(looking: Visit) -> None:
     expect(error).to_have_text("LookupError: desk is closed")
     known = {line["tool"]: line for line in looking.facts("calls/groups?by=tool")["lines"]}
     at = known["upgrade"]["first_failed"]
-    expect(row.locator(".what time")).to_have_text(f"first failed {at[:10]}")
-    expect(row.locator(".what time")).to_have_attribute("datetime", at)
+    expect(row.locator(".examples time")).to_have_text(f"since {at[:10]}")
+    expect(row.locator(".examples time")).to_have_attribute("datetime", at)
+    assert row.locator(".examples time").evaluate("one => one.scrollWidth <= one.clientWidth + 1")
     expect(_rows(page).filter(has_text="fetch").locator(".what a")).to_have_count(1)
     error.click()
     expect(_rows(page).locator(".name")).to_have_text("LookupError")
