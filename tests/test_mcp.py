@@ -243,7 +243,7 @@ def test_why_has_the_post_mortem_piece_by_piece(memory: Memory) -> None:
         if cursor is None:
             break
     assert pieces > 1
-    assert whole.startswith("How it ended:\n- Success: the program ended the session")
+    assert whole.startswith("How it ended:\n- Success: the program ended the session.\n")
     assert "First error:\n- TimeoutError: 'no answer from http://bad'" in whole
 
 

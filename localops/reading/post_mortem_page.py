@@ -107,7 +107,7 @@ def _end(findings: Facts) -> Iterator[Sentence]:
 
 def _how(how: str, state: str, reason: str | None, findings: Facts) -> Iterator[Sentence]:
     if how == "declared" and reason is None and state == "Success":
-        yield ["Success: the program ended the session with this state, or its block or function returned."]
+        yield ["Success: the program ended the session."]
     elif how == "declared":
         why: Sentence = [" and the reason ", Recorded(reason)] if reason else [", without a reason"]
         yield [f"{state}: the program ended the session with this state", *why, "."]
