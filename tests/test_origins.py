@@ -222,8 +222,8 @@ def test_what_the_run_read_before_is_followed_through_the_call_before() -> None:
         facts = post_mortem.of(project.name, project.snapshot(id), project.reader)
     page = {title: [plain(one) for one in sentences] for title, sentences in post_mortem_page.sections(facts)}
     sentence = (
-        "Before it, tool 'set' was given 'https://npm.fast.example' in the argument 'url', which first appeared in "
-        f"the result of tool 'read_issue' with 'issue=418' "
+        "Before it, tool 'set' was given 'https://npm.fast.example' as 'url', first seen in the result of "
+        f"tool 'read_issue' with 'issue=418' "
         f"(`localops show {session.session_id} --event {str(read.id)[:23]}`)."
     )
     assert sentence in page["First error"]

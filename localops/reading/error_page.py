@@ -263,8 +263,9 @@ def _origin(one: Facts, session: str) -> Sentence:
     place: Sentence = [] if argument is None else [" in the argument ", argument]
     if one["of"] is None:
         return [value, *place, " first appeared in the result of ", *call, where]
-    before: Sentence = ["Before it, ", *named({**one["of"], "agent": None}), " was given ", value, *place]
-    return [*before, ", which first appeared in the result of ", *call, where]
+    role: Sentence = [] if argument is None else [" as ", argument]
+    before: Sentence = ["Before it, ", *named({**one["of"], "agent": None}), " was given ", value, *role]
+    return [*before, ", first seen in the result of ", *call, where]
 
 
 def _later_calls(again: Facts | None) -> Iterator[Sentence]:
