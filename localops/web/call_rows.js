@@ -113,7 +113,7 @@ function tokens(one) {
 }
 
 function groupColumns(by) {
-  const calls = (one) => [count(one.calls), one.unfinished ? make("small", { title: "not ended" }, open(one)) : ""];
+  const calls = (one) => [one.calls || !one.unfinished ? count(one.calls) : "", openCalls(one)];
   return [
     ["", GROUPINGS[by][1], "what", (one) => common(by, one)],
     ["calls", "Calls", "num", calls],
@@ -136,7 +136,14 @@ const seen = (name) => [
   `seen ${name}-seen`,
   (one) => one[name] && make("time", { datetime: one[name], title: stamp(one[name]) }, day(one[name])),
 ];
-const open = (one) => ` + ${count(one.unfinished)}`;
+
+/** Return how many calls of a group have not ended, which its figures do not count. */
+function openCalls({ calls, unfinished }) {
+  if (!unfinished) return "";
+  const title = `${many(unfinished, "call")} not ended`;
+  return make("small", { title }, calls ? ` + ${count(unfinished)}` : `${count(unfinished)} open`);
+}
+
 /** Return how many calls of a group failed, as a link to them. */
 function failures(one) {
   if (!one.failed) return "0";

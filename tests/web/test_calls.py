@@ -365,6 +365,12 @@ def test_no_figure_is_cut(looking: Visit, visit: Visit) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate(cut.replace("#calls", "#rows")) == []
     page.set_viewport_size({"width": 1280, "height": 800})
+    # A tool of which no call has ended has no number of calls.
+    page = visit.open("/calls?by=tool")
+    lines = visit.facts("calls/groups?by=tool")["lines"]
+    [at, *_] = [number for number, one in enumerate(lines) if one["unfinished"] and not one["calls"]]
+    expect(_rows(page).nth(at).locator(".num").first).to_have_text(f"{lines[at]['unfinished']} open")
+    assert page.evaluate(cut) == []
     page = looking.open("/calls?by=prompt")
     expect(page.locator("#rows .cost", has_text="+ ?").first).to_be_visible()
     assert page.evaluate(cut) == []
