@@ -8,6 +8,7 @@ import { count, many } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { mark } from "./marks.js";
 import { address, changed, filtersOf, first, listed, parsed } from "./query.js";
+import { shownPrompt } from "./prompt.js";
 import { below, Rows } from "./rows.js";
 
 // Rows of a page and of one request at most, and rows after which another page begins.
@@ -273,17 +274,10 @@ async function drawPrompt() {
   promptShown = key;
   byId("prompt")?.remove();
   if (!key) return;
-  const { lines } = await ask("calls/groups", { ...filtersOf(query), by: "prompt", limit: 1 });
-  const text = lines[0]?.whole;
-  if (key !== promptShown || !text) return;
-  byId("notes").before(
-    make(
-      "details",
-      { id: "prompt", open: true },
-      make("summary", {}, `The prompt of these calls, ${many(text.length, "character")}`),
-      make("pre", { tabindex: 0 }, text),
-    ),
-  );
+  const made = await shownPrompt(filtersOf(query));
+  if (key !== promptShown || !made) return;
+  byId("notes").before(made.element);
+  made.scroll();
 }
 
 // Keys

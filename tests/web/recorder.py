@@ -388,11 +388,21 @@ def refused() -> None:
             failing()
 
 
+def revised() -> None:
+    """Record calls with two versions of one long system prompt, which differ in a word near its end."""
+    rules = "\n".join(f"Rule {number}. Keep the words of a ticket as they are." for number in range(60))
+    session = begin("revised", ["revised"])
+    for word in ("tersely", "kindly"):
+        prompt = [{"role": "system", "content": f"{rules}\nAnswer {word}.\n{rules}"}, {"role": "user", "content": "Hi"}]
+        localops.record(localops.LLMEvent(model="gpt-4o", prompt=prompt, completion="Hello."))
+    session.end_session("Success")
+
+
 if __name__ == "__main__":
     kinds = {
         each.__name__: each
         for each in (story, other, hostile, dead, chatty, circling, costs, stopped, library, filmed, many, one, running)
     }
     kinds |= {"stuck": stuck, "browsed": browsed, "reworded": reworded, "unpriced": unpriced, "misled": misled}
-    kinds |= {"swapped": swapped, "refused": refused, "paid": paid}
+    kinds |= {"swapped": swapped, "refused": refused, "paid": paid, "revised": revised}
     kinds[sys.argv[1]]()

@@ -413,6 +413,21 @@ def test_the_words_of_a_prompt_are_not_cut(looking: Visit) -> None:
     expect(page.locator("#prompt pre")).to_have_text(first["prompt"])
 
 
+def test_a_version_of_a_prompt_shows_what_changed(chromium: Browser, tmp_path: Path) -> None:
+    """The words that changed since the version before are marked and in sight; the first version has no marks."""
+    recorded(tmp_path, "revised")
+    with serving(tmp_path) as link, visiting(chromium, link) as visit:
+        page = visit.open("/calls?by=prompt")
+        _rows(page).filter(has_text="kindly").locator(".what a").click()
+        expect(page.locator("#prompt del")).to_have_text("tersely")
+        expect(page.locator("#prompt ins")).to_have_text("kindly")
+        expect(page.locator("#prompt ins")).to_be_in_viewport()
+        page.go_back()
+        _rows(page).filter(has_text="tersely").locator(".what a").click()
+        expect(page.locator("#prompt pre")).to_contain_text("Answer tersely.")
+        expect(page.locator("#prompt :is(ins, del)")).to_have_count(0)
+
+
 def test_a_model_is_shown_by_its_answer_everywhere(looking: Visit) -> None:
     """In the list, in a group and in the session; what was given stands there as such where there is no answer."""
     [answered, *_] = [one for one in looking.facts("calls?kind=llm&limit=500")["calls"] if one["answer"]]
