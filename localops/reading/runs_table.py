@@ -275,6 +275,9 @@ class RunsTable:
         """Return the few rows that best show how the runs differ, in order."""
         # Leave out rows that others repeat: a tool that a model asks for has its own row, so have steps inside another.
         telling = [row for row in self.differing if not self._is_repeated(row)] or self.differing
+        if self.odd is not None:
+            # A row in which the run that stands out did as another one does not show how it differs.
+            telling = [row for row in telling if row.groups.count(row.groups[self.odd]) == 1] or telling
 
         def rank(row: Row) -> int:
             # A model's answer explains less than what was done afterwards.

@@ -43,7 +43,7 @@ const linkTo = (session, cell, text) =>
   make("a", { href: url(`s/${session.session_id}?event=${cell.seq}#tree`) }, text);
 
 /** Return the sentence that names the run that differs, and the events that show how. */
-function odd({ odd: place, head, rows, sessions }) {
+function odd({ odd: place, head, rows, sessions, counts }) {
   const group = (row, { runs: some, text }) => {
     const [run] = some,
       cell = row.cells[run];
@@ -69,11 +69,15 @@ function odd({ odd: place, head, rows, sessions }) {
       ),
     );
   const shown = rows.filter((row) => row.key);
+  const rest = counts.differing - shown.length;
   return make(
     "section",
     { class: "chart odd-one" },
     make("h2", {}, head),
     shown.length ? make("ul", {}, shown.map(entry)) : null,
+    shown.length && rest > 0
+      ? make("p", { class: "faint" }, `${many(rest, "more event")} not the same in all runs: see Events below`)
+      : null,
   );
 }
 
