@@ -79,7 +79,12 @@ const bothOf = (one) => [one.answer, givenTo(one)];
 
 /** Return where the words of a search are. */
 const passage = (match) =>
-  make("span", { class: "preview", title: match.text }, make("span", { class: "faint" }, `${match.in}: `), match.text);
+  make(
+    "span",
+    { class: "preview found", title: match.text },
+    make("span", { class: "faint" }, `${match.in}: `),
+    match.text,
+  );
 
 /** Return a link to the calls that have a value; with Shift, to those that do not. */
 const only = (facet, value) =>

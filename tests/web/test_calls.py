@@ -297,6 +297,13 @@ def test_a_search_finds_what_came_back(looking: Visit) -> None:
     expect(page.locator("#sums b")).to_have_text("2 calls")
     expect(page.locator("#rows .preview").first).to_have_text("error: no such animal")
     looking.until("[...(CSS.highlights.get('match') || [])].map(String).sort().join() === 'animal,animal,such,such'")
+    # A long passage has two lines.
+    grown = """place => {
+      const before = place.clientHeight;
+      place.lastChild.data = "no such animal ".repeat(50);
+      return place.clientHeight / before;
+    }"""
+    assert page.locator("#rows .preview").first.evaluate(grown) == pytest.approx(2, abs=0.2)
     _menu(page, "Found in").locator(".choice", has_text="Arguments").click()
     expect(page.locator("#empty")).to_contain_text("No call matches these filters.")
     expect(page.locator(".chosen-filters .chip")).to_have_text(["Text: anim such ×", "Found in: arguments ×"])
