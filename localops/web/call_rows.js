@@ -13,9 +13,10 @@ export const GROUPINGS = {
   arguments: ["Arguments", "Tool and arguments"],
   repeat: ["Repeats", "Same call in one session"],
   error: ["Errors", "Error"],
-  message: ["Error messages", "Error message"],
   model: ["Models", "Model"],
   prompt: ["Prompts", "Prompt"],
+  // Shown only with errors, so it is last: the others stay where they are.
+  message: ["Error messages", "Error message"],
 };
 const OF_LLMS = new Set(["model", "prompt"]);
 // Groups that show since when there are such calls, and until when.

@@ -147,6 +147,7 @@ def test_the_tool_that_fails_most_is_shown_with_its_inputs(looking: Visit) -> No
 def test_an_error_has_its_messages_its_tools_and_its_days(looking: Visit) -> None:
     """How many there are, the most frequent message, and where each leads; when it was seen first and last."""
     page = looking.open("/calls?by=error")
+    expect(page.locator("#groupings a").last).to_have_text("Error messages")
     [known, *_] = looking.facts("calls/groups?by=error")["lines"]
     first = _rows(page).first
     assert (known["error"], known["messages_count"], known["called_count"]) == ("LookupError", 3, 4)
