@@ -182,7 +182,8 @@ function common(by, one) {
       make("a", { class: "name", href: to }, one.tool || "unnamed tool"),
       errorOf(one),
     );
-  const text = by === "prompt" ? lineOf(one.prompt) : one[by];
+  // In quotes: a number at its beginning would be read as that of the row.
+  const text = by === "prompt" ? one.prompt && `“${lineOf(one.prompt)}”` : one[by];
   return make("a", { class: by === "prompt" ? "preview" : "name", href: to, title: one[by] }, text || "unnamed");
 }
 

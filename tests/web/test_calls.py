@@ -417,6 +417,7 @@ def test_the_words_of_a_prompt_are_not_cut(looking: Visit) -> None:
     }"""
     assert page.evaluate(script, line) is False
     [first, *_] = looking.facts("calls/groups?by=prompt")["lines"]
+    expect(_rows(page).first.locator(".what a")).to_have_text(f"“{first['prompt']}”")
     _rows(page).first.locator(".what a").click()
     expect(page.locator("#prompt pre")).to_have_text(first["prompt"])
 
