@@ -38,13 +38,13 @@ export function costChange(a, b) {
 
 /**
  * Return two texts with their differences marked, and notes about omitted parts; of long texts, the sentences that
- * differ come first.  `letter` is that of the second one.
+ * differ come first.  `letter` is that of the second one, `own` that of the first.
  */
-export function marked({ texts: [one, other], same_before, is_cut }, letter = "B") {
+export function marked({ texts: [one, other], same_before, is_cut }, letter = "B", own = "A") {
   const note = (text) => make("span", { class: "faint" }, text);
   const pieces = difference(one, other);
   return [
-    one.length + other.length > LONG ? changedIn(pieces, letter) : null,
+    one.length + other.length > LONG ? changedIn(pieces, letter, own) : null,
     make(
       "pre",
       { tabindex: 0 },
@@ -57,8 +57,8 @@ export function marked({ texts: [one, other], same_before, is_cut }, letter = "B
   ];
 }
 
-/** Return the sentences that differ, as they are in A and in the other one. */
-function changedIn(pieces, letter) {
+/** Return the sentences that differ, as they are in each of the two. */
+function changedIn(pieces, letter, first) {
   const all = sentences(pieces);
   const side = (sentence, own, letter) => {
     const words = sentence.filter(([kind, text]) => kind === "same" || (kind === own && text.trim()));
@@ -78,7 +78,7 @@ function changedIn(pieces, letter) {
     "div",
     { class: "changed" },
     make("h4", {}, all.length === 1 ? "The sentence that differs" : `${count(all.length)} sentences differ`),
-    all.slice(0, LISTED).map((each) => make("div", {}, side(each, "del", "A"), side(each, "ins", letter))),
+    all.slice(0, LISTED).map((each) => make("div", {}, side(each, "del", first), side(each, "ins", letter))),
     all.length > LISTED && make("p", { class: "faint" }, `${count(all.length - LISTED)} more below`),
   );
 }

@@ -15,7 +15,11 @@ const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 // Characters of a line that are in sight, and those shown before a difference.
 const IN_SIGHT = 32,
   BEFORE = 16;
+// Runs of which any two have a button; of more, the first one beside each of the others.
+const PAIRED = 3;
 const place = byId("compare");
+// The letter of the first of the two sessions side by side.
+let own = "A";
 
 /** Show the sessions of the address: two of them side by side, or three and more in one table. */
 async function show() {
@@ -24,20 +28,23 @@ async function show() {
   const all = [data.a, data.b, ...params.getAll("also")],
     ids = all.slice(0, MOST);
   // A session keeps its letter, whichever two are compared.
-  const other = ids.length === 2 ? 1 : ids.indexOf(params.get("with"), 1);
+  const [one, other] = ids.length === 2 ? [0, 1] : pairIn(ids, params);
+  own = letterOf(one);
   const bar = make(
     "div",
     { class: "bar" },
-    ids.length > 2 && views(ids, other),
-    other > 0 && make("a", { class: "button", href: swapped(ids, other) }, `Swap A and ${letterOf(other)}`),
+    ids.length > 2 && views(ids, one, other),
+    other > 0 &&
+      one === 0 &&
+      make("a", { class: "button", href: swapped(ids, other) }, `Swap A and ${letterOf(other)}`),
     make("a", { class: "button", href: url("compare") }, "Other runs"),
     all.length > MOST &&
       make("span", { class: "pending" }, `Only the first ${MOST} of ${all.length} runs are compared`),
   );
   if (other < 1) return place.replaceChildren(bar, ...(await runs(ids)));
-  const comparison = await ask("compare", { a: data.a, b: ids[other] });
+  const comparison = await ask("compare", { a: ids[one], b: ids[other] });
   const sides = [
-    [comparison.a, "A"],
+    [comparison.a, own],
     [comparison.b, letterOf(other)],
   ];
   return place.replaceChildren(
@@ -45,6 +52,12 @@ async function show() {
     make("div", { class: "pair" }, cards(sides), figures(comparison, letterOf(other))),
     ...tree(comparison, letterOf(other)),
   );
+}
+
+/** Return the places of the two sessions that the address names, the first one beside a single one; `-1` of none. */
+function pairIn(ids, params) {
+  const [one, other] = params.getAll("with").map((id) => ids.indexOf(id));
+  return other > 0 && one >= 0 ? [one, other] : [0, ids.indexOf(params.get("with"), 1)];
 }
 
 /** Return the address of two of the sessions, which have changed places. */
@@ -57,33 +70,32 @@ function swapped(ids, other) {
   return url(`compare?${params}`);
 }
 
-/** Return links to all runs in one table, and to the first one beside each of the others. */
-function views(ids, other) {
-  const to = (number) => {
+/** Return links to all runs in one table, and to two of them side by side. */
+function views(ids, one, other) {
+  const to = (pair) => {
     const params = new URLSearchParams(location.search);
-    if (number) params.set("with", ids[number]);
-    else params.delete("with");
+    params.delete("with");
+    // The first one needs no name.
+    for (const at of pair) if (at) params.append("with", ids[at]);
     return url(`compare?${params}`);
   };
-  const view = (number) => {
-    const isCurrent = number === Math.max(0, other);
+  const view = (pair) => {
+    const isCurrent = pair.length ? pair[0] === one && pair[1] === other : other < 1;
     return make(
       "a",
       {
         class: "button",
-        href: to(number),
+        href: to(pair),
         "aria-current": isCurrent ? "page" : null,
         // The filter of the events may have changed since.
-        onclick: (click) => void (click.currentTarget.href = to(number)),
+        onclick: (click) => void (click.currentTarget.href = to(pair)),
       },
-      number ? `A and ${letterOf(number)}` : "All runs",
+      pair.length ? pair.map(letterOf).join(" and ") : "All runs",
     );
   };
-  return make(
-    "nav",
-    { class: "views", "aria-label": "Runs that are compared" },
-    ids.map((_, at) => view(at)),
-  );
+  const pairs = ids.flatMap((_, first) => ids.map((__, second) => [first, second]));
+  const offered = pairs.filter(([first, second]) => first < second && (first === 0 || ids.length <= PAIRED));
+  return make("nav", { class: "views", "aria-label": "Runs that are compared" }, [[], ...offered].map(view));
 }
 
 function cards(sides) {
@@ -123,7 +135,7 @@ function figures({ a, b }, letter) {
     "section",
     { class: "chart sums" },
     make("h2", {}, "Figures"),
-    table(heads(["Figure", "A", letter, "Difference"]), rows),
+    table(heads(["Figure", own, letter, "Difference"]), rows),
   );
 }
 
@@ -163,10 +175,10 @@ function tree(comparison, letter) {
     : `All events have the same input and output${alike && `, ${alike}`}`;
   const columns = [
     "Event",
-    "A duration",
+    `${own} duration`,
     `${letter} duration`,
     "Difference",
-    "A cost",
+    `${own} cost`,
     `${letter} cost`,
     "Cost difference",
   ];
@@ -191,7 +203,7 @@ function pair(line, { a, b }, { letter, isOpen }) {
       : make("span", { class: "faint" }, "–");
   const differences = [
     !line.a && make("span", { class: "tag only-b" }, `only in ${letter}`),
-    !line.b && make("span", { class: "tag only-a" }, "only in A"),
+    !line.b && make("span", { class: "tag only-a" }, `only in ${own}`),
     (!line.a || !line.b) && (line.a || line.b).failed && make("span", { class: "tag only-a" }, "failed"),
     line.moved && make("span", { class: "tag differs" }, `moved ${line.moved}`),
     line.a && line.b && line.a.model !== line.b.model && make("span", { class: "tag differs" }, "model"),
@@ -204,7 +216,7 @@ function pair(line, { a, b }, { letter, isOpen }) {
     line.a &&
       line.b &&
       line.a.failed !== line.b.failed &&
-      make("span", { class: "tag only-a" }, `failed in ${line.a.failed ? "A" : letter}`),
+      make("span", { class: "tag only-a" }, `failed in ${line.a.failed ? own : letter}`),
   ].filter(Boolean);
   const what = make("td", { class: "what" });
   const name = [make("span", { class: `kind ${KINDS.has(line.kind) ? line.kind : ""}` }, line.kind), " ", line.name];
@@ -214,17 +226,17 @@ function pair(line, { a, b }, { letter, isOpen }) {
     ["output", line.output],
   ].filter(([, both]) => both);
   const errors = [
-    ["A", line.a],
+    [own, line.a],
     [letter, line.b],
   ].filter(([, one]) => one?.failed && line.kind !== "error");
   const row = make(
     "tr",
     {},
     what,
-    make("td", { class: "num", "data-label": "A" }, side(line.a, a)),
+    make("td", { class: "num", "data-label": own }, side(line.a, a)),
     make("td", { class: "num", "data-label": letter }, side(line.b, b)),
     make("td", { class: "num" }, line.a && line.b ? change(line.a.seconds, line.b.seconds, duration) : ""),
-    make("td", { class: "num", "data-label": "A" }, line.a ? eventCost({ kind: line.kind, ...line.a }) : ""),
+    make("td", { class: "num", "data-label": own }, line.a ? eventCost({ kind: line.kind, ...line.a }) : ""),
     make("td", { class: "num", "data-label": letter }, line.b ? eventCost({ kind: line.kind, ...line.b }) : ""),
     make("td", { class: "num" }, costDifference(line)),
     make("td", {}, differences),
@@ -251,7 +263,9 @@ function pair(line, { a, b }, { letter, isOpen }) {
                 make("div", { class: "text" }, make("h3", {}, `error in ${side}`), failure(one)),
               ),
               alone ? event(alone[1].session_id, alone[0].seq) : null,
-              texts.map(([label, both]) => make("div", { class: "text" }, make("h3", {}, label), marked(both, letter))),
+              texts.map(([label, both]) =>
+                make("div", { class: "text" }, make("h3", {}, label), marked(both, letter, own)),
+              ),
             ),
           );
         below.hidden = !below.hidden;
@@ -273,7 +287,7 @@ function given({ a, b }, letter) {
   if (!a || !b || texts[0] === texts[1]) return [texts[0] || texts[1]].filter(Boolean).map((text) => preview(text));
   const start = beforeDifference(texts.map((text) => text || ""));
   const cut = (text) => (start ? `…${text.slice(start)}` : text);
-  return texts.map((text, at) => text && preview(text, at ? letter : "A", cut(text))).filter(Boolean);
+  return texts.map((text, at) => text && preview(text, at ? letter : own, cut(text))).filter(Boolean);
 }
 
 /** Return where to begin two lines, so that what differs in them is in sight: a few words before it. */

@@ -248,13 +248,17 @@ def test_a_run_keeps_its_letter(visit: Visit) -> None:
     heads = page.locator(".pairs th")
     expect(heads).to_have_text(["Event", "A", "B", "C"])
     views = page.locator(".views a")
-    expect(views).to_have_text(["All runs", "A and B", "A and C"])
+    expect(views).to_have_text(["All runs", "A and B", "A and C", "B and C"])
     page.get_by_role("link", name="A and C").click()
     expect(heads.nth(2)).to_have_text("C duration")
     expect(page.locator(".views [aria-current]")).to_have_text("A and C")
     assert _letters(visit) == ["A: reworded 0", "C: reworded 2"]
     _open(page, "gpt-4o")
     expect(page.locator(".pairs ins").first).to_have_text("Be kind")
+    page.get_by_role("link", name="B and C").click()
+    expect(page.locator(".views [aria-current]")).to_have_text("B and C")
+    expect(heads.nth(1)).to_have_text("B duration")
+    assert _letters(visit) == ["B: reworded 1", "C: reworded 2"]
     page.get_by_role("link", name="A and B").click()
     expect(heads.nth(2)).to_have_text("B duration")
     expect(page.locator(".pairs .tag", has_text="failed in B")).to_be_visible()
