@@ -140,7 +140,7 @@ class FacetMenu {
     this.input.hidden = name === "state";
     const counted =
       "Sessions or calls with any of the chosen values. The number of a value is that of choosing it alone.";
-    this.any = make("p", { class: "faint small", hidden: true, title: counted }, "Any of these");
+    this.any = make("div", { class: "faint any", hidden: true, title: counted }, "Any of these");
     this.box.append(this.input, this.any, this.values, this.note);
     this.element.addEventListener("toggle", () => this.opened());
   }
