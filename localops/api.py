@@ -13,7 +13,7 @@ import uuid
 from functools import wraps
 
 from localops import host, output
-from localops.careful import attribute, class_name, is_a
+from localops.careful import attribute, class_name, first_entries, is_a
 from localops.clock import new_id, now_ns
 from localops.config import IGNORED, OPTIONS, Config, nearest
 from localops.encoding import facets
@@ -646,10 +646,10 @@ def create_agent(name: str, agent_id: uuid.UUID | str | None = None) -> str | No
 def start_trace(trace_name: str = "session", tags: Mapping[str, object] | Iterable[str] | str | None = None) -> Session:
     """Start a session, which AgentOps now calls a trace; tags given as a mapping also become its metadata."""
     if is_a(tags, dict):
-        nothing: list[tuple[object, object]] = []
-        pairs = attempt(lambda: list(tags.items()), nothing)
+        nothing: dict[object, object] = {}
+        pairs = attempt(lambda: first_entries(tags), nothing)
         session = client().start(
-            [f"{events.describe(key)}:{events.describe(value)}" for key, value in pairs], name=trace_name
+            [f"{events.describe(key)}:{events.describe(value)}" for key, value in pairs.items()], name=trace_name
         )
         session.update_metadata(tags)
         return session

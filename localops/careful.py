@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _MORE = 500  # frames
 _CALLS_A_FRAME = 3  # at most, about: Python counts the calls of C functions between two frames, too
 _FRAMES = 1 << 18  # bytes: about a third more than the frames of the deepest walk need
+MOST_ENTRIES = 100_000  # that are read of a mapping or iterable of the program, which may be endless
 _one_at_a_time = RLock()
 
 raised: set[int] = set()
@@ -37,6 +38,13 @@ def is_a(value: object, kind: type[R]) -> TypeGuard[R]:
 def attribute(value: object, name: str, otherwise: Any = None) -> Any:
     """Return an attribute of a value, as `getattr` does; `otherwise` also if the value's own code raises."""
     return attempt(lambda: getattr(value, name, otherwise), otherwise)
+
+
+def first_entries(mapping: Any) -> dict[Any, Any]:
+    """Return a mapping as a dict; one that is no dict may be endless, and only its first entries are read."""
+    if issubclass(type(mapping), dict):
+        return dict.copy(mapping)
+    return {key: mapping[key] for key in islice(mapping.keys(), MOST_ENTRIES)}
 
 
 def class_name(value: object) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import islice
 
 from localops import host
+from localops.careful import MOST_ENTRIES
 from localops.errors import ConfigError, UnusableBudget
 from localops.interruption import pass_on
 from localops.output import say_once
@@ -276,7 +278,7 @@ def _words(value: Any) -> list[str]:
     if isinstance(value, str):
         value = value.split(",")
     try:
-        return [str(word).strip() for word in value if str(word).strip()]
+        return [str(word).strip() for word in islice(value, MOST_ENTRIES) if str(word).strip()]
     except TypeError:
         raise TypeError("expected a list of strings") from None
 
@@ -311,7 +313,7 @@ def _redact(value: Any) -> Any:
     if isinstance(value, dict):
         raise TypeError(_REDACT, "write redact = ['…'] above all tables")
     try:
-        patterns = list(value)
+        patterns = list(islice(value, MOST_ENTRIES))
     except TypeError:
         raise TypeError(_REDACT) from None
     from localops.encoding.patterns import BrokenPatterns, compiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -119,6 +120,42 @@ def test_facets_take_any_value(kind: type[BaseException]) -> None:
         run = localops.start_session(metadata=value)
         assert run.end_session(value) is None
         assert localops.end_session(run) is not None
+
+
+class _Endless:
+    """An object that has every attribute, and whose iteration and keys end after too many reads."""
+
+    reads = 0
+
+    def __getattr__(self, _: str) -> Any:
+        return self
+
+    def __call__(self, *_: object) -> Any:
+        return self
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        self.reads += 1
+        if self.reads == 1_000_000:
+            raise StopIteration
+        return self
+
+    def __getitem__(self, _: object) -> Any:
+        return "text"
+
+
+def test_an_endless_value_as_metadata_or_option_is_read_in_part() -> None:
+    """Without a bound, the call would use all memory."""
+    metadata: Any = _Endless()
+    tags, patterns = _Endless(), _Endless()
+    with localops.start_session() as run:
+        run.update_metadata(metadata)
+        localops.configure(default_tags=tags)
+        localops.configure(redact=itertools.chain((), patterns))
+    for value in (metadata, tags, patterns):
+        assert 0 < value.reads < 200_000
 
 
 def test_a_signal_while_a_value_is_looked_at_still_arrives() -> None:

@@ -14,7 +14,7 @@ from _thread import get_ident
 from functools import partial
 
 from localops import clock
-from localops.careful import attribute, is_a, roomy
+from localops.careful import attribute, first_entries, is_a, roomy
 from localops.config import nearest
 from localops.encoding.facets import inherited
 from localops.encoding.facets import tags as facet_tags
@@ -394,7 +394,7 @@ class Session(SessionFacts):
         facets: also make a tag NAME=VALUE of each plain value, so that sessions can be found and counted by it.
         """
         whole: dict[str, object] = {"value": metadata}
-        facts = attempt(lambda: dict(metadata) if hasattr(metadata, "keys") else whole, whole)
+        facts = attempt(lambda: first_entries(metadata) if hasattr(metadata, "keys") else whole, whole)
         self.recorder.note("metadata", {"prefix": prefix, "metadata": facts})
         if facets:
             self._tag_facets(facet_tags(metadata=facts))
