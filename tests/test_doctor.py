@@ -20,6 +20,7 @@ from localops.journal.spill import Claim, Spill
 from localops.transfer import delivery
 from localops.upkeep import doctor, salvage
 from tests import programs
+from tests.journal.looks import after_a_look
 
 
 @pytest.fixture
@@ -180,6 +181,20 @@ def test_dropped_events_are_a_fault_with_figures(home: Path) -> None:
     localops.api.client().close()
     (found,) = _faults(home)
     assert found.text == f"3 events could not be written anywhere: 3 of session {str(session.session_id)[:13]}"
+
+
+def test_events_lost_with_a_deleted_journal_are_a_fault(home: Path) -> None:
+    """The report has their number, and not that the disk refused them."""
+    session = localops.start_session()
+    for name in ("lost", "kept", "later"):
+        session.record(localops.ActionEvent(name))
+        after_a_look(session._journal)
+        if name == "kept":
+            os.unlink(session._journal.path)
+    session.end_session("Success")
+    localops.api.client().close()
+    (found,) = _faults(home)
+    assert found.text.startswith("1 event was lost when the journal was deleted, the last time at ")
 
 
 def _folder(path: Path) -> None:

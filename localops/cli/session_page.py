@@ -115,7 +115,8 @@ def _notices(report: analytics.Report) -> Iterator[str]:
     if report.spilled:
         yield f"{_count(report.spilled, 'row', 'rows')} came through a spill file"
     if report.dropped:
-        yield f"{_count(report.dropped, 'event', 'events')} lost: could not be written anywhere"
+        lost = _count(report.dropped, "event", "events")
+        yield f"{lost} lost: could not be written anywhere, or the journal was deleted"
     if report.damaged:
         yield f"up to {_count(report.damaged, 'row', 'rows')} of it may be lost: the journal was damaged"
     if report.cut:

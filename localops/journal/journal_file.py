@@ -430,6 +430,25 @@ class JournalFile:
             interruption.pass_on(error)
             return False
 
+    def is_deleted(self) -> bool:
+        """Return whether the file that we opened has no name any more: it was deleted or replaced, not moved."""
+        try:
+            descriptors = os.listdir("/dev/fd")
+        except OSError as error:
+            # Not every system has it.
+            interruption.pass_on(error)
+            return False
+        for descriptor in map(int, descriptors):
+            try:
+                status = os.fstat(descriptor)
+            except OSError as error:
+                # Closed meanwhile, as that of the listing is.
+                interruption.pass_on(error)
+                continue
+            if status.st_ino == self.inodes[0] and status.st_nlink == 0:
+                return True
+        return False
+
     def detach_wal_of_moved(self, old: apsw.Connection) -> None:
         """Copy the WAL into the file that was moved away, and delete the WAL, as a new file gets its own."""
         patience, self.patience = self.patience, 0.05

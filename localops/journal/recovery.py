@@ -6,13 +6,16 @@ these rows go to the spill file.  The journal deduplicates rows, so none is stor
 
 from __future__ import annotations
 
+from time import monotonic
+
 import apsw
 
+from localops import clock
 from localops.errors import JournalError
 from localops.journal import rows
 from localops.journal.locks import CLOSED, TAKEN, bar
 from localops.journal.reader import open_unchanging
-from localops.output import counted, say_once
+from localops.output import counted, say, say_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
 
 _SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
+_IN_A_ROW, _PAUSE = 5, 60.0  # so many losses are announced before a pause of so many seconds
 
 
 class Recovery:
@@ -41,6 +45,7 @@ class Recovery:
         keep: Callable[[Row], bool],
     ) -> None:
         self.sound_seq = 0  # the newest row at the last check
+        self._announced, self._quiet_until = 0, 0.0
         self._file = file
         self._sessions, self._counts, self._add, self._keep = sessions, counts, add, keep
 
@@ -90,18 +95,37 @@ class Recovery:
         assert old is not None
         kept, same = self._read_own(old) + self._file.recent, self._file.is_same_file()
         count = len({row[:2] for row in kept})
+        deleted = {} if same or not self._file.is_deleted() else self._events(old)
+        journal: str = old.execute("select value from meta where key = 'journal'").get
         left = 0 if same else old.execute("select coalesce(sum(rows), 0) from session_total").get - count
         try:
             if not self._file.network and not same:
                 self._file.detach_wal_of_moved(old)
             self._file.drop()
             self._counts["reopened"] += 1
-            say_once(f"reopened, rows left: {left > 0}", _reopened_sentence(self._file.path, count, left, same=same))
+            self._announce(_reopened_sentence(self._file.path, count, left, same=same), is_loss=left > 0)
             self._file.open()
         except BaseException:
-            self._keep_all(kept)
+            self._keep_all([*kept, *_lost_rows(deleted, _events_of(kept), journal)])
             raise
         self._add_or_keep(kept)
+        if deleted:
+            self._add_or_keep(_lost_rows(deleted, self._events(self._file.connection), journal))
+
+    def _announce(self, sentence: str, *, is_loss: bool) -> None:
+        """Print every loss, but few a minute: a program may delete its journal again and again."""
+        if not is_loss:
+            say_once("reopened, no rows left", sentence)
+        elif monotonic() >= self._quiet_until:
+            self._announced += 1
+            self._quiet_until = monotonic() + _PAUSE if self._announced % _IN_A_ROW == 0 else 0.0
+            say(sentence)
+
+    def _events(self, connection: apsw.Connection | None) -> dict[bytes, int]:
+        """Return how many events a file has of each session that is open here."""
+        assert connection is not None
+        figure = "select events from session_total where session = ?"
+        return {each: connection.execute(figure, (each,)).get or 0 for each in [*self._sessions]}
 
     def begin_after_damage(self, error: JournalError) -> None:
         """Set a damaged file aside and continue in a new one, with the rows recorded since the last check."""
@@ -153,6 +177,36 @@ class Recovery:
             return 0
         finally:
             connection.close()
+
+
+def _events_of(kept: Iterable[Row]) -> dict[bytes, int]:
+    """Return how many events these rows are, by session."""
+    events: dict[bytes, set[bytes]] = {}
+    for id, _, session, kind, *_ in kept:
+        if kind not in rows.BOOKS:
+            events.setdefault(session, set()).add(id)
+    return {session: len(ids) for session, ids in events.items()}
+
+
+def _lost_rows(before: dict[bytes, int], after: dict[bytes, int], journal: str) -> list[Row]:
+    """Return a row for each session that lost events with a deleted journal; all processes make the same one."""
+    # Both are imported here, as losses are rare.
+    import uuid
+
+    from localops.encoding import encode
+
+    lost = {session: many - after.get(session, 0) for session, many in before.items()}
+    return [
+        rows.make(
+            "loss",
+            session,
+            id=uuid.uuid5(uuid.UUID(bytes=session), f"deleted {journal}").bytes,
+            at_ns=clock.now_ns(),
+            body=encode.dumps({"spilled": 0, "dropped": many, "deleted": many}).decode(),
+        )
+        for session, many in lost.items()
+        if many > 0
+    ]
 
 
 def _reopened_sentence(path: str, kept: int, left: int, *, same: bool) -> str:

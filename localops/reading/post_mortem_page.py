@@ -561,7 +561,12 @@ def _many_steps(many: int) -> str:
 
 def _record(findings: Facts) -> Iterator[Sentence]:
     notes = (
-        ("dropped", "event was lost: it", "events were lost: they", " could not be written anywhere"),
+        (
+            "dropped",
+            "event was lost",
+            "events were lost",
+            ": the disk refused to store them, or the journal was deleted",
+        ),
         ("spilled", "row came", "rows came", " through a spill file; none is missing"),
         ("cut", "value was cut", "values were cut", ": only the beginning was stored"),
         ("damaged", "row", "rows", " at most may be lost: the journal was damaged"),

@@ -551,13 +551,18 @@ def _journal(name: str, reader: Reader) -> Iterator[Finding]:
         yield Finding(name, f"the wall clock was changed {times} while it recorded", fault=False)
 
 
-def _dropped(name: str, losses: Iterable[tuple[bytes, str]]) -> Iterator[Finding]:
+def _dropped(name: str, losses: Iterable[tuple[bytes, str, int]]) -> Iterator[Finding]:
     """Report events that were lost and values that were cut, by session."""
     dropped: dict[bytes, int] = {}
+    deleted: dict[bytes, int] = {}
     cut: dict[bytes, int] = {}
-    for session, body in losses:
+    last_ns = 0
+    for session, body, at_ns in losses:
         note = encode.loads(body)
-        for counts, many in ((dropped, note.get("dropped", 0)), (cut, note.get("cut", 0))):
+        many_deleted = note.get("deleted", 0)
+        last_ns = max(last_ns, at_ns if many_deleted else 0)
+        unwritten = note.get("dropped", 0) - many_deleted
+        for counts, many in ((dropped, unwritten), (deleted, many_deleted), (cut, note.get("cut", 0))):
             if many:
                 counts[session] = counts.get(session, 0) + many
     out_of_list = "`localops prune --session ID` removes such a session from this list"
@@ -565,6 +570,11 @@ def _dropped(name: str, losses: Iterable[tuple[bytes, str]]) -> Iterator[Finding
         total = sum(dropped.values())
         text = f"{total} {'event' if total == 1 else 'events'} could not be written anywhere: {_by_session(dropped)}"
         yield Finding(name, text, f"they are lost; {out_of_list}")
+    if deleted:
+        total = sum(deleted.values())
+        lost = f"{total} {'event was' if total == 1 else 'events were'} lost when the journal was deleted"
+        text = f"{lost}, the last time at {output.when(last_ns)} UTC: {_by_session(deleted)}"
+        yield Finding(name, text, f"nothing brings them back; {out_of_list}")
     if cut:
         total = sum(cut.values())
         text = f"{total} large {'value' if total == 1 else 'values'} could not be stored completely: {_by_session(cut)}"

@@ -130,7 +130,7 @@ export class Head {
     const one = this.page.facts;
     const notices = [
       one.dropped &&
-        `${many(one.dropped, "event")} could not be written and ${one.dropped === 1 ? "is" : "are"} missing here.`,
+        `${many(one.dropped, "event")} ${one.dropped === 1 ? "is" : "are"} missing: not written, or in a deleted file.`,
       one.damaged && `Up to ${many(one.damaged, "row")} of this session may be lost, as the journal was damaged.`,
       one.unfinished &&
         !this.page.running && [

@@ -56,6 +56,28 @@ def test_rows_lost_with_the_file_are_reported(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("how", ["deleted", "folder deleted", "moved"])
+def test_events_lost_with_each_deleted_file_are_counted_and_announced(
+    journal: Journal, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The session has the number of its events that are in no file; a moved file still has them."""
+    journal.sessions.add(SESSION)
+    for again in range(2):
+        for n in range(20):
+            journal.append(event(f"{again} {n}"))
+        after_a_look(journal)
+        journal.append(event("looked"))
+        _take_away(journal.path, how)
+        after_a_look(journal)
+        journal.append(event("aware"))
+        assert "rows recorded before stayed in the file that is gone" in capsys.readouterr().err
+    with Reader(journal.path) as reader:
+        ((stored,),) = reader.ask("select events from session_total")
+        losses = reader.ask("select json_extract(body, '$.deleted') from event where kind = 'loss'")
+    assert sum(lost for (lost,) in losses) == (0 if how == "moved" else 44 - stored)
+    assert len(losses) == (0 if how == "moved" else 2)
+
+
 def _take_away(path: str, how: str) -> None:
     if how == "folder deleted":
         shutil.rmtree(os.path.dirname(path))
@@ -161,7 +183,7 @@ def test_a_session_goes_along_with_its_story(journal: Journal, folder: str) -> N
     os.unlink(journal.path)
     after_a_look(journal)
     journal.append(event("c"))
-    assert [row[2] for row in journal.all("story", session=SESSION)] == ["session"]
+    assert [row[2] for row in journal.all("story", session=SESSION)] == ["session", "loss"]
 
 
 @pytest.mark.foreign_open

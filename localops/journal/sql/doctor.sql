@@ -2,7 +2,7 @@
 
 -- losses --
 -- The rows about events that were spilled, lost or cut.
-select s.session, e.body
+select s.session, e.body, e.at_ns
 from story s
 join event e on e.seq = s.seq
 where s.kind = 'loss'
