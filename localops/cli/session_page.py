@@ -90,7 +90,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
         # After its duration: it says what the session has been doing for that long.
         pairs.insert(4, ("now", "; ".join(_at_work(snapshot, until))))
     printing.print_pairs([(name, value) for name, value in pairs if value])
-    for notice in [*_notices(report), *_open_ends(snapshot)]:
+    for notice in [*_notices(report, snapshot.story), *_open_ends(snapshot)]:
         print(printing.styled(f"! {output.clean(notice)}", "yellow"))
 
 
@@ -109,14 +109,17 @@ def _first_line(text: str | None) -> str | None:
     return text.strip().splitlines()[0] if text and text.strip() else None
 
 
-def _notices(report: analytics.Report) -> Iterator[str]:
+def _notices(report: analytics.Report, story: Story) -> Iterator[str]:
     if report.late:
         yield f"{_count(report.late, 'event was', 'events were')} recorded after its end"
     if report.spilled:
         yield f"{_count(report.spilled, 'row', 'rows')} came through a spill file"
-    if report.dropped:
-        lost = _count(report.dropped, "event", "events")
-        yield f"{lost} lost: could not be written anywhere, or the journal was deleted"
+    deleted, at_ns = story.deleted
+    if report.dropped > deleted:
+        yield f"{_count(report.dropped - deleted, 'event', 'events')} lost: could not be written anywhere"
+    if deleted:
+        were = _count(deleted, "event was", "events were")
+        yield f"at least {were} lost when the journal was deleted, the last time at {output.when(at_ns)} UTC"
     if report.damaged:
         yield f"up to {_count(report.damaged, 'row', 'rows')} of it may be lost: the journal was damaged"
     if report.cut:

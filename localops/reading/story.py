@@ -155,6 +155,12 @@ class Story:
         return spilled, dropped, cut
 
     @property
+    def deleted(self) -> tuple[int, int]:
+        """The events that were lost with deleted journals, and the time of the last such loss."""
+        notes = [(one.body["deleted"], one.at_ns) for one in self.of_kind("loss") if "deleted" in one.body]
+        return sum(many for many, _ in notes), max((at_ns for _, at_ns in notes), default=0)
+
+    @property
     def damaged(self) -> int:
         """The most rows that the session may have lost with a damaged journal."""
         return sum(one.body.get("damaged", 0) for one in self.of_kind("loss"))

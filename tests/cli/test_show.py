@@ -19,6 +19,7 @@ import pytest
 import localops
 from localops import ActionEvent, LLMEvent
 from localops.decorators import agent, operation, tool
+from tests.journal.looks import after_a_look
 
 AsJson = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
@@ -391,3 +392,18 @@ def test_the_cause_of_an_end_stands_above_its_reason(command: Command, as_json: 
         "led to     RuntimeError: setup failed",
     ]
     assert as_json("show")["cause"] == "ValueError: invalid literal for int() with base 10: 'x'"
+
+
+def test_events_lost_with_a_deleted_journal_are_a_notice(command: Command) -> None:
+    """It has their number and the time, and does not say that they could not be written."""
+    session = _begun()
+    for name in ("lost", "kept", "later"):
+        session.record(localops.ActionEvent(name))
+        after_a_look(session._journal)
+        if name == "kept":
+            Path(session._journal.path).unlink()
+    session.end_session("Success")
+    localops.api.client().close()
+    _, out, _ = command("show")
+    assert "! at least 1 event was lost when the journal was deleted, the last time at " in out
+    assert "could not be written" not in out
