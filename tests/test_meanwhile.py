@@ -9,7 +9,8 @@ from types import FrameType
 from typing import Any
 
 import localops
-from localops import LLMEvent, Session, ToolEvent, weak_values
+from localops import LLMEvent, Session, ToolEvent
+from localops.journal import weak_values
 from localops.recording import loop_watch, session_facts
 from tests import programs
 

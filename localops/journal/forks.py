@@ -15,7 +15,7 @@ from operator import call
 from localops import careful, interruption
 from localops.journal import fork_imports
 from localops.journal.reader import close_readers
-from localops.weak_values import WeakValues
+from localops.journal.weak_values import WeakValues
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

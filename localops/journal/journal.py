@@ -14,7 +14,6 @@ import os
 import sys
 import threading
 from collections import deque
-from itertools import chain
 
 import apsw
 
@@ -25,10 +24,9 @@ from localops.journal.end_lock import EndLock
 from localops.journal.journal_file import (
     INSERT,
     INSERTS,
-    TOGETHER,
     JournalFile,
     Waiting,
-    insert_together,
+    insert_rows,
     is_interruption,
     is_refusal,
     monotonic,
@@ -511,33 +509,13 @@ class Journal:
                     seen.add(identity)
                     new.append(row)
                     if only is not None:
-                        self.insert((row,))
+                        insert_rows(execute, (row,))
                 if only is None:
-                    self.insert(new)
+                    insert_rows(execute, new)
 
             self.transact(work, full=True)
             added += len(new)
         return added
-
-    def insert(self, new: Sequence[Row]) -> None:
-        """Write rows in the open transaction of `transact`.
-
-        Many with one statement: apsw keeps what it has executed the last hundred times prepared, so that a hundred
-        single rows would push out all the statements that fold them.
-        """
-        execute = self._file.execute
-        even = new
-        if {*map(len, new)} != {len(rows.COLUMNS)}:
-            even = list(map(rows.with_counts_if_known, new))
-            # SQL finds those of a body that was not looked into, in rows of one form.
-            if len({*map(len, even)}) > 1:
-                even = list(map(rows.whole, new))
-        last = len(even) - len(even) % TOGETHER
-        for first in range(0, last, TOGETHER):
-            some = even[first : first + TOGETHER]
-            execute(insert_together(len(some[0])), list(chain.from_iterable(some)))
-        for row in even[last:]:
-            execute(INSERTS[len(row)], row)
 
     def collect(self) -> int:
         """Collect spill files, blobs in the state folder, and parts of a network file system; return the new rows."""

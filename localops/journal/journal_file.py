@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 from _random import Random
+from itertools import chain
 
 import apsw
 
@@ -25,7 +26,7 @@ from localops.output import say_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from localops.journal.participants import Participant
@@ -42,7 +43,7 @@ _COUNTED = (*rows.COLUMNS, *rows.COUNTS_IN_BODY)
 INSERTS = {len(columns): rows.insertion(columns) for columns in (rows.PLAIN, rows.COLUMNS, _COUNTED)}
 INSERT = INSERTS[len(rows.COLUMNS)]
 # So many rows are inserted with one statement, where there are enough.
-TOGETHER = 25
+_TOGETHER = 25
 _together: dict[int, str] = {}
 # A row is among the folded rows, which have an index, or after the mark.  One statement reads both, as another process
 # could fold between two statements.
@@ -56,12 +57,32 @@ _ABOUT = "A localops journal: what AI agents did, a row each. Read it with `loca
 leaked: list[apsw.Connection] = []
 
 
-def insert_together(form: int) -> str:
-    """Return the statement for TOGETHER rows of a length: complete ones, or with the counts of their bodies."""
+def insert_rows(execute: Execute, new: Sequence[Row]) -> None:
+    """Write rows in an open transaction.
+
+    Many with one statement: apsw keeps what it has executed the last hundred times prepared, so that a hundred
+    single rows would push out all the statements that fold them.
+    """
+    even = new
+    if {*map(len, new)} != {len(rows.COLUMNS)}:
+        even = list(map(rows.with_counts_if_known, new))
+        # SQL finds those of a body that was not looked into, in rows of one form.
+        if len({*map(len, even)}) > 1:
+            even = list(map(rows.whole, new))
+    last = len(even) - len(even) % _TOGETHER
+    for first in range(0, last, _TOGETHER):
+        some = even[first : first + _TOGETHER]
+        execute(_insert_together(len(some[0])), list(chain.from_iterable(some)))
+    for row in even[last:]:
+        execute(INSERTS[len(row)], row)
+
+
+def _insert_together(form: int) -> str:
+    """Return the statement for _TOGETHER rows of a length: complete ones, or with the counts of their bodies."""
     statement = _together.get(form)
     if statement is None:
         columns = rows.COLUMNS if form == len(rows.COLUMNS) else _COUNTED
-        statement = _together[form] = rows.insertion(columns, many=TOGETHER)
+        statement = _together[form] = rows.insertion(columns, many=_TOGETHER)
     return statement
 
 

@@ -28,7 +28,7 @@ from localops.interruption import pass_on
 from localops.journal import rows
 from localops.journal.locks import bar_lost, sqlite_name
 from localops.journal.sql import SCHEMA, statements, temporary_views
-from localops.weak_values import WeakValues
+from localops.journal.weak_values import WeakValues
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from localops.encoding import facets
 from localops.errors import JournalError
 from localops.interruption import attempt, hold_if_programs, settle
 from localops.journal import rows, spill
+from localops.journal.weak_values import WeakValues
 from localops.output import say, say_once
 from localops.reading import session_state
 from localops.reading.story import Story, budget_id
@@ -26,7 +27,6 @@ from localops.recording.raised import is_recorded, note_recorded
 from localops.recording.seen_calls import SeenCall
 from localops.recording.usage import known_of
 from localops.recording.writer import NO_FIELDS, is_unpriced, trigger_of
-from localops.weak_values import WeakValues
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

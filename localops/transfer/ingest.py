@@ -14,7 +14,7 @@ from typing import NamedTuple
 from localops import clock
 from localops.encoding import encode
 from localops.journal import blobs, rollups, rows
-from localops.journal.journal_file import INSERT
+from localops.journal.journal_file import INSERT, insert_rows
 from localops.journal.stored import Stored
 from localops.reading import analytics, indexes
 from localops.transfer import bundle, scrubbed
@@ -258,7 +258,7 @@ class _Taking:
             if columns[_ID] in ids:
                 about.append(execute(_LAST).get)
         if not ids:
-            self.journal.insert(bare)
+            insert_rows(execute, bare)
         if bare and self.journal.keeper is not None:
             self.journal.keeper.added(bare, execute(_LAST).get)
         if about:
