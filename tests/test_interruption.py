@@ -31,6 +31,7 @@ from localops.encoding.encode import Encoder
 from localops.interruption import deliver, hold, is_programs, settle
 from localops.journal import forks, locks, participants
 from localops.journal.reader import Reader
+from localops.journal.weak_values import WeakValues
 
 
 class Late(Exception):
@@ -411,11 +412,12 @@ def test_a_raised_recursion_limit_is_set_back() -> None:
     assert place >= 5
 
 
-def test_what_interrupts_a_fork_arrives() -> None:
+def test_what_interrupts_a_fork_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     """Soon after it, wherever in our hooks it comes, in the parent; Python would print it, and go on.
 
     Not in the hooks of others that run after ours, as those of `logging`: Python would print it there, too.
     """
+    monkeypatch.setattr(forks, "_journals", WeakValues())  # without those of other tests, each of which has its places
     localops.init(env_data_opt_out=True)
     os.register_at_fork(after_in_parent=lambda: None)
     arrived = []
@@ -433,7 +435,7 @@ def test_what_interrupts_a_fork_arrives() -> None:
 
     place = 0
     # Not in the generator of `process_exit`: this way of raising passes by its `try`.
-    while interrupted_at(place, action, where=("localops.journal", "localops.interruption")):
+    while interrupted_at(place, action, where=("localops.journal.fork", "localops.interruption")):
         assert arrived == list(range(place + 1))
         assert is_free(forks._creation_lock)
         place += 1
