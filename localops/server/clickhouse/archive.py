@@ -1,7 +1,7 @@
-"""The rows of one project in ClickHouse: what was stored there, and what is to be stored.
+"""Stores the rows of one project in ClickHouse, and reads them.
 
-A row that comes again has a greater `rev`, and the greatest one counts.  Rows of a session are lines by their key, so
-that no question about a session reads more than its part of the table.
+A row that is stored again has a greater `rev`, and the greatest one counts.  The table is sorted by session, so that a
+query about one session reads only its part of the table.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# The columns of a row, and the rev by which the newest of its versions is known.
+# The columns of a row, and the rev, which is greatest in the newest of its versions.
 _ANSWERED = f"{', '.join(event_rows.READ)}, rev"
-_AT_ONCE = 500  # sessions or ids in one question
+_AT_ONCE = 500  # sessions or ids in one query
 
 
 class Received(NamedTuple):
-    """A batch that came from a journal; `gone`: it is forgotten."""
+    """A batch that was received from a journal; `gone`: the journal here has forgotten it since."""
 
     journal: str
     first: int
@@ -40,7 +40,7 @@ class Received(NamedTuple):
 
 
 class Version(NamedTuple):
-    """The newest version of a row that had others."""
+    """The newest version of a row that has older ones."""
 
     session: bytes
     id: bytes
@@ -61,7 +61,7 @@ class Archive:
 
     def __init__(self, engine: Engine, project: str, check: Callable[[], object] | None = None) -> None:
         self.engine, self.project = engine, project
-        # Raises EngineError where nothing may be stored now.
+        # Raises EngineError if nothing may be stored now.
         self._check = check
 
     # Storing
@@ -71,7 +71,7 @@ class Archive:
         self._put_blocks(event_rows.blocks(self.project, added, rev))
 
     def put_new(self, added: Sequence[event_rows.New], rev: int) -> None:
-        """Store rows as they came, and the seqs that they got; they are stored when this returns."""
+        """Store rows as they were received, with the seqs that they got; they are stored when this returns."""
         self._put_blocks(event_rows.new_blocks(self.project, added, rev))
 
     def _put_blocks(self, blocks: Iterable[bytes]) -> None:
@@ -79,7 +79,7 @@ class Archive:
         self.engine.put_blocks("lo_event", event_rows.WRITTEN, blocks)
 
     def put_received(self, batches: Sequence[Received], rev: int) -> None:
-        """Store which batches came, or are forgotten."""
+        """Store which batches were received, or forgotten."""
         self._put(
             "lo_received",
             ("project", *Received._fields, "rev"),
@@ -87,13 +87,13 @@ class Archive:
         )
 
     def put_notes(self, notes: Iterable[tuple[str, str | None]], rev: int) -> None:
-        """Store what a journal notes under keys; None: it does no more."""
+        """Store values of the journal's `meta` table by key; None: the key was deleted."""
         self._put(
             "lo_meta", ("project", "key", "value", "rev"), ((self.project, key, value, rev) for key, value in notes)
         )
 
     def bury(self, sessions: dict[bytes, int], rev: int) -> None:
-        """Note that sessions are gone, and when; `clean` deletes their rows."""
+        """Store that sessions were deleted, and when; `clean` deletes their rows."""
         self._put(
             "lo_session",
             ("project", "session", "day", "rev", "gone", "gone_ns", "state", "derived"),
@@ -101,7 +101,7 @@ class Archive:
         )
 
     def clean(self, sessions: Sequence[bytes]) -> None:
-        """Delete the rows of sessions that are gone; ClickHouse does it in its own time."""
+        """Have ClickHouse delete the rows of deleted sessions, which takes it a while."""
         for some in _some(sessions):
             self.engine.do(
                 f"alter table {self._altered('lo_event')} delete "
@@ -112,7 +112,7 @@ class Archive:
             )
 
     def delete_before(self, newest: Sequence[Version]) -> None:
-        """Delete the earlier versions of rows, and of the states of their sessions; ClickHouse does it in its time."""
+        """Have ClickHouse delete the earlier versions of rows, and of the states of their sessions, after a while."""
         for some in _some(newest):
             sessions = sorted({version.session for version in some})
             days = sorted(set(map(day_of, sessions)))
@@ -271,7 +271,7 @@ class Archive:
         return ((bytes.fromhex(session), *figures) for session, *figures in lines)
 
     def repeated(self, most: int) -> list[Version]:
-        """Return the newest versions of rows that have others yet, up to so many."""
+        """Return the newest versions of at most `most` rows of which older versions are still stored."""
         lines = self._ask(
             "select session, id, phase, max(rev) as newest from lo_event where project = {project} and session in "
             "(select session from lo_event where project = {project} group by session "
@@ -281,7 +281,7 @@ class Archive:
         return [Version(bytes.fromhex(session), bytes.fromhex(id), phase, rev) for session, id, phase, rev in lines]
 
     def states(self, sessions: Sequence[bytes] | None = None) -> Iterator[tuple[bytes, str]]:
-        """Yield the derived rows of each session that is not gone, as `states.py` writes them; or of some sessions."""
+        """Yield the derived rows of each session that was not deleted, as `states.py` writes them; or of `sessions`."""
         statement = "select session, derived from lo_session final where project = {project} and gone = 0"
         if sessions is None:
             lines = self._rows(statement)
@@ -291,7 +291,7 @@ class Archive:
         return ((bytes.fromhex(session), derived) for session, derived in lines)
 
     def gone(self, rev: int = 0) -> list[tuple[bytes, int]]:
-        """Return the sessions that are gone since a rev, and when they went."""
+        """Return the sessions that were deleted since a rev, and when."""
         lines = self._ask(
             "select session, gone_ns from lo_session final where project = {project} and gone = 1 and rev > {rev}",
             rev=rev,
@@ -299,7 +299,7 @@ class Archive:
         return [(bytes.fromhex(session), at_ns) for session, at_ns in lines]
 
     def left_over(self) -> list[bytes]:
-        """Return the sessions that are gone and have rows yet."""
+        """Return the deleted sessions that still have rows."""
         lines = self._ask(
             "select distinct session from lo_event where project = {project} and session in "
             "(select session from lo_session final where project = {project} and gone = 1)"
@@ -307,7 +307,7 @@ class Archive:
         return [bytes.fromhex(session) for (session,) in lines]
 
     def received(self, rev: int = 0) -> list[Received]:
-        """Return the batches that came or were forgotten since a rev."""
+        """Return the batches that were received or forgotten since a rev."""
         lines = self._ask(
             f"select {', '.join(Received._fields)} from lo_received final "  # noqa: S608
             "where project = {project} and rev > {rev}",
@@ -316,7 +316,7 @@ class Archive:
         return [Received(*batch)._replace(id=bytes.fromhex(batch[3])) for batch in lines]
 
     def stored(self) -> int:
-        """Return how many bytes the rows take on one host of each shard, about: their part of the table."""
+        """Return about how many bytes the rows take on one host of each shard: their share of the table's."""
         where = self.engine.address
         parts, table = ("system.parts", "lo_event")
         if where.shards:
@@ -333,7 +333,7 @@ class Archive:
         return int(size) * int(mine) // max(int(many), int(mine), 1)
 
     def notes(self, rev: int = 0) -> list[tuple[str, str | None]]:
-        """Return what was noted under keys since a rev."""
+        """Return the values of `meta` that changed since a rev, by key."""
         statement = "select key, value from lo_meta final where project = {project} and rev > {rev}"
         return [(key, value) for key, value in self._ask(statement, rev=rev)]
 
@@ -345,7 +345,7 @@ class Archive:
 
 
 def projects(engine: Engine) -> list[str]:
-    """Return the projects that something is stored of."""
+    """Return the projects that have rows."""
     return sorted(str(name) for (name,) in engine.ask("select distinct project from lo_event"))
 
 
@@ -355,7 +355,7 @@ def _some(ids: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def _newest(answered: Iterable[tuple[Any, ...]]) -> Iterator[Stored]:
-    """Yield each row once: of those that were not merged yet, the one with the greatest rev."""
+    """Yield each row once: of several versions that ClickHouse has not merged yet, the one with the greatest rev."""
     newest: dict[tuple[str, int], tuple[int, Any]] = {}
     for row in answered:
         _, id, phase, *_ = row

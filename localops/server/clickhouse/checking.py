@@ -1,4 +1,4 @@
-"""A check of everything that is stored of a project: of every row that the mirror knows, as ClickHouse has it."""
+"""Check everything that is stored of a project: whether ClickHouse has every row that the mirror knows, undamaged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from localops.journal.stored import Stored
     from localops.server.clickhouse.archive import Archive
 
-# Sessions of which the rows are read at a time, and rows at which a part ends.
+# Sessions whose rows are read together, and the number of rows at which such a part ends.
 _SESSIONS = 200
 _ROWS = 20_000
 _KNOWN = """
@@ -34,7 +34,7 @@ _IS_KNOWN = "select 1 from total t join event_of o on o.key = t.key where t.sess
 def check(project: str, folder: str, reader: Reader, archive: Archive) -> Checked:
     """Read every row of a project in ClickHouse, and every file that a row refers to.
 
-    `reader` reads the mirror as it is: it knows which rows there must be.
+    `reader` reads the mirror without bringing anything back: the mirror knows which rows there must be.
     """
     machines = len(reader.ask(statements("hub.sql")["senders"], {}))
     checked = Checked(project, machines=machines, faults=reader.faults())
@@ -50,7 +50,7 @@ def check(project: str, folder: str, reader: Reader, archive: Archive) -> Checke
                 named.update(blobs.named([row.body]))
             else:
                 checked.damaged.append(seq)
-        # Unless it was deleted meanwhile.
+        # Unless the session was deleted meanwhile.
         checked.lost += [seq for seq in known - present if reader.ask(_IS_KNOWN, (session, seq))]
     checked.damaged.sort()
     checked.lost.sort()
@@ -63,9 +63,9 @@ def check(project: str, folder: str, reader: Reader, archive: Archive) -> Checke
 
 
 def _sessions(reader: Reader, archive: Archive) -> Iterator[tuple[bytes, set[int], list[Stored]]]:
-    """Yield each session with the seqs of the rows that it must have, and the rows that ClickHouse has."""
+    """Yield each session with the seqs of the rows that must be there, and the rows that ClickHouse has."""
     sizes = dict.fromkeys((session for (session,) in reader.ask("select session from total", {})), 0)
-    # After those that the mirror knows, which were stored before.
+    # Read after the mirror's: a session that was deleted meanwhile is then known as deleted.
     gone = {session for (session,) in reader.ask("select session from gone", {})}
     sizes |= {held.session: held.rows for held in archive.held() if held.session in sizes or held.session not in gone}
     for some in _parts(sizes):
@@ -91,13 +91,13 @@ def _parts(sizes: dict[bytes, int]) -> Iterator[list[bytes]]:
 
 
 def _seqs_of(reader: Reader, stored: Sequence[Stored]) -> dict[tuple[bytes, int], int]:
-    """Return the seqs that rows have in the mirror."""
+    """Return the seqs of rows in the mirror, by id and phase."""
     ids = json.dumps(sorted({row.id.hex() for row in stored}))
     return {(id, phase): seq for id, phase, seq in reader.ask(_SEQS_OF, (ids,))}
 
 
 def _name_uses(reader: Reader, archive: Archive, checked: Checked) -> None:
-    """Look for the first events that name each missing file."""
+    """Find the first events that name each missing file."""
     checked.uses = {digest: [] for digest in checked.missing}
     for _, _, stored in _sessions(reader, archive):
         for row in _with_files(stored):

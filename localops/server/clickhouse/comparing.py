@@ -1,4 +1,4 @@
-"""Compares what a journal and ClickHouse have of a project: every session, and what is noted beside rows."""
+"""Compare what a journal and ClickHouse have of a project: sessions, batches received, deletions and notes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     Execute = Callable[..., Any]
     Transact = Callable[[Callable[[Execute], None]], None]
 
-# How often sessions are looked at again that differ beside a hub that serves.
+# While a hub serves, sessions that differ are compared again, at most this often.
 _TRIES = 5
-# Seconds before the first of them; each waits for twice as long as the one before.
+# Seconds before the second comparison; each later one waits twice as long.
 _PAUSE = 0.2
-# Sessions of which states are read in one transaction.
+# Sessions whose states are read in one transaction.
 _STATES = 1_000
 _FIGURES = """
 select session, count(*), sum(seq), sum(sum), max(seq)
@@ -39,28 +39,28 @@ _NOTES = "select key, value from meta where key not in ('mirror', 'journal', 'pl
 
 @dataclass
 class Compared:
-    """What was compared of a project, and what differs."""
+    """The result of comparing a project: how much was compared, and what differs."""
 
     project: str
     sessions: int = 0
     rows: int = 0
-    # Of the contents of all rows, in whatever order; empty if only their figures were compared.
+    # Of the contents of all rows, whatever their order; empty if only sums were compared.
     digest: str = ""
-    # Sessions, in hex, and which of the notes beside rows differ: batches, deletions, notes.
+    # The ids of sessions in hex, and the names of differing tables: batches, deletions, notes.
     differing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    # Sessions that changed while they were compared.
+    # The number of sessions that changed while they were compared.
     changing: int = 0
 
 
 class Figures:
-    """What is compared of one session: rows, sums of seqs and checksums, the last seq, contents and state."""
+    """What is compared of a session: number of rows, sums of seqs and checksums, last seq, contents and state."""
 
     __slots__ = ("digest", "last", "rows", "seqs", "state", "sums")
 
     def __init__(self, many: int = 0, seqs: int = 0, sums: int = 0, last: int = 0) -> None:
         self.rows, self.seqs, self.sums, self.last = many, seqs, sums, last
-        # The sum of the digests of rows, which come in no order.
+        # The sum of the digests of rows: it does not depend on their order.
         self.digest = 0
         self.state = b""
 
@@ -79,7 +79,7 @@ class Figures:
 
     @property
     def all(self) -> tuple[int, int, int, int, int, bytes]:
-        """All of them."""
+        """All figures."""
         return self.rows, self.seqs, self.sums, self.last, self.digest, self.state
 
 
@@ -96,10 +96,10 @@ def compare(
     whole: bool,
     is_served: bool,
 ) -> Compared:
-    """Compare a journal with ClickHouse; `whole`: also the contents of all rows, and the states of sessions.
+    """Compare a journal with ClickHouse; with `whole`, also the contents of all rows and the states of sessions.
 
-    `transact` runs transactions over the journal.  `is_served`: rows come meanwhile, and `refresh` makes both sides
-    equal, so that what differs is looked at again.
+    `transact` runs a transaction on the journal.  `is_served`: a hub receives rows meanwhile; `refresh` sends what
+    ClickHouse lacks, and sessions that differ are compared again.
     """
     compared = Compared(project)
     with Reader(path) as reader:
@@ -151,7 +151,7 @@ def _add_states(
 ) -> None:
     for figures, states in ((here, _states_of_journal(transact)), (there, archive.states())):
         for session, derived in states:
-            # What is about the journal alone has none.
+            # Rows about the journal itself belong to no session, and have no state.
             if session in figures and any(session):
                 figures[session].state = _short(derived)
 
@@ -186,7 +186,7 @@ def _short(derived: str) -> bytes:
     return hashlib.blake2b(derived.encode(), digest_size=16).digest()
 
 
-# Beside a hub that serves
+# While a hub serves
 
 
 def _again(
@@ -199,7 +199,7 @@ def _again(
     differing: list[bytes],
     compared: Compared,
 ) -> list[bytes]:
-    """Look again at the sessions that differ; return those that differ and do not change."""
+    """Compare differing sessions again; return those that still differ although they do not change."""
     still: list[bytes] = differing
     for tried in range(_TRIES):
         if not still:
@@ -231,7 +231,7 @@ def _rows_here(reader: Reader, sessions: Sequence[bytes]) -> Iterator[Stored]:
 
 
 def _notes(reader: Reader, archive: Archive) -> list[str]:
-    """Return which of the notes beside rows differ."""
+    """Return the names of the tables beside the rows that differ."""
     batches = {tuple(batch) for batch in reader.ask(_BATCHES)}
     differing = {
         "batches": batches != {tuple(batch)[:6] for batch in archive.received() if not batch.gone},

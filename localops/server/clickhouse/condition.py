@@ -1,4 +1,4 @@
-"""What a hub's metrics say about its ClickHouse: parts, merges, deletions, how far replicas are behind, disks."""
+"""The metrics of a hub about its ClickHouse: parts, merges, deletions, how far replicas are behind, disks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.server.clickhouse.engine import Address
 
-# For an answer: a program that reads metrics waits no longer for a host.
+# The longest wait for a host: the program that reads the metrics waits for the answer.
 _SECONDS = 5.0
 _OWN = "database = currentDatabase()"
 _NAME = "localops_hub_clickhouse"
-# Of each figure its name and what it says, and the statement that asks for a label and a number.
+# By the name of a figure: its description, and the statement that returns labels with numbers.
 _FIGURES = {
     "parts": (
         "Parts of a table; ClickHouse slows inserts at some hundreds in one month.",
@@ -30,7 +30,7 @@ _FIGURES = {
         f"select table, sum(bytes_on_disk) as many from system.parts where {_OWN} and active group by table",  # noqa: S608
     ),
     "merges": (
-        "Merges of a table that run.",
+        "Running merges of a table.",
         f"select table, count() as many from system.merges where {_OWN} group by table",  # noqa: S608
     ),
     "deletions": (
@@ -47,13 +47,13 @@ _FIGURES = {
 
 
 class Hosts:
-    """The hosts of a store, each asked by itself."""
+    """The hosts of a store, with a connection to each."""
 
     def __init__(self, where: Address) -> None:
         self._engines = [Engine(replace(where, hosts=(host,)), seconds=_SECONDS) for host in where.hosts]
 
     def families(self) -> list[Family]:
-        """Return the figures of every host; one that does not answer is only down."""
+        """Return the figures of every host; of a host that does not answer, only that it is down."""
         up: list[Sample] = []
         samples: dict[str, list[Sample]] = {name: [] for name in _FIGURES}
         for engine in self._engines:

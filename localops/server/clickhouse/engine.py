@@ -1,7 +1,7 @@
-"""ClickHouse over HTTP: questions, rows to store, and statements that change tables.
+"""ClickHouse over HTTP: queries, inserts, and statements that change tables.
 
-Only what both old and new servers understand is used (18.16 and 26 were tried).  Values are written into a statement as
-literals, since old servers have no parameters.
+It uses only what old and new servers have in common (18.16 and 26 were tried).  Values are written into a statement as
+literals, as old servers have no parameters.
 """
 
 from __future__ import annotations
@@ -32,44 +32,44 @@ _PORTS = {"http": 8123, "https": 8443}
 PASSWORD_ENV = "LOCALOPS_CLICKHOUSE_PASSWORD"  # noqa: S105 - the name of a variable
 # 64-bit integers as numbers, which old servers quote and new ones do not.
 _SETTINGS = {"output_format_json_quote_64bit_integers": "0", "input_format_skip_unknown_fields": "1"}
-# Over shards: rows are stored when an insert returns, and rows of a session are beside its state.
+# With shards: inserts return when rows are stored, and joins are local, as a session and its rows are on one shard.
 _OVER_SHARDS = {"insert_distributed_sync": "1", "distributed_product_mode": "local"}
 # Bytes of memory for a statement, unless the URL says otherwise: several run at once on a server of 2 cores and 4 GB.
 _MEMORY = 1_500_000_000
-# Milliseconds that an insert waits for other replicas, unless the URL says otherwise; by itself for minutes.
+# Milliseconds that an insert waits for other replicas, unless the URL says otherwise; ClickHouse's default is minutes.
 _QUORUM_MS = 10_000
-# What takes more of it than this part is sorted and grouped on disk.
+# Sorting and grouping uses the disk from this part of the memory on.
 _IN_MEMORY = 0.5
 # Connections that each host keeps open.
 _CONNECTIONS = 16
 _CONNECT_SECONDS = 5.0
-# A host that could not be reached is asked last for so long.
+# For this long, a host that could not be reached is tried last.
 _AVOIDED_SECONDS = 10.0
-# Bytes of the lines that are packed at a time.
+# Bytes of lines that are compressed at a time.
 _PIECE = 1 << 20
-# Errors of a server that another attempt, or another host, may not give: too many parts or queries at a time, memory,
-# a table that is read-only, replicas that are missing, a server that is starting or stopping, or one behind it.
+# Errors that may not happen at the next attempt or on another host: too many parts or queries at a time, no memory,
+# a read-only table, missing replicas, a server that is starting or stopping, and failures of other servers behind it.
 _PASSING = frozenset(
     {32, 159, 164, 202, 203, 209, 210, 236, 241, 242, 243, 252, 279, 285, 286, 319, 394, 425, 439, 999}
 )
-# A user without this name or password, or that may not come from here.
+# A user name or password that is wrong, or a user that may not connect from this address.
 _UNKNOWN_USER = frozenset({192, 193, 194, 195, 516})
 _LONGEST_MESSAGE = 400
 _MOST_DAYS = 36_500
-# Suffix of a table on one shard; without it, the table is that of all shards.
+# Suffix of the table on one shard; the table without it covers all shards.
 PART = "_part"
 _FIRST_DAY = "1970-01-01"
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]+")
 _LOOPBACK = re.compile(r"://(localhost|127[.\d]+|\[::1\])(:\d+)?$")
-# Where a value stands in a statement.
+# The place of a value in a statement.
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
 class EngineError(LocalopsError):
     """ClickHouse refused a statement, or cannot be reached.
 
-    `is_passing`: the same may work later.  `code` is the number that ClickHouse gives its errors; 0 without an answer.
+    `is_passing`: the same statement may work later.  `code` is ClickHouse's number of the error; 0 without an answer.
     """
 
     def __init__(self, message: str, *, code: int = 0, is_passing: bool = False) -> None:
@@ -80,7 +80,7 @@ class EngineError(LocalopsError):
 
 @dataclass(frozen=True)
 class Address:
-    """Where the rows are: hosts that are replicas of each other, a database, and who asks."""
+    """The address of a store: hosts that are replicas of each other, a database, a user and options."""
 
     hosts: tuple[str, ...]  # http://host:port
     database: str = "default"
@@ -88,12 +88,12 @@ class Address:
     password: str = field(default="", repr=False)
     ca: str | None = None  # a file of certificates to trust instead of the system's
     settings: tuple[tuple[str, str], ...] = ()  # sent with every statement
-    cluster: str | None = None  # of the servers' configuration, on all hosts of which tables are made
-    shards: tuple[tuple[str, int], ...] = ()  # of the cluster: their number, each from the day of a session on
+    cluster: str | None = None  # a name of the servers' configuration: tables are made on all of its hosts
+    shards: tuple[tuple[str, int], ...] = ()  # days, each with the number of shards for sessions from that day on
     log_days: int | None = None  # how long ClickHouse keeps its own logs; None: as it is configured
 
     def altered(self, table: str) -> str:
-        """Return what stands for a table in a statement that changes its rows."""
+        """Return how a statement that changes rows has to name a table."""
         return f"{table}{PART} on cluster `{self.cluster}`" if self.shards else table
 
     @property
@@ -108,7 +108,7 @@ class Address:
 
 
 def address(url: str, environ: Mapping[str, str] = os.environ) -> Address:
-    """Return what a URL like clickhouse://user@host:8123,host2:8123/database names; raise ConfigError.
+    """Return the address in a URL like clickhouse://user@host:8123,host2:8123/database, or raise ConfigError.
 
     `?password_file=PATH` and `?ca=PATH` name files, `?cluster=NAME` replicas on which tables are made, and
     `?log_days=N` how long ClickHouse keeps its own logs; other options are settings of ClickHouse.  Without a password
@@ -159,7 +159,7 @@ def address(url: str, environ: Mapping[str, str] = os.environ) -> Address:
 
 
 def _shards(text: str, cluster: str | None, url: str) -> tuple[tuple[str, int], ...]:
-    """Return how many shards there are, each number with the day from which it holds: `2,3@2027-01-01`."""
+    """Return numbers of shards, each after the day from which it holds; they are written as `2,3@2027-01-01`."""
     first, *later = text.split(",")
     steps = [(_FIRST_DAY, first), *((day, many) for many, _, day in (each.partition("@") for each in later))]
     numbers = [int(many) if many.isdecimal() else 0 for _, many in steps]
@@ -174,7 +174,7 @@ def _shards(text: str, cluster: str | None, url: str) -> tuple[tuple[str, int], 
 
 
 def _in_memory(options: dict[str, str]) -> dict[str, str]:
-    """Return settings with the memory that a statement may use, and from where on it uses the disk."""
+    """Return settings with the memory that a statement may use, and when it starts to use the disk."""
     most = int(options.get("max_memory_usage", _MEMORY))
     on_disk = str(int(most * _IN_MEMORY))
     spilled = {"max_bytes_before_external_group_by": on_disk, "max_bytes_before_external_sort": on_disk}
@@ -182,7 +182,7 @@ def _in_memory(options: dict[str, str]) -> dict[str, str]:
 
 
 def _in_time(options: dict[str, str]) -> dict[str, str]:
-    """Return settings with the time that an insert may wait for other replicas, if it waits for any."""
+    """Return settings with the longest wait of an insert for other replicas, if it waits for any."""
     return {"insert_quorum_timeout": str(_QUORUM_MS)} if options.get("insert_quorum", "0") != "0" else {}
 
 
@@ -247,14 +247,14 @@ class Engine:
         return self._version
 
     def ask(self, statement: str, *, within: int | None = None, **values: object) -> list[tuple[Any, ...]]:
-        """Return the rows of a question; `{name}` in it stands for a value.
+        """Return the rows of a query; `{name}` in it stands for a value.
 
         `within`: the seconds after which ClickHouse gives up, with an error.
         """
         return list(self.rows(statement, within=within, **values))
 
     def rows(self, statement: str, *, within: int | None = None, **values: object) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a question as they come."""
+        """Yield the rows of a query as they arrive."""
         text = f"{written(statement, values)} format JSONEachRow"
         settings = {} if within is None else {"max_execution_time": str(within)}
         with _Answer(self._send(text, again=True, settings=settings)) as lines:
@@ -264,8 +264,7 @@ class Engine:
     def do(self, statement: str, *, without_database: bool = False, is_later: bool = False, **values: object) -> None:
         """Run a statement that returns no rows.
 
-        `without_database`: the one of the address need not exist yet; `is_later`: a host that is gone runs it when it
-        is back.
+        `without_database`: the database may not exist yet; `is_later`: a host that is down runs it when it is back.
         """
         settings = {"database": "default"} if without_database else {}
         if is_later and self.address.shards:
@@ -275,7 +274,7 @@ class Engine:
     def put(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], **settings: str) -> int:
         """Store rows in a table, and return how many; they are stored when this returns.
 
-        After an error any of them may be stored, so that the same must do no harm when it is sent again.
+        After an error any of them may be stored, so storing the same rows again must be harmless.
         """
         packed = _Packed()
         for row in rows:
@@ -283,7 +282,7 @@ class Engine:
         return self.put_lines(table, packed.finish(), settings) and packed.lines
 
     def put_lines(self, table: str, packed: bytes, settings: Mapping[str, str] | None = None) -> bool:
-        """Store rows that are gzip of JSON lines; return whether there was anything to store."""
+        """Store rows given as JSON lines compressed by gzip; return whether there was anything to store."""
         if not packed:
             return False
         statement = f"insert into {table} format JSONEachRow"
@@ -314,7 +313,7 @@ class Engine:
         is_packed: bool = False,
         settings: Mapping[str, str] | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        """Send a statement to the first host that takes it; `again`: to send it twice does no harm."""
+        """Send a statement to the first host that accepts it; `again`: it may be sent twice."""
         last: EngineError | None = None
         for host in self._in_turn():
             try:
@@ -322,7 +321,7 @@ class Engine:
             except EngineError as error:
                 if not error.is_passing or (not again and error.code == 0 and not _never_sent(error)):
                     raise
-                # An answer says more than that another host does not answer.
+                # The error that a host answered with says more than that another one cannot be reached.
                 last = error if error.code or last is None else last
                 if error.code == 0:
                     with self._lock:
@@ -336,7 +335,7 @@ class Engine:
         raise last
 
     def _in_turn(self) -> list[str]:
-        """Return the hosts in the order in which they are tried: the last that answered first."""
+        """Return the hosts in the order in which they are tried: first the one that answered last."""
         now = time.monotonic()
         with self._lock:
             failed = {host for host, at in self._failed.items() if now - at < _AVOIDED_SECONDS}
@@ -384,7 +383,7 @@ class Engine:
 
 
 class _Answer:
-    """The lines of an answer; the connection is good for another request only when they were all read."""
+    """The lines of an answer; the connection can be used again only if all of them were read."""
 
     def __init__(self, answer: urllib3.BaseHTTPResponse) -> None:
         self._answer = answer
@@ -411,7 +410,7 @@ class _Answer:
 
 
 class _Packed:
-    """Lines, packed by gzip as they come."""
+    """Lines, compressed by gzip as they are added."""
 
     def __init__(self) -> None:
         self.lines = 0
@@ -464,7 +463,7 @@ def literal(value: object) -> str:
 
 
 def _object(line: bytes) -> dict[str, Any]:
-    """Return the columns of a line; after an error in the middle of an answer, its text stands there instead."""
+    """Return the columns of a line, or raise EngineError: ClickHouse writes an error into an answer it has begun."""
     try:
         columns = encode.loads(line)
     except ValueError as error:
@@ -479,7 +478,7 @@ def _never_sent(error: EngineError) -> bool:
 
 
 def _unreachable(host: str, error: Exception, seconds: float) -> str:
-    """Return what keeps a host from answering, and what to look at, instead of the words of a library."""
+    """Return why a host does not answer, and what to check, instead of the message of a library."""
     at = f"ClickHouse at {_named(host)}"
     cause = _cause(error)
     if isinstance(error, urllib3.exceptions.SSLError):

@@ -1,4 +1,4 @@
-"""Rows of journals as ClickHouse has them: ids in hex, a day that never changes, words of what is not ASCII."""
+"""Convert rows to the columns of ClickHouse and back: ids in hex, the day of the session, words that are not ASCII."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _ROWS = 5_000
 
 
 class New(NamedTuple):
-    """Rows that came together: without their seqs, which are those from `first` on."""
+    """Rows that were received together; their seqs follow each other from `first` on."""
 
     rows: Sequence[Row]
     first: int
@@ -61,7 +61,7 @@ class New(NamedTuple):
 
 
 def blocks(project: str, some: Iterable[tuple[Stored, Counts]], rev: int) -> Iterator[bytes]:
-    """Yield rows with the counts of their bodies as blocks of WRITTEN; of an identity the greatest rev counts."""
+    """Yield rows with the counts of their bodies as blocks of WRITTEN; of equal ids the greatest rev counts."""
     each = iter(some)
     while part := list(islice(each, _ROWS)):
         columns: dict[str, Sequence[Any]] = dict(zip(READ, zip(*(row for row, _ in part), strict=True), strict=True))
@@ -69,7 +69,7 @@ def blocks(project: str, some: Iterable[tuple[Stored, Counts]], rev: int) -> Ite
 
 
 def new_blocks(project: str, added: Iterable[New], rev: int) -> Iterator[bytes]:
-    """Yield rows that came together as blocks of WRITTEN."""
+    """Yield rows that were received together as blocks of WRITTEN."""
     for new in added:
         for at in range(0, len(new.rows), _ROWS):
             part = new.rows[at : at + _ROWS]
@@ -113,7 +113,7 @@ def day_of(session: bytes) -> str:
     days = _days_of(session)
     if not days:
         return _EPOCH
-    # Late: a hub that stores elsewhere does not need it.
+    # Imported here: a hub that stores elsewhere does not need it.
     from datetime import date, timedelta
 
     return (date(1970, 1, 1) + timedelta(days)).isoformat()

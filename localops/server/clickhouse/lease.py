@@ -1,4 +1,4 @@
-"""One hub at a time writes to a database: the one that holds the lease, a row of `lo_lease` that it renews.
+"""Lets one hub at a time write to a database: the one that holds the lease, a row of `lo_lease` that it renews.
 
 A hub that ends gives it back.  One that is killed or cut off stops writing a few seconds before its lease ends, and
 then any other may take it.  Times are those of ClickHouse, so that clocks of machines need not agree.
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 SECONDS = 30  # that a lease lasts after it was renewed
 _RENEW = 5.0
-# Seconds before its end from which on its holder does not write, since the clocks of a server and ours tick apart.
+# So many seconds before its end its holder stops writing, as its clock and the server's may run at different speeds.
 _MARGIN = 5
-# Seconds that a thread waits for another that takes it.
+# Seconds that a thread waits while another one takes it.
 _PATIENCE = 5.0
 _NOW = "toInt64(toUnixTimestamp(now()))"
 _LATEST = f"""
@@ -41,7 +41,7 @@ limit 1"""  # noqa: S608
 _WRITE = f"""
 insert into lo_lease (holder, place, folder, host, pid, started, renewed, ended, rev)
 select {{holder}}, {{place}}, {{folder}}, {{host}}, {{pid}}, {{started}}, {_NOW}, {{ended}}, {{rev}}"""
-# Those of processes with the same folder that were killed: it is locked, so that they have ended.
+# Ends leases of killed processes with the same folder: this process has locked the folder, so they have ended.
 _END_OLD = """
 insert into lo_lease (holder, place, folder, host, pid, started, renewed, ended, rev)
 select holder, place, folder, host, pid, started, renewed, 1, rev + 1
@@ -81,7 +81,7 @@ class Held(EngineError):
 
 
 class Lease:
-    """The right of a data folder to write to a database; `make_tables` makes the table of leases if need be."""
+    """The right of a data folder to write to a database; `make_tables` makes the table of leases if it is missing."""
 
     def __init__(self, engine: Engine, folder: str, make_tables: Callable[[], None]) -> None:
         self._engine, self._make_tables = engine, make_tables
@@ -92,9 +92,9 @@ class Lease:
             "host": host.hostname(),
             "pid": os.getpid(),
         }
-        # Until then it is held, by our own clock.
+        # When it ends, by our own clock.
         self._until = 0.0
-        # How often another folder was found to have had it since this one, so that its rows have to be taken over.
+        # How often another folder had the lease after this one: its rows have to be taken over each time.
         self.times_elsewhere = 0
         self._started = self._rev = 0
         self._lock = threading.Lock()
@@ -108,7 +108,7 @@ class Lease:
         return None
 
     def look_back(self) -> None:
-        """Find out whether another folder had the lease since this one did."""
+        """Notice if another folder had the lease after this one."""
         last = {bool(own): at for own, at in self._engine.ask(_LAST_BY_PLACE, place=self._own["place"])}
         self.times_elsewhere += last.get(False, 0) >= last.get(True, 1)
 
@@ -135,7 +135,7 @@ class Lease:
             self.look_back()
             began = _clock()
             self._write()
-            # Two that begin at the same time see each other here, and both give up.
+            # Two that take it at the same time see each other here, and both give up.
             holder = self.other()
             if holder is not None:
                 self._write(ended=1)
@@ -154,7 +154,7 @@ class Lease:
 
     @property
     def database(self) -> str:
-        """Which database it is about."""
+        """The database, for messages."""
         return str(self._engine.address)
 
     @property
@@ -169,7 +169,7 @@ class Lease:
         if not self._lock.acquire(timeout=_PATIENCE):
             raise Held(f"rows are not stored here now: {self.database} does not answer")
         try:
-            # Also where another thread has taken it meanwhile, for which this one has waited.
+            # Returns None, too, if another thread took it while this one waited.
             holder = self._take()
         finally:
             self._lock.release()
@@ -180,7 +180,7 @@ class Lease:
         is_refused = False
         while not self._stop.wait(_RENEW):
             holder = None
-            # Without an answer it ends in time, and writing fails anyway.
+            # Without an answer the lease ends soon, and writing fails anyway.
             with suppress(LocalopsError), self._lock:
                 holder = None if self._stop.is_set() else self._take()
             if holder is not None and not is_refused:
@@ -216,7 +216,7 @@ def take_soon(lease: Lease, say: Callable[[str], object]) -> None:
 
 
 def stand_by(lease: Lease) -> None:
-    """Find out what a command that does not take the lease needs to know; ConfigError if another folder has it."""
+    """Prepare a command that does not take the lease; raise ConfigError if another folder has it."""
     holder = lease.other()
     if holder is not None:
         refuse(lease, holder)
@@ -232,11 +232,11 @@ def refuse(lease: Lease, holder: Holder) -> None:
 
 
 def _place(folder: str) -> str:
-    """Return what tells a data folder, which its hub has locked, from others as long as its machine runs."""
+    """Return an identifier of a data folder that is unique until its machine restarts."""
     facts = os.stat(folder)
     return f"{host.boot_id()} {facts.st_dev} {facts.st_ino} {os.path.realpath(folder)}"
 
 
 def _clock() -> float:
-    """Return seconds that go on while the machine sleeps, where the system counts them."""
+    """Return seconds of a clock that also counts while the machine sleeps, if the system has one."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

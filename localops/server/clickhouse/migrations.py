@@ -1,4 +1,4 @@
-"""The tables in ClickHouse: made, and brought to the newest form, in numbered steps.
+"""Create the tables in ClickHouse, and bring them to the newest form, in numbered steps.
 
 A step is a file of statements in the folder `tables`: NUMBER_core.sql for every server, NUMBER_modern.sql for those
 that have codecs.  Each statement can run twice, so that a step that was cut off runs again.
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Servers since then have codecs, texts of few values, indexes of words and fsync after an insert.
+# Servers from this version on have codecs, LowCardinality, indexes of words and fsync after an insert.
 MODERN = (23,)
 _REMEMBERED = "lo_migration"
 _REMEMBER = f"""create table if not exists {_REMEMBERED} {{on_cluster}} (number UInt32, at_ns Int64)
@@ -26,7 +26,7 @@ engine = {{engine:{_REMEMBERED}}} order by number"""
 _TABLES = ("lo_event", "lo_session", "lo_received", "lo_meta", "lo_lease")
 _VERSIONS = {"lo_migration": "at_ns"}
 _UNKNOWN_DATABASE, _UNKNOWN_TABLE, _ILLEGAL_COLUMN = 81, 60, 44
-# The logs of a server, also those that it has given a number when it began them again.
+# The logs of a server, and those that it has renamed with a number after a change of their columns.
 _LOGS = """
 select name, create_table_query
 from system.tables
@@ -59,7 +59,7 @@ def migrate(engine: Engine) -> list[int]:
 
 
 def _is_made(engine: Engine) -> bool:
-    """Return whether all tables have their newest form: then no host that is gone is waited for."""
+    """Return whether all tables have their newest form: then there is no need to wait for a host that is down."""
     where = engine.address
     try:
         done = {number for (number,) in engine.ask(f"select number from {_REMEMBERED}")}  # noqa: S608
@@ -83,7 +83,7 @@ def _made(engine: Engine) -> list[int]:
             f"the tables in {engine.address} are of step {max(done)}, and this localops knows {newest()}: upgrade it"
         )
     steps = [number for number in numbers() if number not in done]
-    # Hosts of a new shard have no table yet; each statement can run twice.
+    # With shards all steps run, as hosts of a new shard have no table yet; each statement can run twice.
     for number in numbers() if where.shards else steps:
         for statement in statements(number, modern=engine.version >= MODERN):
             run(engine, statement)
@@ -95,7 +95,7 @@ def _made(engine: Engine) -> list[int]:
 
 
 def run(engine: Engine, statement: str) -> None:
-    """Run a statement of a step; a column that is added a second time is there already."""
+    """Run a statement of a step; adding a column that exists is no error."""
     try:
         engine.do(_filled(statement, engine.address))
     except EngineError as error:
@@ -105,7 +105,7 @@ def run(engine: Engine, statement: str) -> None:
 
 
 def _ask_each(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
-    """Return the rows of a question to every host, where a table has other rows on each shard."""
+    """Return the rows of a query; ask every host if there are shards, as each has other rows."""
     if not engine.address.shards:
         return engine.ask(statement)
     return [line for host in sharding.hosts(engine) for line in host.ask(statement)]
@@ -114,8 +114,8 @@ def _ask_each(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
 def _limit_logs(engine: Engine, days: int) -> None:
     """Have ClickHouse delete its own logs after some days.
 
-    No numbered step: a server begins such a table again, without this limit, whenever its form or its
-    configuration has changed.
+    This is not a numbered step, as a server starts such a table again, without this limit, whenever the table's
+    columns or configuration have changed.
     """
     limit = f"event_date + toIntervalDay({days})"
     for name, create in engine.ask(_LOGS):
@@ -125,7 +125,7 @@ def _limit_logs(engine: Engine, days: int) -> None:
             except EngineError as error:
                 if error.code not in _NOT_ALLOWED:
                     raise
-                output.say(f"{error}: its logs keep what they keep; leave out ?log_days, or grant that statement")
+                output.say(f"{error}: its logs stay unlimited; leave out ?log_days, or grant the statement")
                 return
 
 

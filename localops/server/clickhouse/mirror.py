@@ -1,8 +1,8 @@
-"""The mirror of a project: a journal that has all derived rows, and the rows of the sessions that are in use.
+"""The mirror of a project: a journal that has all derived rows, and the rows of sessions in use.
 
-Those of other sessions are cold: they are only in the archive, and brought back with their seqs when a read or a batch
-names them.  What lists, figures and deletions read across sessions stays: bookkeeping rows, agents, scores, rows that
-name files, and the rows of operations that have not ended.
+Other sessions are cold: their rows are in the archive only, and are brought back with their seqs when a read or a batch
+needs them.  Rows that lists, figures and deletions read across sessions always stay: bookkeeping rows, agents, scores,
+rows that name files, and the rows of operations that have not ended.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from localops.journal.keeper import Transacting
 
     Execute = Callable[..., Any]
-    # Whether sessions that were read lately are spared, and the seq after which victims are looked for.
+    # Whether recently read sessions are spared, and the seq after which sessions to evict are looked for.
     Place = tuple[bool, int]
 
     class Archive(Protocol):
-        """Where the rows of a project are for good."""
+        """The permanent store of a project's rows."""
 
         def rows(self, sessions: Sequence[bytes]) -> Iterable[Stored]:
             """Return the rows of sessions, each once."""
 
         def owners(self, ids: Sequence[bytes]) -> dict[bytes, bytes]:
-            """Return the session of each row of these ids."""
+            """Return the sessions of rows by their ids."""
 
         def between(self, after: int, upto: int) -> Sequence[Stored]:
             """Return the rows after a seq up to another, in order."""
@@ -46,15 +46,15 @@ if TYPE_CHECKING:
             """Return the session of the row that has a seq."""
 
 
-# The named queries about one session that need none of its rows but those that stay.
+# The named queries about one session that need only rows which always stay.
 LIGHT = frozenset(
     "totals last_ns story declared_end session_tags spent unfinished known_session parts all_parts scores "
     "lacks_rows gone".split()
 )
 BOUND = 4 << 30  # bytes of rows in a mirror
-_TO = 0.8  # of the bound, down to which rows are evicted
+_TO = 0.8  # rows are evicted down to this part of the bound
 _AT_ONCE = 50  # sessions that are evicted in one transaction
-_LOOKED_AT = 500  # sessions that are looked at for it
+_LOOKED_AT = 500  # sessions among which these are looked for
 _ROW = 200  # bytes of a row without its body, about
 _USED = 10_000  # sessions whose last use is remembered
 
@@ -62,27 +62,27 @@ BEGIN: Place = (True, 0)
 
 _TOKENS = ", ".join(rows.TOKENS)
 _PREPARED = (
-    # The sessions of which rows up to a seq are only in the archive.
+    # The sessions whose rows up to a seq are only in the archive.
     "create table if not exists cold(session blob primary key, upto integer not null) strict, without rowid",
-    # Of these rows, the sums by kind, as the report by kind would read every row.
+    # The sums of those rows by kind: the report by kind would otherwise read every row.
     f"""create table if not exists cold_kind(
       session blob not null, kind text not null, n integer not null, failed integer not null,
       {", ".join(f"{name} integer not null" for name in rows.TOKENS)},
       cost integer not null, unpriced integer not null, took_ns integer not null,
       primary key(session, kind)) strict, without rowid""",
     "create index if not exists total_by_last_seq on total(last_seq)",
-    # What is not in ClickHouse yet of what is noted beside rows, whichever process notes it.  No number is used twice:
-    # a process deletes up to the last one that it has sent.
+    # Changes of `received`, `meta` and `gone` that ClickHouse does not have yet, by any process.  No number is used
+    # twice: a process deletes up to the last one that it has sent.
     """create table if not exists unsent_received(
       number integer primary key autoincrement, journal, first, last, id, phase, at_ns, gone)""",
     "create table if not exists unsent_meta(number integer primary key autoincrement, key)",
     "create table if not exists unsent_gone(session, at_ns)",
     "create table if not exists unsent_event(seq integer primary key)",
-    # The rows that were replaced, of which ClickHouse has earlier versions yet.
+    # The rows that were replaced, and of which ClickHouse still has earlier versions.
     """create table if not exists replaced(
       session blob not null, id blob not null, phase integer not null, rev integer not null,
       primary key(session, id, phase)) strict, without rowid""",
-    # While rows are brought back for good, until this time nothing is evicted, whichever process would.
+    # While a move brings back all rows: no process evicts any until this time.
     "create table if not exists staying(one integer primary key check(one = 1), until_ns integer not null)",
     """create trigger if not exists note_replaced after update on event begin
       insert or ignore into unsent_event values(new.seq);
@@ -96,7 +96,7 @@ _PREPARED = (
     """create trigger if not exists note_gone after insert on gone begin
       insert into unsent_gone values(new.session, new.at_ns);
     end""",
-    # But for what is about the file alone.
+    # Except what is about the file alone.
     *(
         f"""create trigger if not exists note_{event} after {event} on meta
         when {row}.key not in ('mirror', 'journal', 'place', 'writer', 'about')
@@ -104,7 +104,7 @@ _PREPARED = (
         for event, row in (("insert", "new"), ("update", "new"), ("delete", "old"))
     ),
 )
-# What of these is dropped when the journal is no mirror any more.
+# What is dropped when the journal stops being a mirror.
 _DROPPED = (
     *(f"note_{event}" for event in ("replaced", "received", "forgotten", "gone", "insert", "update", "delete")),
     "total_by_last_seq",
@@ -142,7 +142,7 @@ where t.last_seq > :after
   and (c.upto is null or c.upto < t.last_seq)
 order by t.last_seq
 limit :many"""
-# What may go: its seq, its size, and its body where that may name a file.
+# Rows that may be evicted: seq, size, and the body if it may name a file.
 _SPARE = f"""
 select e.seq, {_ROW} + coalesce(octet_length(e.body), 0), iif(instr(e.body, 'blob') > 0, e.body, null)
 from event_of o
@@ -162,19 +162,19 @@ on conflict(session, kind) do update set
 
 
 class Mirror:
-    """The rows of one project that are here; `bound` is how many bytes of them may be."""
+    """The rows of one project that are here: at most about `bound` bytes."""
 
     def __init__(self, archive: Archive, *, bound: int = BOUND) -> None:
         self.archive, self.bound = archive, bound
-        self.size = 0  # bytes of the rows that are here, about
+        self.size = 0  # about how many bytes the rows take that are here
         self._lock = threading.Lock()
-        # The sessions that reads are at, and how many of them.
+        # The sessions that are being read, and by how many reads.
         self._pinned: Counter[bytes] = Counter()
-        # The sessions that were read lately, the last one last.
+        # The sessions that were read recently, the latest last.
         self._used: OrderedDict[bytes, None] = OrderedDict()
 
     def prepare(self, execute: Execute) -> None:
-        """Create what a mirror has beside a journal's tables, in a transaction."""
+        """Create the tables and triggers that only a mirror has, in a transaction."""
         for statement in _PREPARED:
             execute(statement)
         # A mirror of an earlier release has the sums of fewer kinds of tokens.
@@ -183,7 +183,7 @@ class Mirror:
             execute(f"alter table cold_kind add column {name} integer not null default 0")
 
     def measure(self, execute: Execute) -> None:
-        """Look up how many bytes of rows are here."""
+        """Determine how many bytes of rows are here."""
         self.size = execute(_SIZE).get
 
     # Bringing back
@@ -205,7 +205,7 @@ class Mirror:
 
     @contextmanager
     def pinned(self, sessions: Sequence[bytes]) -> Iterator[None]:
-        """Pin sessions meanwhile."""
+        """Keep sessions pinned inside a `with` block."""
         for session in sessions:
             self.pin(session)
         try:
@@ -236,11 +236,11 @@ class Mirror:
             journal.transact(work)
 
     def _put_back_one(self, execute: Execute, session: bytes, fetched: Iterable[Stored]) -> None:
-        # Another thread has brought it back meanwhile, or it was deleted.
+        # None: another thread has brought it back meanwhile, or it was deleted.
         if execute(IS_COLD, (session,)).get is None:
             return
         for row in fetched:
-            # One that is not known here came from a transaction that failed, and comes again.
+            # An unknown row is from a transaction that failed; its sender sends it again.
             seq = execute(_SEQ_OF, (row.id, row.phase)).get
             if seq is not None:
                 execute(_PUT_BACK, (seq, *row.bare))
@@ -252,7 +252,7 @@ class Mirror:
         execute("delete from cold_kind where session = ?", (session,))
 
     def bring(self, execute: Execute, id: bytes, phase: int) -> bool:
-        """Bring back a row that is known here, and its session, in a transaction; return whether there is one."""
+        """Bring back a known row with its session, in a transaction; return whether the row is known."""
         if execute(_SEQ_OF, (id, phase)).get is None:
             return False
         session = self.archive.owners([id]).get(id)
@@ -262,7 +262,7 @@ class Mirror:
         return True
 
     def before_read(self, journal: Transacting, name: str, values: Mapping[str, object]) -> None:
-        """Bring back the rows that a named query reads, for those who write to the journal."""
+        """Bring back the rows that a named query of the journal's writer reads."""
         session = values.get("session")
         if name in LIGHT or not (name == "row" or isinstance(session, bytes)):
             return
@@ -278,10 +278,10 @@ class Mirror:
         journal.transact(look)
         self.load(journal, cold)
 
-    # Bringing back for good
+    # Bringing back everything, for a move
 
     def cold(self, journal: Transacting, most: int) -> list[bytes]:
-        """Return a few cold sessions, with so many rows together or one; what is here is not evicted for a day."""
+        """Return cold sessions with at most `most` rows together, or a larger one; evict nothing for a day."""
         some: list[bytes] = []
 
         def work(execute: Execute) -> None:
@@ -299,16 +299,16 @@ class Mirror:
     # Evicting
 
     def grow(self, bodies: Iterable[str | None]) -> None:
-        """Count rows that are here now, by their bodies."""
+        """Count rows that were added, by their bodies."""
         self.size += sum(_ROW + len(body or "") for body in bodies)
 
     @property
     def is_full(self) -> bool:
-        """Return whether more rows are here than should be."""
+        """Return whether the rows exceed the bound."""
         return self.size > self.bound
 
     def evict(self, journal: Transacting) -> int:
-        """Evict the rows of the sessions that were used least lately, down to a part of the bound; return how many."""
+        """Evict the rows of the least recently used sessions, down to a part of the bound; return how many rows."""
         place: Place | None = BEGIN
         evicted = 0
         while place is not None:
@@ -317,9 +317,9 @@ class Mirror:
         return evicted
 
     def evict_some(self, journal: Transacting, place: Place) -> tuple[int, Place | None]:
-        """Evict a few sessions from a place on; return how many rows those had, and the next place, if any."""
+        """Evict a few sessions, beginning at a place; return their number of rows, and the next place, if any."""
         evicted, freed, reached = 0, 0, 0
-        # Those that reads were at lately come last.
+        # Recently read sessions come last.
         spares, after = place
 
         def work(execute: Execute) -> None:
@@ -339,7 +339,7 @@ class Mirror:
                 evicted += many
                 freed += size
 
-        # A read that comes meanwhile waits, and then sees that its session is cold.
+        # A read that begins meanwhile waits, and then finds its session cold.
         with self._lock:
             journal.transact(work)
             self.size -= freed
@@ -351,7 +351,7 @@ class Mirror:
 
 
 def leave(execute: Execute) -> None:
-    """Drop what a mirror has beside a journal's tables, in a transaction of a journal that has every row."""
+    """Drop the tables and triggers that only a mirror has, in a transaction of a journal that has every row."""
     for name in _DROPPED:
         kind = execute(_WHAT_IS, (name,)).get
         if kind is not None:
@@ -359,16 +359,16 @@ def leave(execute: Execute) -> None:
 
 
 class _Victim(NamedTuple):
-    """A session that has rows which are in no part evicted."""
+    """A session to evict: some of its rows are here."""
 
     session: bytes
     key: int
     last_seq: int
-    after: int  # up to this seq they are cold
+    after: int  # rows up to this seq are cold already
 
 
 def _evict_one(execute: Execute, victim: _Victim) -> tuple[int, int]:
-    """Evict the rows of a session up to its last; return how many those are, and their bytes."""
+    """Evict the rows of a session; return how many, and how many bytes they had."""
     sums = execute(kinds_after(), {"session": victim.session, "after": victim.after}).fetchall()
     for kind, _, *figures in sums:
         execute(ADD_KIND, (victim.session, kind, *(figure or 0 for figure in figures)))
@@ -387,7 +387,7 @@ def kinds_after() -> str:
 
 
 def by_kind() -> str:
-    """Return the report by kind, which takes the sums of cold rows instead of the rows."""
+    """Return the report by kind, which uses the stored sums of cold rows."""
     here = "from (select * from event e where not exists "
     here += "(select 1 from cold c where c.session = e.session and c.upto >= e.seq))\n"
     cold = f"union all select kind, session, {_SUMS.partition(', ')[2]} from cold_kind "  # noqa: S608

@@ -1,8 +1,7 @@
-"""Moves the rows of a hub between its data folder and ClickHouse, while the hub serves and senders go on.
+"""Move the rows of a hub between its data folder and ClickHouse, while the hub serves and senders send.
 
-Either way the folder's journals keep every row, with its seq, until the last step: to note that the folder is a cache
-from now on, or that it is a home again.  That step needs the hub to be stopped.  What was killed goes on when it runs
-again.
+In both directions the folder's journals keep every row, with its seq, until the last step, for which the hub has to be
+stopped: it marks the folder as a cache, or as a home again.  A move that was killed continues when it is run again.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ if TYPE_CHECKING:
     from localops.server.clickhouse.mirror import Mirror
 
     Execute = Callable[..., Any]
-    # Called with a project, how far it is, and of how much.
+    # Called with a project, how much of it is done, and its total.
     Progress = Callable[[str, int, int], object]
 
-# Rows of the sessions that are brought back at a time, unless one has more.
+# Sessions with this many rows together are brought back at a time; a larger one alone.
 _ROWS = 20_000
 _COUNT_COLD = "select count(*) from cold"
 _HAS_COLD = "select exists (select 1 from sqlite_schema where name = 'cold')"
@@ -49,13 +48,13 @@ _MARK = "select value from meta where key = 'mirror'"
 class Moved:
     """The result of a move."""
 
-    # Whether it came to its end; else a hub serves the folder, and has to be stopped for the last step.
+    # Whether the move is complete; if not, a hub serves the folder, and has to be stopped for the last step.
     is_done: bool = False
     projects: list[Compared] = field(default_factory=list)
 
     @property
     def is_good(self) -> bool:
-        """Whether both sides have the same."""
+        """Whether both sides are equal."""
         return not any(each.differing or each.notes for each in self.projects)
 
 
@@ -63,16 +62,16 @@ class _Mover(ClickHouseStore):
     """The store of a hub whose rows are being moved."""
 
     def __init__(self, folder: str, engine: Engine, progress: Progress, *, sends: bool) -> None:
-        # Nothing is evicted, however much is here.
+        # Without a bound, so that nothing is evicted.
         super().__init__(folder, engine, bound=sys.maxsize)
         self._progress = progress
         self._sends = sends
         self._is_closed = False
-        # No thread beside this one: what that has begun to write would not be there yet when both sides are compared.
+        # No background thread: both sides are compared, and what it was writing would be missing on one of them.
         self._stop.set()
 
     def close(self) -> None:
-        """Write the last states, and close all files; once, as that would make a cache of the folder again."""
+        """Write the last states and close all files; once, as a second time would make the folder a cache again."""
         if not self._is_closed:
             self._is_closed = True
             super().close()
@@ -84,11 +83,11 @@ class _Mover(ClickHouseStore):
         return Outbox(mirror, rows, moving=lambda newest, sent: self._progress(project, sent, newest))
 
     def begin(self) -> None:
-        """Make the tables, and see to it that no hub with another folder writes there; ConfigError if one does."""
+        """Create the tables; raise ConfigError if a hub with another folder writes to the database."""
         self.make_tables()
         own = lease.Lease(self.engine, self.folder, self.make_tables)
         if not self._sends:
-            # A hub may serve this folder, and has the lease.
+            # A hub that serves this folder may have the lease.
             lease.stand_by(own)
             self.times_elsewhere = own.times_elsewhere
             return
@@ -107,7 +106,7 @@ class _Mover(ClickHouseStore):
     def send(self, project: str) -> None:
         """Send what ClickHouse lacks of a project: rows, states of sessions and notes."""
         with self._journal(project) as journal:
-            # What came, was replaced or was deleted since the journal was opened.
+            # A commit sends what was added, replaced or deleted since the journal was opened.
             journal.transact(lambda execute: execute("select 1"))
         self.write_behind(project)
 
@@ -146,7 +145,7 @@ class _Mover(ClickHouseStore):
                 journal.keeper = keeper
 
     def compare_sides(self, project: str, *, whole: bool, is_served: bool) -> Compared:
-        """Compare what both sides have of a project."""
+        """Compare both sides of a project."""
 
         def refresh() -> None:
             if self._sends:
@@ -172,9 +171,9 @@ class _Mover(ClickHouseStore):
 
 
 def to_clickhouse(folder: str, url: str, engine: Engine, progress: Progress, *, whole: bool) -> Moved:
-    """Move the rows of a hub's folder to ClickHouse; `whole`: compare the contents of all rows afterwards.
+    """Move the rows of a hub's folder to ClickHouse; with `whole`, compare the contents of all rows afterwards.
 
-    Beside a hub that serves the folder, everything but the last step is done.
+    While a hub serves the folder, do everything except the last step.
     """
     known = mirrored.store_of(folder)
     if known is not None:
@@ -204,7 +203,7 @@ def to_home(folder: str, url: str, engine: Engine, progress: Progress, *, whole:
             for project in config.projects(folder):
                 mover.secure(project)
             mover.close()
-            # First, as all rows are here: what is left of the cache does no harm, and goes when this runs again.
+            # First, as all rows are here: remains of the cache are harmless, and the next run removes them.
             mirrored.forget(folder)
             _leave(folder)
 
@@ -220,7 +219,7 @@ def _in_steps(
     *,
     whole: bool,
 ) -> Moved:
-    """Move every project, and once more while no hub serves, compare, and finish if both sides have the same."""
+    """Move every project, then again while no hub serves; compare, and finish if both sides are equal."""
     try:
         mover.begin()
         work = mover.send if mover._sends else mover.fill
@@ -241,16 +240,16 @@ def _in_steps(
                 moved.projects = [mover.compare_sides(project, whole=True, is_served=True) for project in names]
         return moved
     except Unavailable as error:
-        # A client does not see the reason; a command names it.
-        raise LocalopsError(f"{error.why or error}; run it again to go on") from error
+        # Clients do not get to see the reason, but a command prints it.
+        raise LocalopsError(f"{error.why or error}; run it again to continue") from error
     finally:
         mover.close()
 
 
 def _is_cache(folder: str, url: str, engine: Engine) -> bool:
-    """Return whether a folder is the cache of a store, from which rows have to be brought back.
+    """Return whether a folder is the cache of a store, so that its rows have to be brought back.
 
-    A folder without journals becomes one.  False for one that was not moved to its end, and so has every row.
+    A folder without journals becomes one.  False for a folder whose move to the store never finished: it has every row.
     """
     known = mirrored.store_of(folder)
     if known is not None:
@@ -272,7 +271,7 @@ def _is_cache(folder: str, url: str, engine: Engine) -> bool:
 
 
 def _mark_of(path: str) -> bool | None:
-    """Return whether rows are missing in a journal of which ClickHouse has rows; None for another journal."""
+    """Return whether a journal that is marked as a mirror lacks rows; None for another journal."""
     with Reader(path) as reader:
         marks = reader.ask(_MARK)
         if not marks:
@@ -284,7 +283,7 @@ def _mark_of(path: str) -> bool | None:
 
 
 def _leave(folder: str) -> None:
-    """Drop what is left of a cache in journals that have every row."""
+    """Remove the remains of a cache from journals that have every row."""
 
     def work(execute: Execute) -> None:
         mirror.leave(execute)
@@ -298,7 +297,7 @@ def _leave(folder: str) -> None:
                 journal.transact(work)
             finally:
                 journal.close()
-            # Rows may have been replaced meanwhile, which these do not notice.
+            # These do not notice replaced rows.
             indexes.forget(os.path.dirname(path))
 
 

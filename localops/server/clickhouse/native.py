@@ -1,6 +1,6 @@
-"""Columns in ClickHouse's own form, "Native": a fraction of the work of JSON for both sides.
+"""Write columns in ClickHouse's own format "Native", which costs both sides a fraction of the work of JSON.
 
-Every server reads it, and makes texts of few values of plain texts where its table has such columns.
+Every server reads it, and converts plain texts to LowCardinality where its table has such columns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NULL_BYTES = {"Nullable(String)": 1, "Nullable(Int64)": 8}  # of the value besi
 
 
 class _Texts(dict[str, bytes]):
-    """Texts with their lengths before them; one that stands in many rows is packed once."""
+    """Texts with their lengths before them; a text of many rows is encoded once."""
 
     def __missing__(self, text: str) -> bytes:
         plain = text.encode()
@@ -29,7 +29,7 @@ class _Texts(dict[str, bytes]):
 
 
 def block(columns: Sequence[tuple[str, str, Sequence[Any]]], rows: int) -> bytes:
-    """Return rows as one block: of each column its name, its type, and its values; ids may be bytes, written in hex."""
+    """Return rows as one block: name, type and values of each column; ids may be bytes, and are written in hex."""
     pieces = [_number(len(columns)), _number(rows)]
     texts = _Texts()
     for name, kind, values in columns:
@@ -64,7 +64,7 @@ def _values(kind: str, values: Sequence[Any], texts: _Texts) -> bytes:
         return b"".join(map(texts.__getitem__, values))
     joined = b"".join(values)
     if set(map(len, values)) == {_ID}:
-        # 32 digits each: their length stands between them.
+        # All have 32 digits: the separator is their length, a space.
         return b" " + joined.hex(" ", _ID).encode()
     return b"".join([texts[value.hex()] for value in values])
 

@@ -1,7 +1,7 @@
-"""Every row that a mirror's journal gets goes to ClickHouse before its transaction commits.
+"""Stores every row of a mirror's journal in ClickHouse before its transaction commits.
 
-An error of ClickHouse rolls the transaction back, so that senders keep their rows.  What was stored there although a
-crash undid the transaction is taken over when the hub starts again: it counts once, however often it comes.
+An error of ClickHouse rolls the transaction back, so that senders keep their rows.  If a crash undoes a transaction
+whose rows are stored there, the hub takes them over when it starts again.  A row that is sent again counts once.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _COPIED = ", ".join(event_rows.COPIED)
 _ROWS = f"select {', '.join(Stored._fields)}, {_COPIED} from event"  # noqa: S608
 _ADDED = f"{_ROWS} where seq > ? order by seq limit ?"
 _AT = f"{_ROWS} where seq in (select value from json_each(?)) order by seq"  # noqa: S608
-# Rows of one insert: a journal that was filled before it became a mirror is sent in parts.
+# The most rows of one insert: a journal that was filled before it became a mirror is sent in parts.
 _MOST = 20_000
-# Such a part: the rows after a seq until they have so many bytes.
+# Such a part: rows after a seq, up to so many bytes.
 _PART = f"""
 select {_COPIED}, {", ".join(Stored._fields)}
 from event
@@ -50,7 +50,7 @@ where seq > :after
 order by seq
 limit {_MOST}"""  # noqa: S608
 _PART_BYTES = 16 << 20
-# Whether rows that were named are all that were added: their number, and the sum of their seqs.
+# Number and sum of seqs of the rows after a seq, to see whether they are those that were announced.
 _SUMS_AFTER = "select count(*), coalesce(sum(seq), 0) from event where seq > ?"
 _COUNTS = f"""
 select seq, {_COPIED}
@@ -68,7 +68,7 @@ _SEQ_OF = "select seq from id_of where id = ? and phase = ?"
 _HERE = f"select {', '.join(Stored._fields)} from event where seq = ?"  # noqa: S608
 _INSERT = rows.insertion(Stored._fields)
 _PUT = rows.insertion(Stored._fields, "insert or replace")
-# A row that says that the file was restored, or copied, since rows were sent.
+# Whether a row shows that the file was restored or copied since rows were sent.
 _MOVED = "select exists (select 1 from event where seq > ? and kind = 'journal' and name = 'moved')"
 _IS_GONE = "select 1 from gone where session = ?"
 _RECEIVED = "insert or replace into received values(?, ?, ?, ?, ?, ?)"
@@ -87,7 +87,7 @@ _SENT = {
 }
 
 
-# Rows of which earlier versions are deleted at a time, and those that are looked for after the mirror was lost.
+# Rows whose earlier versions are deleted at a time, and the most that are looked for after the mirror was lost.
 _VERSIONS = 500
 _REPEATED = 100_000
 _NOTE_VERSION = "insert or replace into replaced values(?, ?, ?, ?)"
@@ -95,25 +95,25 @@ _FORGET_VERSION = "delete from replaced where session = ? and id = ? and phase =
 
 
 class Kept(NamedTuple):
-    """What ClickHouse has of a journal: the rows up to `seq`, with revs up to `rev`, and states up to `stated`."""
+    """What ClickHouse has of a journal: rows up to `seq`, with revs up to `rev`, and states up to `stated`."""
 
     seq: int = 0
     rev: int = 0
     stated: int = 0
     building: bool = False
-    # The boot of the machine since which no commit can be undone.
+    # The boot of the machine that wrote this: until the machine restarts, no commit can be undone.
     boot: str | None = None
-    # Whether the journal is yet where all rows are for good: they are sent, a part at a time, and more may come.
+    # Whether the journal is still the permanent place of all rows: a move sends them in parts, and more may follow.
     moving: bool = False
 
 
 class Wave(NamedTuple):
-    """What is written to ClickHouse behind the rows: states, batches that came, and notes."""
+    """What is written to ClickHouse some time after the rows: states, received batches, and values of `meta`."""
 
     states: list[tuple[Any, ...]]
     batches: list[Received]
     notes: dict[str, str | None]
-    # Up to these numbers the tables of what is not sent are in it.
+    # By table: the last number of its unsent lines that is included.
     upto: dict[str, int]
     rev: int = 0
 
@@ -123,27 +123,27 @@ class Outbox:
 
     def __init__(self, mirror: Mirror, archive: Archive, *, moving: Callable[[int, int], object] | None = None) -> None:
         self.mirror, self.archive = mirror, archive
-        # For a journal that another process still writes to as its only place: called with its newest seq, and the seq
-        # up to which it was sent.
+        # For a move, while the journal is still the rows' permanent place: called with the newest seq and the seq up to
+        # which rows were sent.
         self._moving = moving
-        # Sessions whose states are not written yet, and those that are gone and have rows in ClickHouse.
+        # Sessions whose states are not written yet, and deleted sessions that have rows in ClickHouse.
         self.dirty: dict[bytes, None] = {}
         self.buried: list[bytes] = []
-        # Whether something may be noted that is not sent: at first, since the last process may have left it.
+        # Whether something beside rows may be unsent; true at first, as an earlier process may have left something.
         self._has_notes = True
         self._added: list[event_rows.New] = []
         self._replaced: list[int] = []
-        # Whether rows may be noted of which ClickHouse has earlier versions.
+        # Whether there may be replaced rows of which ClickHouse still has earlier versions.
         self.has_versions = True
         self._touched: set[bytes] = set()
         self._is_off = False
-        # Held by the thread that writes what comes behind the rows.
+        # Held by the thread that writes a wave.
         self.behind = threading.Lock()
-        # The file that was made equal to what is stored.
+        # The file of the journal that was last made equal to what is stored.
         self.inode = 0
-        # How often another hub has stored rows, with another folder, that were or are to be taken over.
+        # How often a hub with another folder has stored rows, which this one took over or has to take over.
         self.times_elsewhere = 0
-        # Up to this seq the states of sessions are stored, and will be with the wave that is collected.
+        # The seqs up to which states are stored, and will be stored by the current wave.
         self._stated = self._stating = 0
 
     # As the keeper of a journal
@@ -155,7 +155,7 @@ class Outbox:
         self._touched.clear()
 
     def added(self, some: Sequence[Row], last: int) -> None:
-        """Note that rows were inserted one after another, up to a seq."""
+        """Note that rows were inserted with consecutive seqs, the last of which is `last`."""
         self._added.append(event_rows.New(some, last - len(some) + 1, {}))
 
     def replaced(self, seq: int) -> None:
@@ -190,7 +190,7 @@ class Outbox:
             execute(_NOTE_VERSION, (row.session, row.id, row.phase, rev))
         self.has_versions |= bool(replaced)
         write(execute, kept._replace(seq=seq, rev=rev, stated=max(kept.stated, self._stated), boot=_boot()))
-        # A transaction that fails after this leaves sessions in them that need nothing, which does no harm.
+        # If the transaction fails after this, the states of some sessions are written needlessly, which is harmless.
         self.dirty.update(dict.fromkeys(self._touched.difference(buried)))
         self.buried += buried
         self._has_notes = True
@@ -215,7 +215,7 @@ class Outbox:
             page = []
 
     def _store_added(self, execute: Execute, after: int, rev: int) -> int | None:
-        """Store the rows after a seq as they were named; return the seq of the last one, or None if some were not."""
+        """Store the rows after a seq as they were announced; return the last seq, or None if some were not."""
         many = sum(len(new.rows) for new in self._added)
         sums = sum(len(new.rows) * (2 * new.first + len(new.rows) - 1) // 2 for new in self._added)
         if not many or execute(_SUMS_AFTER, (after,)).fetchone() != (many, sums):
@@ -231,14 +231,14 @@ class Outbox:
         return self._added[-1].first + len(self._added[-1].rows) - 1
 
     def rolled_back(self) -> None:
-        """Write the states of sessions of which a transaction was rolled back: some may be stored as gone.
+        """Have the states of a rolled-back transaction's sessions written: some may be stored as deleted.
 
-        Its rows may be stored as well.  They come again, and of each the one with the greater rev counts.
+        Its rows may be stored, too.  Their senders send them again, and the greater rev of each row counts.
         """
         self.dirty.update(dict.fromkeys(self._touched))
 
     def before_read(self, journal: Transacting, name: str, values: Mapping[str, object]) -> None:
-        """Bring back the rows that a named query of a door reads."""
+        """Bring back the rows that a named query of the journal's writer reads."""
         self.mirror.before_read(journal, name, values)
 
     def bring(self, execute: Execute, id: bytes, phase: int) -> bool:
@@ -248,7 +248,7 @@ class Outbox:
     # Beginning, and after errors
 
     def attach(self, journal: Journal) -> None:
-        """Keep the rows of a journal; at first it becomes equal to what is stored.  JournalError if that cannot be."""
+        """Make a journal equal to what is stored, and keep its rows from now on; JournalError if that is impossible."""
         if journal.keeper is self:
             return
         inode = os.stat(journal.path).st_ino
@@ -270,7 +270,7 @@ class Outbox:
         journal.keeper, self.inode = None, 0
 
     def _begin(self, journal: Journal) -> None:
-        """Prepare a journal that was opened; one that was lost is made again."""
+        """Prepare a journal that was opened; if the mirror was lost, rebuild it."""
         kept = Kept()
         only_begun = False
 
@@ -290,7 +290,7 @@ class Outbox:
                     )
                 self._rebuild(journal)
             elif not kept.rev:
-                # What a hub has noted before it kept its rows in ClickHouse.
+                # With what a hub had noted before it kept its rows in ClickHouse.
                 journal.transact(_begin_moving)
             self._send_all(journal)
         self._measure(journal)
@@ -315,7 +315,7 @@ class Outbox:
         journal.transact(finish)
 
     def _send_all(self, journal: Journal) -> None:
-        """Send the rows of a journal that is moved here, a part at a time, so that others write to it meanwhile."""
+        """Send the rows of a journal that is moved to ClickHouse in parts, so that others can write to it meanwhile."""
         kept = Kept()
 
         def look(execute: Execute) -> None:
@@ -328,7 +328,7 @@ class Outbox:
                 kept = self._send_some(journal, reader, kept)
 
     def _send_some(self, journal: Journal, reader: Reader, kept: Kept) -> Kept:
-        """Send a part of the rows, and note it; return what ClickHouse has then."""
+        """Send a part of the rows, and note that; return what ClickHouse has then."""
         try:
             page, _ = reader.some(_PART, {"after": kept.seq}, _PART_BYTES)
         except UnicodeDecodeError as error:
@@ -348,7 +348,7 @@ class Outbox:
         elif self._moving is None:
             kept = kept._replace(moving=False, boot=_boot())
         journal.transact(lambda execute: write(execute, kept), folded=False)
-        # While others write, a transaction of this process sends what comes later.
+        # Rows that others add later are sent by transactions of this process.
         return kept if page else kept._replace(moving=False)
 
     def _measure(self, journal: Journal) -> None:
@@ -356,16 +356,16 @@ class Outbox:
             self.mirror.measure(execute)
             kept = read(execute)
             states = execute("select session from total where last_seq > ?", (kept.stated,)).fetchall()
-            # The state of a session that had a row replaced is written before its earlier ones are deleted.
+            # Before earlier states of a session with a replaced row are deleted, its new state has to be written.
             states += execute("select distinct session from replaced").fetchall()
             self.dirty.update(dict.fromkeys(session for (session,) in states))
 
-        # Nothing is sent before it is known whether the file was restored: `_catch_up` sees that by an unsent row.
+        # Send nothing yet: `_catch_up` sees by an unsent row that the file was restored.
         with self._off():
             journal.transact(look)
 
     def _catch_up(self, journal: Journal) -> None:
-        """Take over what is stored and not here: of transactions that a crash of the process or the machine undid."""
+        """Take over what is stored but not here, from transactions that a crash of the process or machine undid."""
         kept = Kept()
         was_moved = False
 
@@ -376,10 +376,10 @@ class Outbox:
 
         with self._off():
             journal.transact(look)
-        # Nothing is stored that was not here.
+        # During a move nothing is stored that is not here.
         if kept.moving:
             return
-        # The file of a process that was killed has every commit.  What it sent for another comes again.
+        # After a kill the file still has every commit, and what was sent for an uncommitted transaction is sent again.
         if kept.boot is not None and kept.boot == _boot() and not was_moved and not self.times_elsewhere:
             return
         stored = self.archive.since(kept.rev)
@@ -400,7 +400,7 @@ class Outbox:
         rev: int,
     ) -> None:
         kept = read(execute)
-        # Rows that were only here: they are sent with this transaction.
+        # Rows that are only here are sent with this transaction.
         unsent = [seq for (seq,) in execute("select seq from event where seq > ?", (kept.seq,)).fetchall()]
         self._replaced += unsent
         for session, at_ns in gone:
@@ -420,11 +420,11 @@ class Outbox:
             else:
                 again.append(row)
         write(execute, kept._replace(seq=max(seq, kept.seq), rev=rev))
-        # Their seqs are of other rows here: they get new ones, and are stored with these.
+        # Here, other rows have their seqs: they get new ones, and are stored with these.
         for row in again:
             seq += 1
             execute(_INSERT, row._replace(seq=seq))
-        # After the row that says so, since the newest row of a journal stays.
+        # After the row that records it, as the newest row of a journal stays.
         for session, _ in gone:
             _delete(execute, session)
         for batch in batches:
@@ -436,7 +436,7 @@ class Outbox:
         _forget_notes(execute)
 
     def _take_contents(self, execute: Execute, row: Stored, seq: int) -> None:
-        """Take over the contents of a row that is here under a seq, unless it is cold."""
+        """Take over the contents of a row that has a seq here, unless it is cold."""
         with suppress(UnicodeDecodeError):
             here = execute(_HERE, (seq,)).fetchone()
             if here is not None and Stored._make(here).bare != row.bare:
@@ -449,11 +449,11 @@ class Outbox:
 
     @property
     def is_behind(self) -> bool:
-        """Return whether there may be something to write behind the rows."""
+        """Return whether there may be something for a wave."""
         return bool(self.dirty) or self._has_notes
 
     def wave(self, journal: Journal) -> Wave:
-        """Return the states of a few sessions that have changed, and what is noted; `send` stores it."""
+        """Return the states of a few changed sessions, and what is unsent beside rows; `send` stores them."""
         some = [session for session, _ in zip(self.dirty, range(_STATES), strict=False)]
         wave = Wave([], [], {}, {})
         rev = 0
@@ -486,7 +486,7 @@ class Outbox:
         return wave._replace(rev=rev)
 
     def send(self, wave: Wave) -> None:
-        """Store a wave; after an error it is collected another time."""
+        """Store a wave; after an error, a later wave includes the same."""
         try:
             self.archive.put_states(COLUMNS, wave.states)
             self.archive.put_received(_last_of_each(wave.batches), wave.rev)
@@ -498,7 +498,7 @@ class Outbox:
         self._stated = max(self._stated, self._stating)
 
     def sent(self, journal: Journal, wave: Wave) -> None:
-        """Forget what a wave had noted, which is stored."""
+        """Delete the notes of what a wave has stored."""
 
         def forget(execute: Execute) -> None:
             for table, number in wave.upto.items():
@@ -509,7 +509,7 @@ class Outbox:
                 journal.transact(forget)
 
     def versions(self, journal: Journal) -> list[Version]:
-        """Return a few rows that were replaced, and of which ClickHouse has earlier versions."""
+        """Return a few replaced rows of which ClickHouse still has earlier versions."""
         versions: list[Version] = []
 
         def look(execute: Execute) -> None:
@@ -522,7 +522,7 @@ class Outbox:
         return versions
 
     def forget(self, journal: Journal, versions: Sequence[Version]) -> None:
-        """Forget rows of which no earlier version is left."""
+        """Delete the notes of replaced rows of which no earlier version is left."""
 
         def work(execute: Execute) -> None:
             for version in versions:
@@ -532,7 +532,7 @@ class Outbox:
             journal.transact(work)
 
     def clean(self) -> None:
-        """Delete the rows of sessions that are gone."""
+        """Delete the rows of deleted sessions from ClickHouse."""
         buried, self.buried = self.buried, []
         if buried:
             try:
@@ -543,7 +543,7 @@ class Outbox:
 
 
 def take_notes(execute: Execute, notes: Iterable[tuple[str, str | None]]) -> None:
-    """Note in a journal what is stored under keys."""
+    """Write values of the `meta` table by key; None deletes the key."""
     for key, value in notes:
         if value is None:
             execute(_NOTE_NO_MORE, (key,))
@@ -552,7 +552,7 @@ def take_notes(execute: Execute, notes: Iterable[tuple[str, str | None]]) -> Non
 
 
 def _begin_moving(execute: Execute) -> None:
-    """Note that a journal is moved here, and everything that it has noted to be sent."""
+    """Note that a journal is being moved to ClickHouse, and that all of its notes are unsent."""
     write(execute, Kept(rev=clock.now_ns(), moving=True))
     _forget_notes(execute)
     execute("insert into unsent_received select null, journal, first, last, id, phase, at_ns, 0 from received")
@@ -573,7 +573,7 @@ def _boot() -> str | None:
 
 
 def _delete(execute: Execute, session: bytes) -> None:
-    """Delete what is here of a session that is gone."""
+    """Delete what is here of a deleted session."""
     key = execute("select key from total where session = ?", (session,)).get
     for name, statement in statements("prune.sql").items():
         if name.startswith("delete_") and key is not None:
@@ -583,7 +583,7 @@ def _delete(execute: Execute, session: bytes) -> None:
 
 
 class _Off:
-    """A context in which nothing is sent: what is written is of the mirror alone."""
+    """A context in which nothing is sent, for what concerns the mirror alone."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -596,17 +596,17 @@ class _Off:
 
 
 def read(execute: Execute) -> Kept:
-    """Return what is noted of what ClickHouse has."""
+    """Return what ClickHouse has, as noted in the journal."""
     return parsed(execute(_READ).get)
 
 
 def _rev_after(kept: Kept) -> int:
-    """Return a rev that is greater than those before: the time, unless the clock was set back."""
+    """Return a rev greater than all before: the time, unless the clock was set back."""
     return max(clock.now_ns(), kept.rev + 1)
 
 
 def parsed(text: str | None) -> Kept:
-    """Return what is noted in a text of the journal."""
+    """Return what ClickHouse has from its text in the journal."""
     return Kept(**encode.loads(text)) if text else Kept()
 
 
@@ -616,5 +616,5 @@ def write(execute: Execute, kept: Kept) -> None:
 
 
 def _last_of_each(batches: Sequence[Received]) -> list[Received]:
-    """Return the last note of each batch: of two with the same rev, either could count."""
+    """Return the last state of each batch: of two with the same rev, ClickHouse could keep either."""
     return list({(batch.journal, batch.last, batch.first): batch for batch in batches}.values())

@@ -1,4 +1,4 @@
-"""Reads of a mirror: as of any journal, but that cold sessions are brought back when they are named."""
+"""Reads a mirror like any journal, except that it brings back cold sessions when a statement needs them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from localops.journal.stored import Stored
     from localops.server.clickhouse.mirror import Mirror
 
-# The statements about one session that need none of its rows but those that stay, beside those of queries.sql.
+# The statements about one session that need only rows which always stay, in addition to those of queries.sql.
 _LIGHT = {
     "queries.sql": mirror.LIGHT,
     "lists.sql": ["key_of"],
@@ -27,7 +27,7 @@ _LIGHT = {
     "hub.sql": ["seqs", "gone_by"],
     "pages.sql": ["fresh_rows"],
 }
-# All rows are folded, and `total` has an index.
+# In a mirror all rows are folded, and `total` has an index.
 _CHANGED = "select session, 0 from total indexed by total_by_last_seq where last_seq > :after"
 _BODY_AT = "select body from event where seq = ?"
 _LAST_OF_BATCH = "select min(:after + :many, max(seq)) from event having max(seq) > :after"
@@ -40,7 +40,7 @@ where not exists (select 1 from event e where e.seq = i.seq)"""
 
 
 class MirrorReader(Reader):
-    """A mirror that is opened for reading; `bring` is called with cold sessions, and brings them back.
+    """A mirror that is opened for reading; `bring` brings back cold sessions.
 
     The sessions that were read are pinned until `release`.
     """
@@ -66,7 +66,7 @@ class MirrorReader(Reader):
         self.need(sorted(set(self._mirror.archive.owners([id for (id,) in known]).values())) if known else [])
 
     def release(self) -> None:
-        """Let the sessions that were read be evicted."""
+        """Allow the eviction of the sessions that were read."""
         pins, self._pins = self._pins, set()
         self._mirror.release(pins)
 
@@ -104,7 +104,7 @@ class MirrorReader(Reader):
             self.need([session])
 
     def _bring_named(self, statement: str, values: Any) -> bool:
-        """Bring back the session of a row that is named by its identity or its seq; return whether there was one."""
+        """Bring back the session of a row that the values name by identity or seq; return whether there is one."""
         session = None
         if statement == _known().row:
             if not super().ask("select 1 from id_of where id = :id and phase = :phase", values):
@@ -118,16 +118,16 @@ class MirrorReader(Reader):
         self.need([session])
         return True
 
-    # For the table of calls, which follows the rows in their order
+    # For the table of calls, which reads the rows in their order
 
     def _is_cold_after(self, seq: object) -> bool:
         return bool(super().ask("select 1 from cold where upto > ? limit 1", (seq,)))
 
     def _calls(self, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Return what the statement `batch` of call_table.sql does, from the archive."""
+        """Return from the archive what the statement `batch` of call_table.sql returns."""
         between = self._mirror.archive.between(values["after"], values["upto"])
         ids = encode.dumps([row.id.hex() for row in between]).decode()
-        # Without those that have another seq here, or were deleted.
+        # Leave out rows that have another seq here, or were deleted.
         seqs = {seq for (seq,) in super().ask(_SEQS_OF, (ids,))}
         return [_as_of_call(row) for row in between if row.kind in _OF_CALLS and row.seq in seqs]
 
@@ -139,7 +139,7 @@ def _as_of_call(row: Stored) -> tuple[Any, ...]:
     fields = encode.loads(row.body) if row.body and row.kind in ("llm", "price") else None
     plain = fields if isinstance(fields, dict) else {}
     counts = rows.counts(plain if row.kind == "llm" and row.phase == rows.DONE else {})
-    # Of `counts` and the columns of the row, in the order of the statement.
+    # From the row's columns or `counts`, in the order of the statement.
     tokens = (getattr(row, name) if hasattr(row, name) else counts[name] for name in rows.TOKENS)
     head = (row.seq, row.id, row.phase, row.session, row.kind, row.name, row.parent)
     is_first_price = int(row.kind == "price" and plain.get("was") is None)

@@ -1,7 +1,7 @@
-"""A mirror that was lost is made again: derived rows from the states of sessions, and the ids of all rows.
+"""Rebuild a mirror that was lost: derived rows from the states of sessions, and the ids of all rows.
 
-Sessions whose state is older than their rows (a hub that was killed writes the last second's no more) or of another
-schema are derived from their rows, as any journal's are.
+A session is derived from its rows, as in any journal, if its state is of another schema or older than its rows (a
+killed hub could not write those of the last second).
 """
 
 from __future__ import annotations
@@ -60,20 +60,20 @@ class _Rebuilding:
         self._write_kept()
         self._write_begun()
         self._write(self._finish)
-        # The seq of the newest row says which is the next.
+        # The next seq follows from the newest row, so that one has to be here.
         self.mirror.load(
             self.journal, self._cold("select key from total where last_seq = (select max(last_seq) from total)")
         )
         return [session for session in stale if any(session)]
 
     def _write(self, work: Callable[[Execute], None]) -> None:
-        # Nothing is folded on the way: rows of one session come in several transactions.
+        # Nothing is folded yet: rows of one session are written in several transactions.
         self.journal.transact(work, folded=False)
 
     def _empty(self, execute: Execute) -> None:
         for table in (*rollups.DERIVED, "received", "gone", "cold", "cold_kind"):
             execute(f"delete from {table}")  # noqa: S608
-        # What was begun before does not stay either, not even the newest row.
+        # Also what an interrupted attempt has written, even the newest row, which a trigger keeps.
         guard = execute("select sql from sqlite_schema where name = 'seq_is_never_reused'").get
         execute("drop trigger seq_is_never_reused")
         execute("delete from event")
@@ -108,14 +108,14 @@ class _Rebuilding:
             self._write(work)
 
     def _write_rows(self, sessions: list[bytes]) -> None:
-        """Write the rows of sessions that have to be derived again, and derive them."""
+        """Write the rows of sessions without a usable state, and derive them."""
         for some in _parts(sessions, _SESSIONS):
 
             def work(execute: Execute, some: list[bytes] = some) -> None:
                 rows_of_some = list(self.archive.rows(some))
                 owners = self.archive.newest_at([row.seq for row in rows_of_some])
                 for row in rows_of_some:
-                    # A row under whose seq another one was stored later was never taken: its transaction failed.
+                    # If another row was stored later with the same seq, the transaction of this one failed.
                     if owners[row.seq] == (row.id, row.phase):
                         execute(_PUT, row)
 
@@ -155,7 +155,7 @@ class _Rebuilding:
 
     def _finish(self, execute: Execute) -> None:
         execute("update mark set seq = ?", (self.upto,))
-        # Seqs are as they were, so it is the same journal.
+        # The seqs are the same, so it stays the same journal.
         bodies = execute("select body from event where kind = 'journal' and name <> 'trace' order by seq").fetchall()
         for (body,) in bodies:
             id = encode.loads(body).get("journal")

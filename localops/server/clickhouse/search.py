@@ -1,6 +1,6 @@
 """Full-text search of a project whose rows are in ClickHouse; there is no index to extend.
 
-ClickHouse finds rows that have the letters of every word somewhere, and `Query` decides about each of them.
+ClickHouse finds rows that contain every word as text, and `Query` decides which of them match.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ROWS = (
     "order by rev desc limit 1 by session, id, phase) order by seq desc"
 )
 _AFTER = " and session = {session} and seq > {after}"
-# What is searched of a row: the expression of which servers have an index, where they can.
+# The text of a row that is searched: servers that support it have an index of this expression.
 _TEXT = "lower(concat({}))".format(
     ", ' ', ".join(f"ifNull({column}, '')" for column in ("body", "name", "model", "tags", "words"))
 )
@@ -34,9 +34,9 @@ _FIRST = (
 _SESSIONS = (
     "select distinct session from lo_event where project = {project} and WHERE order by session desc limit {most}"
 )
-# Sessions whose rows are looked at, so that a count of them is exact.
+# The most sessions whose rows are checked, so that their count is exact.
 _CHECKED = 2_000
-# Seconds in which ClickHouse looks through a project; after that, the sessions are looked at one by one.
+# Seconds that ClickHouse may search a whole project; after that, sessions are searched one by one.
 _SECONDS = 2
 _OUT_OF_TIME = 159
 
@@ -50,24 +50,24 @@ class ClickHouseIndex:
 
     @property
     def upto(self) -> int:
-        """The seq up to which rows are searched: all of them are."""
+        """The seq up to which rows are searched: there is no limit."""
         return NEWEST
 
     def missing(self) -> int:
-        """Return how many rows are not searched: none."""
+        """Return the number of rows that are not searched yet: 0."""
         return 0
 
     def catch_up(self) -> int:
-        """Return how many rows are not searched: none."""
+        """Return the number of rows that are not searched yet: 0."""
         return 0
 
     def extend(self) -> None:
         """Do nothing: there is no index."""
 
     def candidates(self, text: str, most: int) -> tuple[list[bytes] | None, bool]:
-        """Return the sessions that may have every term in one row, and whether that is enough to match.
+        """Return the sessions that may have every term in one row, and whether they match for certain.
 
-        None when there are more than `most`, or ClickHouse cannot look through all of them soon.
+        None if there are more than `most`, or if ClickHouse cannot search the project in time.
         """
         query = Query(text)
         try:
@@ -89,7 +89,7 @@ class ClickHouseIndex:
         return None if len(lines) > most else [bytes.fromhex(session) for (session,) in lines]
 
     def among(self, sessions: Sequence[bytes], text: str) -> set[bytes] | None:
-        """Return those of some sessions that may have every term in one row."""
+        """Return those of `sessions` that may have every term in one row."""
         if not sessions:
             return set()
         where = " and session in {sessions}"
@@ -105,7 +105,7 @@ class ClickHouseIndex:
     def events(self, text: str, session: bytes | None = None, *, until: float = inf) -> Iterator[Hit]:
         """Yield the rows with every term, the newest first.
 
-        It stops when time.monotonic() is `until`, however few it has.
+        It stops when time.monotonic() reaches `until`, however few it has found.
         """
         query = Query(text)
         where = "" if session is None else " and session = {session}"
@@ -120,7 +120,7 @@ class ClickHouseIndex:
     def rows_of(
         self, text: str, session: bytes, *, after: int = 0, before: int = NEWEST
     ) -> Iterator[tuple[Searched, bool]]:
-        """Yield the rows of a session between two seqs that may have every term, the newest first; and if they do."""
+        """Yield the rows of a session between two seqs, newest first, that may have every term, and whether they do."""
         query = Query(text)
         statement = _filled(_ROWS, query, " and session = {session} and seq > {after} and seq < {before}")
         for line in self._engine.rows(statement, project=self._project, session=session, after=after, before=before):
@@ -128,7 +128,7 @@ class ClickHouseIndex:
             yield row, query.is_in(row.text)
 
     def rows_after(self, text: str, session: bytes, after: int) -> Iterator[tuple[Searched, bool]]:
-        """Yield the rows of a session after a seq that may have every term, the oldest first; and if they do."""
+        """Yield the rows of a session after a seq, oldest first, that may have every term, and whether they do."""
         query = Query(text)
         statement = _filled(_ROWS.replace("order by seq desc", "order by seq"), query, _AFTER)
         for line in self._engine.rows(statement, project=self._project, session=session, after=after):
@@ -136,7 +136,7 @@ class ClickHouseIndex:
             yield row, query.is_in(row.text)
 
     def between(self, text: str, after: int, upto: int, before: int = NEWEST) -> Iterator[tuple[list[Searched], int]]:
-        """Yield the rows with every term after a seq, up to another, and from where to go on: as `before`."""
+        """Yield matching rows with a seq in a range, in parts, each with the `before` to continue with."""
         query = Query(text)
         statement = _filled(_ROWS, query, " and seq > {after} and seq <= {upto} and seq < {before}")
         for line in self._engine.rows(statement, project=self._project, after=after, upto=upto, before=before):

@@ -1,8 +1,8 @@
-"""Tables over several shards: which one a session is on follows from its id and its day, and so never changes.
+"""Tables over several shards: the shard of a session follows from its id and its day, so it never changes.
 
-Each shard has its part of a table, and a table of ClickHouse's engine Distributed stands for all of them.  A greater
-number of shards holds from a day on: sessions that began before stay where they are, and rows that come again meet
-their twins.
+Each shard has its part of a table, and a table of ClickHouse's engine Distributed covers all parts.  A greater number
+of shards applies from a day on: sessions that began before stay where they are, so a row that is sent again gets to
+the same shard.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# The tables whose rows are spread; those of others are all on the first shard.
+# The tables whose rows are spread; all other tables are on the first shard only.
 _SPREAD = ("lo_event", "lo_session")
 _STEP = re.compile(r"day >= '(\d{4}-\d\d-\d\d)', cityHash64\(session\) % (\d+)")
 _FIRST = re.compile(r"cityHash64\(session\) % (\d+)\)*$")
@@ -25,12 +25,12 @@ _ENGINES = "select name, engine, engine_full from system.tables where database =
 
 
 def hosts(engine: Engine) -> list[Engine]:
-    """Return an engine for each host."""
+    """Return one engine for each host."""
     return [Engine(replace(engine.address, hosts=(host,))) for host in engine.address.hosts]
 
 
 def prepare(engine: Engine) -> None:
-    """Give tables that were on one shard the names of its parts."""
+    """Rename the tables of a store without shards: they become the parts on the first shard."""
     for host in hosts(engine):
         names = ["lo_migration", *(f"lo_{name}" for name in ("event", "session", "received", "meta", "lease"))]
         for name, kind, _ in host.ask(_ENGINES, database=engine.address.database, names=names):
@@ -44,7 +44,7 @@ def prepare(engine: Engine) -> None:
 
 
 def is_distributed(engine: Engine, names: Sequence[str]) -> bool:
-    """Return whether the tables that stand for all shards are there, with their number as it is to be."""
+    """Return whether the tables that cover all shards exist, for the number of shards in the address."""
     tables = engine.ask(_ENGINES, database=engine.address.database, names=list(names))
     return {name for name, kind, _ in tables if kind == "Distributed"} == set(names) and all(
         known(full) == engine.address.shards for name, _, full in tables if name in _SPREAD
@@ -52,7 +52,7 @@ def is_distributed(engine: Engine, names: Sequence[str]) -> bool:
 
 
 def distribute(engine: Engine, names: Sequence[str], *, again: bool) -> None:
-    """Make the tables that stand for all shards, and make them again where the number of shards has changed."""
+    """Create the tables that cover all shards, or create them again if the number of shards has changed."""
     where = engine.address
     tables = {name: full for name, _, full in engine.ask(_ENGINES, database=where.database, names=list(names))}
     if "lo_event" in tables:
@@ -68,7 +68,7 @@ def distribute(engine: Engine, names: Sequence[str], *, again: bool) -> None:
 
 
 def expression(steps: Sequence[tuple[str, int]]) -> str:
-    """Return which shard a row is on, for ClickHouse."""
+    """Return the expression of ClickHouse for the shard of a row."""
     (_, first), *later = steps
     text = f"cityHash64(session) % {first}"
     for day, many in later:
@@ -77,7 +77,7 @@ def expression(steps: Sequence[tuple[str, int]]) -> str:
 
 
 def known(engine_full: str) -> tuple[tuple[str, int], ...]:
-    """Return the numbers of shards, and since when, of a table as ClickHouse describes it."""
+    """Return the days and numbers of shards of a table from ClickHouse's description of it."""
     later = _STEP.findall(engine_full)[::-1]
     begun = _FIRST.search(engine_full.strip())
     if begun is None:
@@ -86,7 +86,7 @@ def known(engine_full: str) -> tuple[tuple[str, int], ...]:
 
 
 def _check_steps(engine: Engine, before: tuple[tuple[str, int], ...]) -> None:
-    """Raise ConfigError unless what is stored stays where it is."""
+    """Raise ConfigError if stored rows would be looked for on another shard than theirs."""
     steps = engine.address.shards
     [(today,)] = engine.ask("select toString(today()) as day")
     new = steps[len(before) :]

@@ -1,7 +1,7 @@
-"""What a session adds up to: its rows in the derived tables of a journal, as JSON, and the columns beside it.
+"""The state of a session: its rows in the derived tables of a journal as JSON, and columns for other readers.
 
-ClickHouse keeps them so that a mirror is made without reading every row, and so that others can build dashboards on
-the columns.
+ClickHouse stores the JSON so that a mirror can be rebuilt without reading every row, and the columns so that users can
+build dashboards on them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     Execute = Callable[..., Any]
 
-# The derived tables with rows of a session, and the column that says whose they are.
+# The derived tables with rows of a session, and the column that identifies the session.
 _TABLES = {"total": "session", "facet": "key", "milestone": "session", "scored": "key", "unfinished": "key"}
-# The columns that are bytes.
+# The columns whose values are bytes.
 _IDS = frozenset({"session", "id", "participant", "target"})
 COLUMNS = (
     *("session", "day", "rev", "gone", "gone_ns", "name", "state", "host", "first_ns", "last_ns", "rows", "events"),
@@ -49,14 +49,14 @@ class Derived(NamedTuple):
 
 
 class States:
-    """Reads and writes derived rows; `execute` is that of a transaction over a journal that is folded to its end."""
+    """Reads and writes derived rows; `execute` belongs to a transaction on a journal that is completely folded."""
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
         self._columns = {table: _columns(execute, table) for table in _TABLES}
 
     def of(self, session: bytes, rev: int) -> tuple[Any, ...] | None:
-        """Return the state of a session, in the order of COLUMNS; None if it is not here."""
+        """Return the state of a session in the order of COLUMNS; None if the session is not here."""
         records = self._rows("total", session)
         if not records:
             return None
@@ -79,7 +79,7 @@ class States:
         return tuple(columns[name] for name in COLUMNS)
 
     def derived(self, session: bytes) -> str | None:
-        """Return the derived rows of a session as text; None if it is not here."""
+        """Return the derived rows of a session as text; None if the session is not here."""
         state = self.of(session, 0)
         return None if state is None else str(state[COLUMNS.index("derived")])
 
@@ -89,7 +89,7 @@ class States:
         return self._execute(statement, (owner,)).fetchall()  # type: ignore[no-any-return]
 
     def _kinds(self, session: bytes) -> list[list[Any]]:
-        """Return the sums of a session by kind, also of its rows that are not here."""
+        """Return the sums of a session by kind, cold rows included."""
         sums: dict[str, list[Any]] = {}
         cold = self._execute(mirror.COLD_KINDS, (session,)).fetchall()
         upto = self._execute(mirror.IS_COLD, (session,)).get or 0
@@ -124,7 +124,7 @@ class States:
         ]
 
     def write(self, derived: Derived, *, upto: int) -> None:
-        """Write the derived rows of a session of which the rows up to a seq are cold."""
+        """Write the derived rows of a session whose rows up to a seq are cold."""
         self._insert("total", [list(derived.total.values())])
         for table, records in derived.rows.items():
             self._insert(table, records)
@@ -150,7 +150,7 @@ def _plain(row: Iterable[Any]) -> list[Any]:
 
 
 def keep_keys(execute: Execute, sessions: Iterable[tuple[bytes, int]]) -> None:
-    """Give sessions whose rows are about to be folded the keys that they had: what ties in lists is in their order."""
+    """Give sessions that will be folded the keys that they had before: lists order equal sessions by key."""
     sums = ", ".join(rows.TOTALS)
     zeros = ", ".join("0" * len(rows.TOTALS))
     statement = (

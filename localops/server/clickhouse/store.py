@@ -1,7 +1,7 @@
-"""A hub's store on ClickHouse: it has every row for good, and the hub's home is a cache that can be deleted.
+"""A hub's store on ClickHouse, which keeps every row; the hub's folder is a cache that can be deleted.
 
-The reads and doors of a home answer, from a mirror in which the sessions in use are complete; a cold one is brought
-back when it is named.
+Reads and writes work as in a home, on a mirror in which sessions in use are complete; a cold session is brought back
+when it is needed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from localops.server.senders import Sender
     from localops.upkeep.prune import Choice, Taken
 
-# Seconds between two waves of states, and for which the names of projects are remembered.
+# Seconds between two waves of states; so long, too, the names of projects are remembered.
 _WAVE = 0.5
 _NAMES = 30.0
 # Seconds that a wave waits after ClickHouse has failed.
@@ -65,7 +65,7 @@ _NOT_NOW = "ClickHouse cannot be asked now"
 
 
 class ClickHouseStore(HomeStore):
-    """A hub's store on ClickHouse; `folder` is the cache, which also has the files of rows.
+    """A hub's store on ClickHouse; `folder` is the cache, which also holds the files that rows refer to.
 
     `bound` is how many bytes of rows each project may have in the cache.
     """
@@ -81,9 +81,9 @@ class ClickHouseStore(HomeStore):
     ) -> None:
         super().__init__(folder, fresh=fresh, limits=limits)
         self.engine = engine
-        # Of a hub, which alone may write; commands write beside it to the same folder.
+        # Only for a hub: commands that write to the same folder do so under its lease.
         self.lease: Lease | None = None
-        # How often another folder was found to be the cache of that database since this one, by who has no lease.
+        # Without a lease: how often another folder was the cache of the database since this one was.
         self.times_elsewhere = 0
         self._bound = bound
         self._hosts = Hosts(engine.address)
@@ -91,17 +91,17 @@ class ClickHouseStore(HomeStore):
         self._names: tuple[float, list[str]] = (0.0, [])
         self._has_tables = False
         self._stop = threading.Event()
-        # Since when, by the monotonic clock, the figures of a project's sessions cannot be written, and why.
+        # Projects whose figures of sessions cannot be written: since when (monotonic clock), and why.
         self._failing: dict[str, tuple[float, str]] = {}
         self._behind: threading.Thread | None = None
 
     # Opening
 
     def projects(self) -> list[str]:
-        """Return the projects that something is stored of, here or in ClickHouse."""
+        """Return the projects with stored rows, here or in ClickHouse."""
         at, names = self._names
         if not at or time.monotonic() - at > _NAMES:
-            # Without an answer those that are here.
+            # Without an answer, only the projects that are here.
             with suppress(EngineError):
                 names = archive.projects(self.engine)
                 self._names = (time.monotonic(), names)
@@ -129,7 +129,7 @@ class ClickHouseStore(HomeStore):
                 raise Held("another hub has stored rows, which have to be taken over first")
 
     def make_tables(self) -> None:
-        """Make the tables, or bring them to their newest form; EngineError if that cannot be done now."""
+        """Create the tables, or bring them to their newest form; EngineError if that is impossible now."""
         if not self._has_tables:
             migrate(self.engine)
             self._has_tables = True
@@ -147,7 +147,7 @@ class ClickHouseStore(HomeStore):
             yield writer, journal
 
     def _look_elsewhere(self, kept: Outbox, journal: Journal) -> None:
-        """See to it that this hub may write, and that what another one has stored meanwhile is taken over."""
+        """Raise unless this hub may write; take over what another hub has stored meanwhile."""
         times = self.times_elsewhere
         if self.lease is not None:
             try:
@@ -160,7 +160,7 @@ class ClickHouseStore(HomeStore):
             kept.begin_again(journal)
 
     def _ensure(self, project: str) -> None:
-        """Make the mirror of a project, if it is not there or was deleted."""
+        """Create the mirror of a project if it is missing."""
         path = os.path.join(config.project_folder(self.folder, config.check_project(project)), config.JOURNAL)
         known = self._outbox(project).inode
         if not known or inode(path) != known:
@@ -168,7 +168,7 @@ class ClickHouseStore(HomeStore):
                 with self._journal(project):
                     pass
             except Unavailable:
-                # What the hub had when it ended can be read while ClickHouse does not answer.
+                # While ClickHouse does not answer, a complete mirror can still be read.
                 if not _is_whole(path):
                     raise
 
@@ -189,7 +189,7 @@ class ClickHouseStore(HomeStore):
     def _project_and_snapshot(self, project: str | None, session: bytes) -> Iterator[tuple[Project, Snapshot] | None]:
         with super()._project_and_snapshot(project, session) as holder:
             if holder is not None:
-                # Also for statements that name its rows by their seqs alone.
+                # Now, as some statements name only the seqs of its rows.
                 _mirrored(holder[0].reader).need([session])
             yield holder
 
@@ -210,7 +210,7 @@ class ClickHouseStore(HomeStore):
         kept = self._outbox(project)
 
         def bring(sessions: Sequence[bytes]) -> None:
-            # Asked for before the journal is locked, so that no other thread waits for the answer.
+            # Fetched before the journal is locked, so that no other thread waits for the answer.
             fetched = kept.mirror.fetched(sessions)
             with self._journal(project) as journal:
                 kept.mirror.put_back(journal, fetched)
@@ -218,7 +218,7 @@ class ClickHouseStore(HomeStore):
         return MirrorReader(path, kept.mirror, bring)
 
     def _need(self, project: str, sessions: Sequence[bytes]) -> None:
-        """Bring back sessions, which the caller has pinned."""
+        """Bring back sessions that the caller has pinned."""
         with self._project(project) as where:
             _mirrored(where.reader).need(sessions)
 
@@ -228,7 +228,7 @@ class ClickHouseStore(HomeStore):
         if self._behind is not None:
             self._behind.join()
         for project in list(self._outboxes):
-            # They are written when the hub runs again.
+            # If it fails, they are written when the hub runs again.
             with suppress(Unavailable, EngineError):
                 self.write_behind(project)
         super().close()
@@ -240,7 +240,7 @@ class ClickHouseStore(HomeStore):
     # Beside requests
 
     def _write_behind(self) -> None:
-        """Write states, delete what is gone, and evict, a wave at a time."""
+        """Write states, delete rows of deleted sessions, and evict, a wave at a time."""
         failing = self._failing
         while not self._stop.wait(_AFTER_FAILURE if failing else _WAVE):
             for project in list(self._outboxes):
@@ -248,7 +248,7 @@ class ClickHouseStore(HomeStore):
                     self.write_behind(project)
                     self.make_room(project)
                     failing.pop(project, None)
-                # A journal that was just deleted is made again by the next request.
+                # JournalError: a journal that was just deleted; the next request creates it again.
                 except (Unavailable, JournalError, EngineError, SQLiteError, OSError) as error:
                     if project not in failing:
                         why = f"project {project}: figures of sessions wait for ClickHouse: {error.__cause__ or error}"
@@ -256,9 +256,9 @@ class ClickHouseStore(HomeStore):
                         failing[project] = time.monotonic(), why
 
     def write_behind(self, project: str) -> None:
-        """Write the states of sessions, and delete what is gone or was replaced."""
+        """Write the states of sessions, and delete rows of deleted sessions and replaced rows."""
         kept = self._outboxes[project]
-        # A state that another thread is about to store would not be seen, and would stay beside the newer one.
+        # Otherwise a state that another thread is storing would not be seen, and would stay beside the newer one.
         with kept.behind:
             self._write_all_behind(project, kept)
 
@@ -268,7 +268,7 @@ class ClickHouseStore(HomeStore):
             if kept.has_versions:
                 with self._journal(project) as journal:
                     replaced = kept.versions(journal)
-            # After the rows that were replaced are known, so that the new states of their sessions are stored.
+            # After the replaced rows were listed, so that the new states of their sessions are stored.
             self._write_states(project)
             kept.clean()
             if not replaced:
@@ -282,7 +282,7 @@ class ClickHouseStore(HomeStore):
         while kept.is_behind:
             with self._journal(project) as journal:
                 wave = kept.wave(journal)
-            # No thread waits for it; a session that changes meanwhile is written again.
+            # Without the project's lock; the state of a session that changes meanwhile is written again.
             try:
                 kept.send(wave)
             except JournalError as error:
@@ -295,14 +295,14 @@ class ClickHouseStore(HomeStore):
         kept = self._outboxes[project].mirror
         if not kept.is_full:
             return
-        # Reports by model, tool or kind come from that table, and later its rows would have to come back.
+        # Reports by model, tool or kind use this table; once rows are evicted, it would have to bring them back.
         self._call_tables.complete(project)
         place: mirror.Place | None = mirror.BEGIN
         while place is not None and not self._stop.is_set():
             with self._journal(project) as journal:
                 _, place = kept.evict_some(journal, place)
 
-    # What names rows of several sessions, or deletes them
+    # Writes that need or delete rows of several sessions
 
     @contextmanager
     def _scorer(self, folder: str) -> Iterator[Scorer]:
@@ -314,12 +314,12 @@ class ClickHouseStore(HomeStore):
         if project is None:
             return super().judge(project, session, score)
         with self._outbox(project).mirror.pinned([session]):
-            # The beginning of an event's id is looked up among the rows that are here.
+            # The prefix of an event's id is looked up in the rows that are here.
             self._need(project, [session])
             return super().judge(project, session, score)
 
     def senders(self, project: str) -> list[Sender]:
-        """Return the machines that rows came from, the one that was silent for longest first."""
+        """Return the machines that sent rows, the one that has been silent for longest first."""
         with self._project(project) as where:
             reader = _mirrored(where.reader)
             newest = [
@@ -331,7 +331,7 @@ class ClickHouseStore(HomeStore):
         return super().senders(project)
 
     def prove(self, project: str, identities: Sequence[tuple[bytes, int, int]]) -> Compared:
-        """Return which rows are missing or damaged, have other contents, or were scrubbed since."""
+        """Return the rows that are missing or damaged, have other contents, or were scrubbed since."""
         with self._project(project) as where:
             _mirrored(where.reader).need_rows([id for id, *_ in identities])
         return super().prove(project, identities)
@@ -343,7 +343,7 @@ class ClickHouseStore(HomeStore):
             return super().delete(project, session)
 
     def retire(self, project: str, choices: Sequence[Choice]) -> Taken:
-        """Remove sessions that were kept long enough; they are not stored again."""
+        """Remove sessions whose retention time is over; they are not stored again if they are sent again."""
         sessions = [choice.session for choice in choices]
         with self._outbox(project).mirror.pinned(sessions):
             self._need(project, sessions)
@@ -355,7 +355,7 @@ class ClickHouseStore(HomeStore):
             return checking.check(project, where.folder, reader, self._outbox(project).archive)
 
     def stored(self, project: str) -> tuple[int, int]:
-        """Return how many rows a project has, and how many bytes they take: in ClickHouse, and files on disk."""
+        """Return how many rows a project has, and their bytes in ClickHouse and in files on disk."""
         rows, size = super().stored(project)
         path = os.path.join(config.project_folder(self.folder, project), config.JOURNAL)
         try:
@@ -365,7 +365,7 @@ class ClickHouseStore(HomeStore):
         return rows, size - sum(map(size_of, (path, f"{path}-wal"))) + in_clickhouse
 
     def beneath(self) -> list[Family]:
-        """Return the metrics of every host of ClickHouse, and of what waits for it."""
+        """Return the metrics of every host of ClickHouse, and of what is waiting to be written to it."""
         waiting = sum(len(kept.dirty) for kept in list(self._outboxes.values()))
         about = "Sessions whose figures are not in ClickHouse yet; their rows are."
         since = min((at for at, _ in list(self._failing.values())), default=None)
@@ -378,7 +378,7 @@ class ClickHouseStore(HomeStore):
         ]
 
     def warnings(self) -> list[str]:
-        """Return what does not go as it should, although rows are stored."""
+        """Return warnings about delays that do not keep rows from being stored."""
         now = time.monotonic()
         return [f"{why} (for {now - at:.0f} s)" for at, why in list(self._failing.values())]
 
@@ -392,7 +392,7 @@ class ClickHouseStore(HomeStore):
 
 
 def _is_whole(path: str) -> bool:
-    """Return whether a mirror was made to its end."""
+    """Return whether a mirror was built completely."""
     try:
         with Reader(path) as reader:
             noted = reader.ask("select value from meta where key = 'mirror'")
