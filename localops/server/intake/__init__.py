@@ -1,1 +1,1 @@
-"""What the hub takes in from clients that are not ours: OpenTelemetry and AgentOps."""
+"""Receives data from clients of OpenTelemetry and AgentOps."""

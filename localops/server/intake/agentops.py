@@ -7,4 +7,4 @@ from localops.server.intake.agentops_v4 import AgentOpsV4
 
 
 class AgentOps(AgentOpsV2, AgentOpsV4):
-    """Takes what clients of AgentOps send to its server."""
+    """Handles the requests that clients of AgentOps send to its server."""

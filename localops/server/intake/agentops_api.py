@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# What AgentOps' server answers, which its clients look for.
+# An answer of AgentOps' server, which its clients compare.
 NOT_OF_PROJECT = "Session does not belong to this project"
 
 
@@ -37,7 +37,7 @@ class AgentOpsApi:
         self.bodies = Bodies(service, shares)
 
     async def write(self, call: Call, work: Callable[[Desk], T]) -> T:
-        """Run `work` with the project of the call, where nothing else writes meanwhile."""
+        """Run `work` with the project of the call, while nothing else writes to it."""
 
         def at_desk() -> T:
             with self.store.desk(call.owner) as desk:

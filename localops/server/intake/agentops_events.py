@@ -1,7 +1,7 @@
-"""Events of AgentOps' v2 protocol as rows.
+"""Store events of AgentOps' v2 protocol as rows.
 
-Clients never send an event again that was refused, so none is: one that cannot be understood, or contradicts one that
-is here, is stored as it came, as an event of the kind `agentops`, with its problem.
+No event is refused, as clients never send a refused one again.  One that cannot be understood, or contradicts a stored
+one, is stored unchanged as an event of the kind `agentops`, with a description of the problem.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
     Sent = Mapping[str, Any]
 
-# The kind of what is stored as it came.
+# The kind of events that are stored unchanged.
 RAW = "agentops"
-# Of a time; the year 2100.
+# The latest valid time: the year 2100.
 _LATEST_NS = 4_102_444_800_000_000_000
 _ALWAYS = frozenset("id event_type init_timestamp end_timestamp params returns agent_id session_id".split())
 _TRIGGER = frozenset("trigger_event trigger_event_id trigger_event_type timestamp exception".split())
-# The fields of each class of events that have a place of their own.
+# The fields that become columns or have a key of their own, by class of event.
 _OWN: dict[str, frozenset[str]] = {
     "action": frozenset("action_type name logs screenshot".split()),
     "tool": frozenset("tool_name name logs cost".split()),
@@ -47,16 +47,16 @@ _KNOWN = {kind: own | _ALWAYS for kind, own in _OWN.items()}
 _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error", "apis": "api"}
 _CONTENT = ("params", "returns", "logs")
 _OF_CALL = ("params", "returns", "prompt", "thread_id", "completion")
-# By which field a class is recognised where the type is a word of the program's.
+# The field by which a class is recognised if the type is a word of the program's.
 _MARKS = (("action_type", "action"), ("tool_name", "tool"), ("prompt_tokens", "llm"), ("error_type", "error"))
-# What clients write for a traceback where there was no exception.
+# The traceback that clients send if there was no exception.
 _NO_TRACEBACK = "NoneType: None\n"
 
 
 def add(desk: Desk, session: bytes, sent: Sequence[object], *, is_strict: bool = False) -> tuple[Added, dict[int, str]]:
-    """Store the events of one request; return what was stored, and the problems of events by their place.
+    """Store the events of one request; return what was stored, and the problems of events by their position.
 
-    `is_strict`: they were strict JSON, so that nothing in them is unusual.
+    `is_strict`: they were strict JSON, without NaN or lone surrogates.
     """
     batch = _Batch(desk, session, is_strict=is_strict)
     made: list[Row] = []
@@ -70,9 +70,9 @@ def add(desk: Desk, session: bytes, sent: Sequence[object], *, is_strict: bool =
     for place, why in problems(made).items():
         made[place], wrong[place] = batch.raw(sent[place], why), why
     added = desk.add(made)
-    # Rows that contradict one that is here, or name a file that is not: what was sent is kept beside it.
+    # Rows that contradict a stored one, or name a missing file: what was sent is stored beside it.
     refused = {place: why for place, why in added.refused.items() if place not in wrong}
-    # One that was scrubbed here is known: to keep what was sent beside it would bring the secret back.
+    # One that was scrubbed here counts as known: storing what was sent would bring the secret back.
     again = [
         place for place, why in refused.items() if scrubbed.is_of_scrub(why) or batch.is_again(made[place], sent[place])
     ]
@@ -92,7 +92,7 @@ class _Batch:
         self._desk, self._session = desk, session
         self._space = uuid.UUID(bytes=session)
         self._session_text = rows.id_text(session)
-        # One search for secrets in all bodies takes a tenth of the time of one in each.
+        # Searching all bodies for secrets at once takes a tenth of the time.
         self._together = desk.together() if is_strict else None
         self._writer = desk.writer(session, self._together)
         self._careful = desk.writer(session)
@@ -109,7 +109,7 @@ class _Batch:
             return self.raw(sent, why), why
         try:
             return rows.whole(self._row(sent)), None
-        # The edge: whatever is in an event must not cost the others.
+        # A broad handler: whatever is in an event, the others must be stored.
         except Exception as error:
             why = f"invalid event: {type(error).__name__}"
             return self.raw(sent, why), why
@@ -120,7 +120,7 @@ class _Batch:
         return [rows.cleaned(row, clean) for row in made] if clean else made
 
     def is_again(self, row: Row, sent: object) -> bool:
-        """Return whether a row differs from the one that is here only in what was known when each of them came."""
+        """Return whether a row differs from the stored one only because more was known later."""
         came = dict(zip(rows.COLUMNS, row, strict=True))
         here = self._desk.row(came["id"])
         if here is None or not isinstance(sent, dict):
@@ -130,7 +130,7 @@ class _Batch:
         if not any(self._time(sent.get(name)) for name in ("init_timestamp", "end_timestamp", "timestamp")):
             open_to_change |= {"at_ns", "start_ns"}
         if came["kind"] == before["kind"] == "error":
-            # The event that failed may have come between the two.
+            # The event to which the error belongs may have arrived between the two.
             open_to_change |= {"failed", "body"}
             bodies = [encode.loads(each["body"] or "{}") for each in (came, before)]
             for body in bodies:
@@ -141,10 +141,10 @@ class _Batch:
         return all(came[name] == before[name] for name in rows.COLUMNS if name not in open_to_change)
 
     def raw(self, sent: object, why: str) -> Row:
-        """Return the row of an event that is stored as it came."""
+        """Return the row of an event that is stored unchanged."""
         text = tolerant.dumps(sent)
         id = uuid.uuid5(self._space, f"agentops raw {_digest(text)}").bytes
-        # As text: what is in it must not be taken for more than that.
+        # As text, so that no reader takes a part of it for a field of ours.
         fields: dict[str, object] = {"problem": why, "event": text}
         return rows.make(
             RAW, self._session, id=id, at_ns=self._undated(), name="invalid event", body=self._careful.encode(fields)
@@ -181,7 +181,7 @@ class _Batch:
     def _simple(
         self, sent: Sent, kind: str, word: object, id: bytes, at: int, began: int, more: dict[str, object]
     ) -> Row:
-        """Return the row of an action or of a call of a tool, which are most events, without making an object of it."""
+        """Return the row of an action or tool call, without an object of its class: most events are such."""
         given = sent.get("action_type") if kind == "action" else sent.get("name") or sent.get("tool_name")
         given = given or sent.get("name") or _word_as_name(kind, word)
         name = None if given is None else self._writer.text(given)
@@ -200,7 +200,7 @@ class _Batch:
         return rows.make(kind, self._session, id=id, name=name, agent=agent, at_ns=at, start_ns=began, **priced)
 
     def _call(self, sent: Sent, id: bytes, at: int, began: int, more: dict[str, object]) -> Row:
-        """Return the row of a call of a model that returned no response from which more can be read."""
+        """Return the row of a call of a model without a response object that would tell more."""
         prompt, completion = _figure(sent, "prompt_tokens", more), _figure(sent, "completion_tokens", more)
         cost = nano(_figure(sent, "cost", more))
         model = self._writer.text(sent["model"], 256) if sent.get("model") else None
@@ -225,7 +225,7 @@ class _Batch:
         )
 
     def _error(self, event: ErrorEvent, sent: Sent, id: bytes, at: int, more: dict[str, object]) -> Row:
-        """Return the row of an error, linked to the event that it happened in if the client says which."""
+        """Return the row of an error, linked to the event in which it happened if the client names it."""
         given = sent.get("trigger_event_id")
         if not given:
             return self._writer.event(event, id, at, None, None, more=more)
@@ -246,7 +246,7 @@ class _Batch:
         return self._names[id]
 
     def _beside(self, sent: Sent, kind: str, start: int | None, end: int | None) -> dict[str, object]:
-        """Return the fields that no column has: invalid times, and what other releases of the client send."""
+        """Return the fields without a column: invalid times, and fields that only other releases of the client send."""
         more: dict[str, object] = {}
         for name, time in (("init_timestamp", start), ("end_timestamp", end)):
             if time is None and sent.get(name) is not None:
@@ -264,7 +264,7 @@ class _Batch:
         return more
 
     def _id(self, sent: Sent, more: dict[str, object]) -> bytes:
-        """Return the id of an event: the client's, or one of its contents, so that it is stored once if sent again."""
+        """Return the client's id of an event, or one made from its contents, so that a repeated one is stored once."""
         given = sent.get("id")
         if given:
             id = _uuid(given)
@@ -276,11 +276,11 @@ class _Batch:
         return uuid.uuid5(self._space, f"agentops event {digest} {number}").bytes
 
     def _id_of(self, given: object) -> bytes:
-        """Return the id of an event's row; ids that are no UUIDs are those of the session only."""
+        """Return the id of an event's row; an id that is no UUID is combined with the session's."""
         return _uuid(given) or uuid.uuid5(self._space, tolerant.dumps(given)).bytes
 
     def _time(self, given: object) -> int | None:
-        """Return a time as `time_ns`; those of one second are computed from its beginning."""
+        """Return a time as `time_ns` does; parse the second only once for all times in it."""
         if type(given) is str and len(given) == 32 and given[19] == "." and given[26:] == "+00:00":
             second, part = given[:19], given[20:26]
             began = self._seconds.get(second)
@@ -291,7 +291,7 @@ class _Batch:
         return time_ns(given)
 
     def _undated(self) -> int:
-        """Return the time of what has none: that of the session's last row, so that it makes no session longer."""
+        """Return a time for an event without one: the session's last, so that the session does not get longer."""
         if self._last_ns is None:
             self._last_ns = self._desk.last_ns(self._session) or events.now_ns()
         return self._last_ns
@@ -302,7 +302,7 @@ def _kind(sent: Sent, word: object) -> str:
     kind = events.kind_of(word, "action")
     if word and (kind in _OWN or kind == "api"):
         return kind
-    # The first argument of an event's class is its type, and programs take it for the name.
+    # The first argument of an event's class is its type, and programs use it as the name.
     return next((each for mark, each in _MARKS if mark in sent), kind)
 
 
@@ -319,7 +319,7 @@ def _uuid(given: object) -> bytes | None:
 
 
 def _event(sent: Sent, kind: str, word: object, more: dict[str, object]) -> Event:
-    """Return the event that a client sent, but for what all events have."""
+    """Return the event that a client sent, without the fields that all events have."""
     if kind == "llm":
         return LLMEvent(
             thread_id=sent.get("thread_id"),
@@ -339,14 +339,14 @@ def _event(sent: Sent, kind: str, word: object, more: dict[str, object]) -> Even
 
 
 def _word_as_name(kind: str, word: object) -> str | None:
-    """Return the type of an event that is no type, which the program took for the name."""
+    """Return the type of an event if it is an unknown one: the program meant it as the name."""
     return word if isinstance(word, str) and events.kind_of(word, kind) != kind else None
 
 
 def _figure(sent: Sent, name: str, more: dict[str, object]) -> Any:
-    """Return a count or a cost; one that is invalid is kept beside."""
+    """Return a count or a cost; put an invalid one into `more`."""
     given = sent.get(name)
-    # Not-JSONable values arrive as an empty text.
+    # Clients send an empty text for a value that JSON cannot represent.
     if given is None or given == "":
         return None
     read = nano if name == "cost" else whole

@@ -99,7 +99,7 @@ AGENTOPS = (
         "POST",
         "/public/v1/auth/access_token",
         "access_token",
-        "AgentOps: get a token for reads.",
+        "AgentOps: get a token for reading.",
         body=_JSON,
         form=_form(_KEY),
         answers={**_NO_KEY, 404: "The key is unknown or revoked."},

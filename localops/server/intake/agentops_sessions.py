@@ -1,9 +1,9 @@
-"""Sessions of AgentOps' v2 protocol as rows.
+"""Store sessions of AgentOps' v2 protocol as rows.
 
-The client sends a session as a whole, again with each change.  Several processes may send the same one (an inherited
-session), and each knows only its own part: so each is a participant here, its tags are compared with those that it sent
-before, and an end that it sends is that of the session only if it is the process that began it.  The end of any other
-participant counts until a later row shows that the session went on.
+The client sends the whole session with each change.  Several processes may send the same one (an inherited session),
+and each knows only its own part.  So each is a participant here, and its tags are compared with those that it sent
+before.  An end ends the session if the process that began it sends it; that of another participant counts until a
+later row shows that the session continued.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _OF_EARLIER = "stop_flag"
 
 
 class Participant(NamedTuple):
-    """A process that sends a session."""
+    """A process that sends data of a session."""
 
     session: bytes
     id: bytes
 
 
 def participant(sent: Sent) -> Participant:
-    """Return the process that sends a session: each has begun it at another time; ValueError without a valid id."""
+    """Return the process that sends a session, by when it began it; ValueError without a valid id."""
     given = sent.get("session_id") or sent.get("id")
     if not isinstance(given, str) or not events.is_uuid(given):
         raise ValueError("invalid session_id: expected a UUID")
@@ -57,7 +57,7 @@ def participant(sent: Sent) -> Participant:
 def begin(desk: Desk, who: Participant, sent: Sent) -> None:
     """Store that a process began a session, or joined it."""
     _store(desk, who, _start_rows(desk, who, sent, desk.story(who.session)))
-    # A session that is sent when it is over.
+    # The session may have ended already.
     if sent.get("end_timestamp"):
         update(desk, who, sent)
 
@@ -68,7 +68,7 @@ def update(desk: Desk, who: Participant, sent: Sent) -> None:
     made = list(_start_rows(desk, who, sent, story))
     has_ended = any(one.participant == who.id for one in story.of_kind(*rows.LEAVES))
     ends_ns = _end_ns(sent, desk.last_ns(who.session) or events.now_ns())
-    # Else it was sent before the end, and arrived after it.
+    # Otherwise it was sent before the end, and arrived after it.
     if ends_ns is not None or not has_ended:
         made += _changes(desk, who, sent, story)
     if ends_ns is not None:
@@ -91,7 +91,7 @@ def agent(desk: Desk, session: bytes, sent: Sent) -> None:
 
 
 def thread(desk: Desk, session: bytes, sent: Sent) -> None:
-    """Store a thread, which calls of models name; ValueError without an id."""
+    """Store a thread, to which calls of models refer; ValueError without an id."""
     given = sent.get("id")
     if not given:
         raise ValueError("invalid id: expected the id of the thread")
@@ -99,7 +99,7 @@ def thread(desk: Desk, session: bytes, sent: Sent) -> None:
 
 
 def beside(desk: Desk, session: bytes, name: str, fields: dict[str, object]) -> None:
-    """Store what is sent beside the events, once."""
+    """Store what is sent in addition to events, once."""
     writer = desk.writer(session)
     digest = hashlib.sha256(tolerant.dumps(fields).encode("utf-8", "backslashreplace")).hexdigest()
     id = uuid.uuid5(uuid.UUID(bytes=session), f"agentops {name} {digest}").bytes
@@ -111,7 +111,7 @@ def beside(desk: Desk, session: bytes, name: str, fields: dict[str, object]) -> 
 
 
 def _start_rows(desk: Desk, who: Participant, sent: Sent, story: Story) -> Iterator[Row]:
-    """Yield the row of a process that is new in its session."""
+    """Yield the row of a process that is new in the session."""
     if _start_of(story, who) is not None:
         return
     writer = desk.writer(who.session)
@@ -129,7 +129,7 @@ def _start_rows(desk: Desk, who: Participant, sent: Sent, story: Story) -> Itera
 
 
 def _changes(desk: Desk, who: Participant, sent: Sent, story: Story) -> Iterator[Row]:
-    """Yield rows for other tags, another video or another machine than the process sent before."""
+    """Yield rows for tags, a video or a machine that differ from what the process sent before."""
     writer, named = desk.writer(who.session), uuid.UUID(bytes=who.id)
     at = max(desk.last_ns(who.session) or 0, *(one.at_ns for one in story.of_kind(*rows.STARTS, "tags")), 0) + 1
     start = _start_of(story, who)
@@ -152,9 +152,9 @@ def _changes(desk: Desk, who: Participant, sent: Sent, story: Story) -> Iterator
 def _tag_rows(
     writer: ForeignWriter, who: Participant, story: Story, tags: list[str], at: int, counts: dict[str, int]
 ) -> Iterator[Row]:
-    """Yield a row for the tags that the process added, or for all that are left once it removed some.
+    """Yield a row for the tags that the process added, or, if it removed some, for all that are left.
 
-    `counts` are the events that the process had recorded, by which an older update is known that comes late.
+    `counts` are numbers of events that the process had recorded: they show that an update is older but arrived late.
     """
     if any(counts.get(kind, many) < many for kind, many in _counts_with_tags(story, who).items()):
         return
@@ -194,12 +194,12 @@ def _counts_with_tags(story: Story, who: Participant) -> dict[str, int]:
 
 
 def _end_rows(writer: ForeignWriter, who: Participant, sent: Sent, at: int, *, is_first: bool) -> Iterator[Row]:
-    """Yield the row of the session's end, or that one participant left and of the end that this may be."""
+    """Yield the row of the session's end; from a process that joined, that it left, and of the possible end."""
     given = sent.get("end_state")
     state = _STATES.get(given.lower() if isinstance(given, str) else "", "Indeterminate")
     reason = sent.get("end_state_reason")
     why: dict[str, object] = {"reason": writer.text(reason, _LONGEST_REASON)} if reason else {}
-    # AgentOps refuses other words, and clients send none.
+    # AgentOps refuses other words, and its clients do not send them.
     if isinstance(given, str) and given.lower() not in _STATES:
         why["end_state"] = given
     named, digest = uuid.UUID(bytes=who.id), _digest([at, state, why])
@@ -215,7 +215,7 @@ def _end_rows(writer: ForeignWriter, who: Participant, sent: Sent, at: int, *, i
 
 
 def _card(sent: Sent) -> dict[str, object]:
-    """Return what is known of the process and its machine."""
+    """Return what is known about the process and its machine."""
     machine = sent.get("host_env")
     if not isinstance(machine, dict):
         return {"client": "agentops"}
@@ -229,10 +229,10 @@ def _card(sent: Sent) -> dict[str, object]:
 
 
 def _end_ns(sent: Sent, last_ns: int) -> int | None:
-    """Return when the session ended, by default with its last row; None if it goes on.
+    """Return when the session ended, by default the time of its last row; None if it is running.
 
-    Clients of 0.3.19 and later send an end time while it runs, from the first get_analytics() on; earlier ones say
-    that it runs when they end it.
+    Clients of 0.3.19 and later send an end time already while it runs, from the first get_analytics() on; earlier ones
+    send `is_running: true` even when they end it.
     """
     at = time_ns(sent.get("end_timestamp"))
     is_decided = sent.get("end_state") not in (None, "", "Indeterminate")
@@ -243,7 +243,7 @@ def _end_ns(sent: Sent, last_ns: int) -> int | None:
 
 
 def _tags(sent: Sent) -> list[str] | None:
-    """Return the tags of a session; None if it says nothing about them."""
+    """Return the tags of a session; None if the request has none."""
     given = sent.get("tags")
     if given is None:
         return None
@@ -256,13 +256,13 @@ def _start_of(story: Story, who: Participant) -> Milestone | None:
 
 
 def _is_first(story: Story, who: Participant) -> bool:
-    """Return whether a process is the one that began the session, or the only one that is known."""
+    """Return whether a process began the session, or is the only known one."""
     first = next(story.of_kind("session"), None)
     return first is None or first.participant == who.id
 
 
 def _tags_by_participant(story: Story) -> dict[bytes, list[str]]:
-    """Return the tags that each process sent last."""
+    """Return the tags that each process last sent."""
     tags = {
         one.participant: encode.loads(one.tags) if one.tags else []
         for one in story.of_kind(*rows.STARTS)
@@ -283,7 +283,7 @@ def _store(desk: Desk, who: Participant, made: Iterator[Row] | list[Row]) -> Non
 
 
 def _add(desk: Desk, session: bytes, made: list[Row]) -> None:
-    """Store rows; one that no reader could read is stored as text."""
+    """Store rows; store one that readers could not parse as text."""
     whole = [rows.whole(row) for row in made]
     valid = []
     for row in whole:

@@ -1,4 +1,4 @@
-"""AgentOps' v2 protocol, which its clients of 0.3 send: sessions, events and agents, and the cost in the answers."""
+"""Handles AgentOps' v2 protocol of its clients 0.3: sessions, events and agents, and the cost in answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from localops.server.keys import Key
     from localops.server.request import Call
 
-# Events of one request; clients send 25 at most, or 512 before 0.3.19.
+# The most events of one request; clients send at most 25, and before 0.3.19 at most 512.
 MOST_EVENTS = 5_000
 
 
@@ -41,7 +41,7 @@ class AgentOpsV2(AgentOpsApi):
         """Store what is new in a session, and return its cost."""
         session, of_token = _session_of(call)
         sent = await self.object(call, "session")
-        # The process is that of the token; the session of the token counts, whatever the body names.
+        # Session and process are those of the token, whatever the body names.
         id = (
             of_token if of_token is not None else _participant({**sent, "session_id": str(uuid.UUID(bytes=session))}).id
         )
@@ -96,11 +96,11 @@ class AgentOpsV2(AgentOpsApi):
         start = await self.service.read(self.store.session, call.owner, who.session)
         if start is None:
             raise HttpError(400, NOT_OF_PROJECT)
-        # Which of its processes asks is unknown: the next update says so.
+        # Which process asks is unknown: the next update shows that.
         return json({"status": "Success", "jwt": _jwt(key_of(call), Participant(who.session, b""))})
 
     async def time_travel(self, call: Call) -> Response:
-        """Return the answers of models to replay: none, as clients have never sent any."""
+        """Return the answers of models to replay: an empty list, as clients have never sent any."""
         del call
         return Response(b"[]", media_type="application/json")
 

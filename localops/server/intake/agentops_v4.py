@@ -1,4 +1,4 @@
-"""AgentOps' later protocols, which its clients of 0.4 use beside OpenTelemetry: tokens, logs, and reads of traces."""
+"""Handles AgentOps' later protocols, which its clients 0.4 use beside OpenTelemetry: tokens, logs, reading traces."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from localops.server.keys import Key
     from localops.server.request import Call
 
-# Bytes of a log, as AgentOps' own limit; JSON may write each in six.
+# The most bytes of a log, as at AgentOps; JSON may need six for each.
 MOST_LOG = 25 << 20
-# Bytes of a body with a key, and seconds for it: anyone may send one.
+# The most bytes of a body with a key, and the most seconds for it, as anyone may send one.
 _MOST_KEY, _KEY_WAIT = 4 << 10, 10.0
-# Spans of a trace in one answer.
+# The most spans in one answer.
 _MOST_SPANS = 10_000
 _PAGE = 1_000
 _PROTOBUF = "application/x-protobuf"
-# How clients recognise what a span is.
+# Our kinds of events, and the kinds of spans by which clients recognise them.
 _KINDS = {"action": "operation", "llm": "llm", "tool": "tool", "agent": "agent"}
 
 
@@ -45,13 +45,13 @@ class AgentOpsV4(AgentOpsApi):
             {
                 "token": _token(key),
                 "project_id": key.project,
-                # Of any other project, clients print that it is on the free plan.
+                # With any other value, clients print that the project is on the free plan.
                 "project_prem_status": "pro",
             }
         )
 
     async def check_token(self, call: Call) -> Response:
-        """Return what a token says."""
+        """Return the contents of a token."""
         if call.token is None:
             raise HttpError(401, "missing token: send Authorization: Bearer with the token of POST /v3/auth/token")
         claims = call.token.claims
@@ -59,15 +59,15 @@ class AgentOpsV4(AgentOpsApi):
         return json({"message": "JWT token is valid", "payload": dict(claims), "expires_at": expires})
 
     async def access_token(self, call: Call) -> Response:
-        """Return a token for reads."""
+        """Return a token for reading."""
         return json({"bearer": _token(await self._key_in(call, unknown=404))})
 
     async def upload_log(self, call: Call) -> Response:
-        """Store what a program printed, with the session of its first trace."""
+        """Store what a program printed, in the session of its first trace."""
         return await self._upload(call, "logs")
 
     async def upload_object(self, call: Call) -> Response:
-        """Store a text that a program keeps with the session of a trace."""
+        """Store a text that a program uploads for the session of a trace."""
         return await self._upload(call, "object")
 
     async def _upload(self, call: Call, what: str) -> Response:
@@ -84,7 +84,7 @@ class AgentOpsV4(AgentOpsApi):
         return json({"url": self.url(call, session), "size": size})
 
     async def drop_metrics(self, call: Call) -> Response:
-        """Drop metrics of a client's process: what a session used is computed from its events."""
+        """Drop metrics of a client's process: the figures of a session are computed from its events."""
         await request_body.discard(call.request.stream(), self.limits.body)
         is_json = "json" in call.request.headers.get("content-type", "")
         return Response(b"{}" if is_json else b"", media_type="application/json" if is_json else _PROTOBUF)
@@ -125,7 +125,7 @@ class AgentOpsV4(AgentOpsApi):
                 "cache_read_input_tokens": facts["tokens_cached"],
                 "reasoning_tokens": facts["tokens_reasoning"],
                 "total_tokens": facts["tokens_in"] + facts["tokens_out"],
-                # A call has one cost here, which the program may have given.
+                # A call has only one cost here, which the program may have set.
                 "prompt_cost": None,
                 "completion_cost": None,
                 "average_cost_per_trace": cost,

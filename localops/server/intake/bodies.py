@@ -1,4 +1,4 @@
-"""Bodies of requests from clients that are not ours, which do not always say how long a body is."""
+"""Receive bodies of requests of foreign clients, which do not always give their length."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from localops.server.limits import Shares
     from localops.server.threads import Service
 
-# Bytes of a body that stay in memory when the others fill it; the rest goes to a file.
+# Bytes of a body that are kept in memory when other bodies fill it; the rest goes to a file.
 _IN_MEMORY = 64 << 10
 
 
 @asynccontextmanager
 async def received(request: Request, service: Service, shares: Shares) -> AsyncIterator[IO[bytes]]:
-    """Read the whole body, and yield it; one without a length counts as the largest until it has been read."""
+    """Read the whole body, and yield it; until it is read, one without a length counts as the largest allowed."""
     most = service.limits.body
     length = request.headers.get("content-length", "")
     is_known = length.isascii() and length.isdigit() and "transfer-encoding" not in request.headers

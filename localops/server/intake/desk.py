@@ -1,6 +1,6 @@
-"""Where rows are made of what other products' clients send: one project's journal, its encoder and its prices.
+"""A project's journal, encoder and prices, for making rows of what clients of other products send.
 
-What a client sends was not recorded by our library, so secrets are removed here.
+Secrets are removed here, as these clients do not.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Materials:
-    """What the rows of a project are made with; it is kept as long as its journal is open."""
+    """What is needed to make the rows of a project; kept as long as its journal is open."""
 
     def __init__(self, folder: str, prices: Callable[[], Prices]) -> None:
         self.folder, self.prices = folder, prices
@@ -34,7 +34,7 @@ class Materials:
 
 
 class ForeignWriter(Writer):
-    """Makes rows of values that came over the network; `together` may encode their bodies."""
+    """Makes rows of values from the network; with `together`, it encodes bodies."""
 
     def __init__(self, session: bytes, materials: Materials, together: encode.Together | None) -> None:
         super().__init__(session, materials.folder, materials.encoder, materials.prices)
@@ -42,28 +42,28 @@ class ForeignWriter(Writer):
             self.encode = together.encode
 
     def keep_media(self, value: object) -> object:
-        """Return the value as it is: a path in it is one of another machine, and must not be read here."""
+        """Return the value unchanged: a path in it belongs to another machine, and must not be read here."""
         return value
 
 
 class Desk:
-    """A project while rows are added to it; nothing else writes to it meanwhile."""
+    """A project while rows are added to it, and nothing else writes to it."""
 
     def __init__(self, journal: Journal, materials: Materials) -> None:
         self._journal, self._materials = journal, materials
-        # What became of all rows that were added, under the names of Metrics.took.
+        # The numbers of added rows by result, under the names of Metrics.took.
         self.counts = {"stored": 0, "known": 0, "refused": 0, "gone": 0, "size": 0}
         # Why rows were refused.
         self.reasons: list[str] = []
-        # Files that came with rows which were scrubbed here.
+        # Files of received rows that were scrubbed here.
         self.erased: list[str] = []
 
     def writer(self, session: bytes, together: encode.Together | None = None) -> ForeignWriter:
-        """Return the writer of a session's rows; with `together`, they may hold secrets until it has searched them."""
+        """Return the writer of a session's rows; with `together`, rows may have secrets until it has searched them."""
         return ForeignWriter(session, self._materials, together)
 
     def together(self) -> encode.Together:
-        """Return what encodes the bodies of many rows of strict JSON for `writer`."""
+        """Return an encoder for the bodies of many rows of strict JSON, to pass to `writer`."""
         return encode.Together(self._materials.encoder)
 
     def story(self, session: bytes) -> Story:
@@ -71,7 +71,7 @@ class Desk:
         return Story.read(self._journal, session)
 
     def row(self, id: bytes) -> Stored | None:
-        """Return a row that is here."""
+        """Return a stored row."""
         return stored.one(self._journal, id, rows.DONE)
 
     def last_ns(self, session: bytes) -> int | None:
@@ -79,11 +79,11 @@ class Desk:
         return session_state.last_row_ns(self._journal, session)
 
     def cost(self, session: bytes) -> int:
-        """Return what a session has cost, in nano-dollars."""
+        """Return the cost of a session in nano-dollars."""
         return analytics.totals(self._journal, session).cost
 
     def add(self, made: Sequence[Row]) -> Added:
-        """Write rows, each once and safe from a power cut."""
+        """Write rows, each once, and sync them to disk."""
         added = ingest.add(self._journal, made)
         known = len(made) - added.stored - added.gone - len(added.refused)
         outcome = {"stored": added.stored, "known": known, "refused": len(added.refused), "gone": added.gone}
@@ -94,7 +94,7 @@ class Desk:
         return added
 
     def know_again(self, refused: Sequence[str]) -> None:
-        """Count rows as known that were refused for these reasons, as what differs in them says nothing else."""
+        """Count rows that were refused for these reasons as known, as their difference means nothing."""
         self.counts["refused"] -= len(refused)
         self.counts["known"] += len(refused)
         for reason in refused:
@@ -102,7 +102,7 @@ class Desk:
 
 
 def problem(row: Row) -> str | None:
-    """Return why a row cannot be stored, if that is so."""
+    """Return why a row cannot be stored, or None."""
     try:
         validation.check_rows([Stored(0, *row)])
     except ValueError as error:
@@ -111,7 +111,7 @@ def problem(row: Row) -> str | None:
 
 
 def problems(made: Sequence[Row]) -> dict[int, str]:
-    """Return why rows cannot be stored, by place."""
+    """Return why rows cannot be stored, by position."""
     try:
         validation.check_rows([Stored(0, *row) for row in made])
     except ValueError:

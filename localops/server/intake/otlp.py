@@ -1,4 +1,4 @@
-"""OpenTelemetry's door: spans and log records over OTLP/HTTP, from any SDK or collector."""
+"""Receives spans and log records over OTLP/HTTP, from any SDK or collector of OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_ROUND = 1.0  # seconds between two looks at what waits
+_ROUND = 1.0  # seconds between two checks for traces that wait
 _NO_PROTOBUF = (
     "this hub reads OTLP in JSON only: send application/json, or install opentelemetry-proto on the hub "
     "(pip install 'localops[ui]')"
@@ -42,18 +42,18 @@ _NO_PROTOBUF = (
 
 
 class OtlpApi:
-    """Handlers of the addresses for OpenTelemetry."""
+    """Handlers of the addresses of OTLP."""
 
     def __init__(self, service: Service, shares: Shares) -> None:
         self._service, self._shares = service, shares
         self._store, self._limits = service.store, service.limits
 
     async def traces(self, call: Call) -> Response:
-        """Take spans."""
+        """Receive spans."""
         return await self._take(call, logs=False)
 
     async def logs(self, call: Call) -> Response:
-        """Take log records."""
+        """Receive log records."""
         return await self._take(call, logs=True)
 
     async def _take(self, call: Call, *, logs: bool) -> Response:
@@ -61,7 +61,7 @@ class OtlpApi:
         taken = Outcome()
         async with received(call.request, self._service, self._shares) as body:
             encoding = encoding_of(call.request)
-            # Before the turn of the project: most of the time goes into reading the request.
+            # Before it is the project's turn, as reading the request takes most of the time.
             read = await self._service.read(_read, body.read, kind, encoding, self._limits, taken, logs=logs)
         if read[0] or read[1]:
             await self._service.write(call.owner, self._store.take_spans, call.owner, *read, taken)
@@ -76,21 +76,21 @@ class OtlpApi:
 
 
 async def release_spans(service: Service) -> None:
-    """Store the traces whose root does not come, as long as the hub runs."""
-    # The first look reads the disk; those after it do not, and need no thread, which would cost an idle hub most.
+    """As long as the hub runs, store traces whose root has not arrived in time."""
+    # Only the first check reads the disk: later ones need no thread, which would be the main cost of an idle hub.
     due = await service.read(service.store.with_due_spans)
     while True:
         for project in due:
             try:
-                # Also where a quota is used up by now: they have been acknowledged.
+                # Even if a quota is used up by now, as they have been acknowledged.
                 if rows := await service.in_turn(project, service.store.release_spans, project):
                     service.metrics.took(project, "otlp", stored=rows)
                     service.note_success(project)
             except LocalopsError as error:
-                # A full disk, a damaged journal: it is printed, and tried again.
+                # A full disk or a damaged journal, for example: print it, and try again later.
                 http_error(error)
             except Exception as error:
-                # The edge: the other projects go on, and this one is tried again.
+                # A broad handler, so that other projects continue; this one is tried again.
                 troubles.report("spans cannot be stored", f"{type(error).__name__}: {error}", status=500)
         await asyncio.sleep(_ROUND)
         due = service.store.with_due_spans()
@@ -141,7 +141,7 @@ def _spans(request: dict[str, Any], taken: Outcome) -> Iterator[Span]:
 
 
 def _at_most(things: Iterator[T], limits: Limits) -> list[T]:
-    """Return what a request has, or raise TooLarge; a sender that gets 413 does not send it again."""
+    """Return the spans or records of a request, or raise TooLarge: after 413 a client does not send it again."""
     many = list(islice(things, limits.rows + 1))
     if len(many) > limits.rows:
         raise TooLarge(f"a request has more than {limits.rows} spans or log records: send smaller batches")

@@ -1,6 +1,6 @@
-"""Answers of OTLP, in the encoding of the request: what was taken, and errors as google.rpc.Status.
+"""Answer OTLP requests in the encoding of the request: partial success, and errors as google.rpc.Status.
 
-These messages have three fields, so they are written here: errors are answered without opentelemetry-proto, too.
+The messages have few fields, and are encoded here: errors can be answered without opentelemetry-proto, too.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ def media_type(header: str) -> str:
 
 
 def taken(kind: str, refused: int, message: str, *, logs: bool) -> Response:
-    """Return the answer to a request that was taken, but for the spans or log records that were refused."""
+    """Return the answer to a request that was accepted, with the number of spans or log records that were refused."""
     message = message[:_MOST_MESSAGE]
     if kind == PROTOBUF:
         partial = _number(1, refused) + _text(2, message)
         return _response(_nested(1, partial) if partial else b"", PROTOBUF)
     name = "rejectedLogRecords" if logs else "rejectedSpans"
-    # A 64-bit number is a text in the JSON of protobuf.
+    # Protobuf's JSON writes a 64-bit number as text.
     partial_json = {**({name: str(refused)} if refused else {}), **({"errorMessage": message} if message else {})}
     return _response(encode.dumps({"partialSuccess": partial_json} if partial_json else {}), JSON)
 
 
 def error(kind: str, status: int, message: str, headers: Mapping[str, str]) -> Response:
-    """Return an error; clients retry 429 and 503, after the time in Retry-After, and nothing else."""
+    """Return an error; clients retry only 429 and 503, after the time in Retry-After."""
     code = _CODES.get(status, _INTERNAL)
     message = message[:_MOST_MESSAGE]
     if kind == PROTOBUF:

@@ -1,7 +1,7 @@
 """Tokens that AgentOps clients get for a key: JSON Web Tokens (HS256) that the hub signs and does not store.
 
-A token is signed with a secret derived from the digest of its key, so that it is worth nothing once the key is
-revoked, and on any other hub.
+A token is signed with a secret derived from the digest of its key, so it is invalid once the key is revoked, and on
+any other hub.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from localops.server.keys import Key, Keys
 
-# Seconds that a token is good for, as AgentOps' own: one for a session, and one for a project.
+# Seconds for which a token is valid, as at AgentOps: one for a session, and one for a project.
 SESSION_LIFE, PROJECT_LIFE = 86_400, 30 * 86_400
 _LONGEST = 4_096
 _HEAD = {"alg": "HS256", "typ": "JWT"}
@@ -28,7 +28,7 @@ _KEY = "key"  # the claim that names the key: by its handle, as its digest is se
 
 @dataclass(frozen=True)
 class Token:
-    """A token whose signature is right and whose key is good."""
+    """A token with a correct signature and a valid key."""
 
     key: Key
     claims: Mapping[str, Any]
@@ -41,7 +41,7 @@ class Token:
 
     @property
     def participant(self) -> bytes | None:
-        """Return which process of the session got the token."""
+        """Return the process of the session that got the token."""
         return self._id("participant")
 
     def _id(self, name: str) -> bytes | None:
@@ -50,7 +50,7 @@ class Token:
 
 
 def issue(key: Key, now: float, life: int, **claims: object) -> str:
-    """Return a token for a key with these claims."""
+    """Return a token with these claims for a key."""
     payload = {**claims, _KEY: key.handle, "exp": int(now) + life}
     signed = f"{_packed(encode.dumps(_HEAD))}.{_packed(encode.dumps(payload))}"
     return f"{signed}.{_packed(_signature(key, signed))}"
@@ -62,7 +62,7 @@ def looks_like(text: str) -> bool:
 
 
 def read(keys: Keys, text: str, now: float) -> Token | None:
-    """Return a token, expired or not; None if its signature is wrong, or its key is unknown or not good any more."""
+    """Return a token, expired or not; None if its signature is wrong, or its key is unknown or no longer valid."""
     signed, _, signature = text.rpartition(".")
     claims = _claims(signed)
     if claims is None or len(text) > _LONGEST:

@@ -1,4 +1,4 @@
-"""JSON as AgentOps clients send it: with bare NaN and Infinity, and with lone surrogates, which strict JSON lacks."""
+"""Read and write JSON of AgentOps clients, which may have NaN, Infinity and lone surrogates, unlike strict JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def loads(body: bytes) -> tuple[Any, bool]:
 
 
 def dumps(value: object) -> str:
-    """Return such a value as the JSON text that it was, with its keys in order."""
+    """Return such a value as JSON text, with sorted keys."""
     try:
         return json.dumps(value, sort_keys=True)
     except RecursionError:
