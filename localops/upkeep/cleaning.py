@@ -1,4 +1,4 @@
-"""Rows and files without the secrets that today's rules find in them; everything else stays as it is."""
+"""Remove the secrets that today's rules find from rows and files, and change nothing else in them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ _TRIES = 3  # the text after a removal may look like another secret
 _PIECE = 1 << 20
 _HEADS = ("kind", "name", "model")
 _BLOB = "blob:"
-_MARKS = frozenset(
-    ("$blob", "$sha256", "$bytes", "$bytearray")
-)  # a row has only the beginning of the files that it names as text
+# The keys of a file; of its text, a row has only the beginning.
+_MARKS = frozenset(("$blob", "$sha256", "$bytes", "$bytearray"))
 
 
 class File(NamedTuple):

@@ -22,9 +22,8 @@ _TRIES = 3  # each waits some seconds for readers
 def erase(journal: Journal, files: Collection[str] = (), *, anyway: bool = False) -> str | None:
     """Remove the traces of scrubbed rows from the files of a project; return why some may remain, or None.
 
-    `files` are the blobs that these rows named, which no row is to name any more.  With `anyway`, a large journal is
-    packed while others record into it, whose rows may go into their spill files meanwhile.  What is left is removed by
-    the next call.
+    `files` are the blobs that only the old rows named.  With `anyway`, a large journal is packed even while others
+    record into it; their rows may go to spill files meanwhile.  The next call removes what remains.
     """
     if not files or any(blobs.is_here(journal.folder, digest) for digest in files):
         prune.sweep_blobs(journal, anyway=files)
@@ -34,7 +33,7 @@ def erase(journal: Journal, files: Collection[str] = (), *, anyway: bool = False
     # They contain words and arguments of the rows before the scrub.
     indexes.forget(journal.folder)
     if not (anyway or prune.can_pack(journal)):
-        return "others record into the journal, and to pack it takes long"
+        return "other programs record into the journal, and packing it would take long"
     try:
         # Free pages, and free space in other pages, still contain earlier contents.
         is_empty = journal.compact() or any(journal.empty_wal() for _ in range(_TRIES))

@@ -1,4 +1,4 @@
-"""Deletion of whole ended sessions from a journal, each with a row that says what was deleted.
+"""Delete whole ended sessions from a journal, each with a row that says what was deleted.
 
 A session that may still run is never deleted, nor rows that a remote of the project lacks, unless the caller names that
 remote.  The row about the deletion is written in the same transaction, so that readers still know of the session.  The
@@ -127,8 +127,8 @@ def deleted_on(reader: Reader) -> dict[str, frozenset[bytes]]:
 def look(reader: Reader, folder: str, session: bytes, *, unsent: Collection[str] = (), unknown: bool = False) -> Choice:
     """Return a session, with the reason why it must stay, if any.
 
-    `unsent` names the remotes that need not have it; `unknown`: it may go without an end, if its machine cannot be seen
-    from here.
+    `unsent` names the remotes that need not have it.  `unknown`: it may be deleted without an end if it was recorded on
+    a machine that cannot be seen from here.
     """
     seen = Snapshot(reader, folder, session)
     standing, figures = seen.standing, seen.totals
@@ -199,9 +199,9 @@ def _only_here(reader: Reader, session: bytes, remotes: list[str]) -> str | None
 def take(journal: Journal, choices: Iterable[Choice], *, for_good: bool = False) -> Taken:
     """Delete the chosen sessions, each in its own transaction, and free the space.
 
-    The blobs that no row refers to any more go as well; those that were touched within the hour stay, as they may
-    belong to a row that is being written, unless `for_good` is set and the deleted rows referred to them.  `for_good`
-    is for what a person wants to have nowhere, and not for what was kept long enough; the row about it says which.
+    Delete blobs that no row refers to any more, too.  Those touched within the last hour stay, as they may belong to a
+    row that is being written, unless `for_good` is set and the deleted rows referred to them.  `for_good` means that a
+    person wants the sessions gone everywhere, not just that they are old; the row about the deletion states which.
     """
     taken = Taken()
     before = _size(journal)

@@ -50,8 +50,8 @@ def reprice(
 ) -> Repriced:
     """Price every call of `model` that had no price when it was recorded; with `all_calls`, every call.
 
-    With `unpriced_only`, only those that were given none since, either.  Without a `source`, that of each price is
-    kept as the name of its row.
+    With `unpriced_only`, skip those that were priced later.  Without a `source`, the name of a row is the source of its
+    price.
     """
     # The queries below read derived tables, so every row has to be folded before.
     journal.fold()

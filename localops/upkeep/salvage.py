@@ -112,9 +112,9 @@ def _layers(path: str) -> Iterator[Pages]:
 
 
 def _deleted_here(path: str) -> dict[bytes, int]:
-    """Return the sessions in the table `gone`, each with a time: those that were deleted from this very journal.
+    """Return the sessions in the table `gone`, which were deleted from this journal, each with a time.
 
-    The `pruned` rows of a hub's journal are those of its senders as well, and what they pruned the hub still has.
+    `pruned` rows would not do: those of a hub include its senders', and the hub still has what they pruned.
     """
     gone: dict[bytes, int] = {}
     for pages in _layers(path):
@@ -251,10 +251,10 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 def save(path: str, folder: str) -> Saved:
     """Write every intact row of a damaged journal into a new journal in `folder`.
 
-    What remotes have is not copied, nor what arrived from which journal: rows get new seqs, and some between them may
-    be lost, so the new journal is sent everything again.  Rows that a prune of this very journal had deleted are not
-    copied either, and do not come back when they are sent again.  On a machine, sessions that lost rows may be
-    of get a row that says so.  Raise NotFound for a file without a row.
+    Rows get new seqs, and some may be lost, so the records of what remotes have, and of what was received, are not
+    copied: everything is sent once more.  Rows that a prune of this journal had deleted are not copied either, and do
+    not come back when they are sent again.  On a machine, each session that may have lost rows gets a row about that.
+    Raise NotFound for a file without a row.
     """
     if os.path.exists(os.path.join(folder, JOURNAL)):
         raise ConfigError(f"{folder} already holds a journal: choose another folder")
@@ -275,7 +275,7 @@ def save(path: str, folder: str) -> Saved:
     journal = Journal(folder, gather=True)
     try:
         journal.add(row.bare for row in kept)
-        # Not on a hub: machines see by the number of its rows what it has lost, and some of them send that again.
+        # Not on a hub: machines notice lost rows by the hub's number of rows, and send what they still have.
         if not session_state.is_of_hub(os.path.dirname(os.path.abspath(path))):
             journal.add(_losses(kept, known, may_lack_last=_pages_missing(path) > 0))
         journal.transact(lambda execute: _finish(execute, here), full=True)
@@ -321,8 +321,9 @@ def _finish(execute: Callable[..., Any], gone: Mapping[bytes, int]) -> None:
 
 
 def _sound(path: str) -> tuple[dict[tuple[bytes, int], Stored], set[int], int]:
-    """Return the intact rows, each identity once and as first written; the seqs of their copies; and how many seqs
-    have only rows with a wrong checksum.
+    """Return the intact rows, each identity once as first written, and the seqs of their copies.
+
+    Return also how many seqs have only rows with a wrong checksum.
     """
     sound: dict[tuple[bytes, int], Stored] = {}
     numbers: set[int] = set()

@@ -1,8 +1,7 @@
 """The functions of a file that score sessions: load them, and convert their results to scores.
 
-The process of `localops score --with` never runs them: `main` here is a process of its own, which reads the sessions
-that it is asked about from a pipe and answers with a line for each.  So a function that ends the process, or prints,
-harms nothing but its own session.
+`localops score --with` runs them in a separate process, `main` here: it reads sessions from a pipe and answers with a
+line for each.  So a function that prints, or ends its process, affects only its own session.
 """
 
 from __future__ import annotations
@@ -67,13 +66,13 @@ def load(path: str) -> list[Function]:
 
 
 def _run(code: bytes, path: str, stem: str) -> ModuleType:
-    """Run code as a module: not imported, as byte code that is kept could be that of an earlier version."""
+    """Run code as a module, without an import, as cached byte code could be that of an earlier version."""
     module = ModuleType(stem)
     module.__file__ = path
     sys.modules[stem] = module
     try:
         exec(compile(code, path, "exec"), vars(module))  # noqa: S102  it is what the user asked for
-    except Exception as error:  # the edge: it is the user's file
+    except Exception as error:  # any exception, as it is the user's code
         raise ConfigError(f"cannot run {path}: {_described(error)}{_place(error, path)}") from error
     return module
 
@@ -91,9 +90,9 @@ def _place(error: BaseException, path: str) -> str:
 
 
 def judged(function: Function, session: PastSession) -> list[Score]:
-    """Return the scores that a function gives; raise what it raises, or ConfigError for a result that is no score.
+    """Return the scores that a function gives; raise its exceptions, and ConfigError for an invalid result.
 
-    Those of its earlier scores that it does not give again are taken back.
+    Its earlier scores that it does not give again are withdrawn.
     """
     listed = [_whole(function, one) for one in _listed(function, function.call(session))]
     made = [one for one in listed if one.value is not None]
@@ -182,7 +181,7 @@ def _answer(project: Project, ident: str, functions: list[Function], path: str) 
     for function in functions:
         try:
             made = judged(function, session)
-        except Exception as error:  # the edge: it is the user's function
+        except Exception as error:  # any exception, as it is the user's code
             failures.append([function.author, f"{_described(error)}{_place(error, path)}"])
             continue
         given += [list(one._replace(comment=_plain(one.comment))) for one in made]

@@ -1,7 +1,7 @@
 """Judge many recorded sessions by the functions of a file, in several processes.
 
-A session that a function has judged in the same version, and that has had no rows since, is left alone: so a run that
-was cut off continues where it was, and a second run does nothing.
+A session is skipped if the same version of the function has judged it and it has no new rows: an interrupted run can
+be continued, and a second run does nothing.
 """
 
 from __future__ import annotations

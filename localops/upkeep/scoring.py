@@ -1,4 +1,4 @@
-"""Scores and notes of sessions that any process may give, while they run and long after.
+"""Write scores and notes of sessions from any process, while they run or long after.
 
 A score is a row of its session, so it is sent, exported and pruned with it.  Its time is that of the session's last
 row, as it must not make the session longer; when it was given is kept beside it.
@@ -48,7 +48,7 @@ class Written(NamedTuple):
 
 
 class Scorer:
-    """Writes scores and notes into the journal of one project; into an open one in one transaction."""
+    """Writes scores and notes into the journal of one project, in one transaction if it is already open."""
 
     def __init__(self, config: Config, folder: str, journal: Journal | None = None) -> None:
         self._is_lent = journal is not None

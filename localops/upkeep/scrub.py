@@ -1,9 +1,8 @@
 """Remove the secrets that a sweep finds from recorded rows and files.
 
-Each row that holds one is written again under its seq and identity, in the same transaction as a row that says so
-(`transfer/scrubbed.py`), by which hubs replace theirs.  Then nothing of what was there is left in the files: indexes,
-free pages, the WAL and old blobs.  A crash at any point leaves a journal whose next scrub does the rest, and recorders
-go on meanwhile.
+A row with a secret is replaced under its seq and identity, in one transaction with a row about the scrub
+(`transfer/scrubbed.py`), which has hubs replace their copy.  Then the old contents are removed from all files: indexes,
+free pages, the WAL and old blobs.  After a crash, the next scrub does the rest.  Programs may record during a scrub.
 """
 
 from __future__ import annotations
@@ -43,8 +42,8 @@ if TYPE_CHECKING:
     Execute = Callable[..., Any]
 
 _TOGETHER = 200  # rows of a transaction
-_LONGEST_HEAD = 4 * HEAD  # bytes of the beginning of a file that is in a row
-_TRIES, _PAUSE = 20, 0.05  # for a lock that a hub holds while it stores a piece of a file
+_LONGEST_HEAD = 4 * HEAD  # the most bytes that a row has of the beginning of its file
+_TRIES, _PAUSE = 20, 0.05  # attempts to take a lock that a hub holds while it stores a part of a file
 _UNREADABLE = frozenset((errno.ENOENT, errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP))
 _ROUNDS = 5  # passes over rows that are recorded during the scrub
 _ROWS = f"select {', '.join(Stored._fields)} from event where seq = ?"  # noqa: S608
@@ -63,32 +62,32 @@ class Scrubbed:
     files: int = 0
     views: int = 0  # secrets in saved views of the project
     abandoned: int = 0  # files that killed programs had not finished: they are deleted
-    uploads: int = 0  # files of which a hub had a part, with a secret: they are deleted, and their senders begin again
+    uploads: int = 0  # partly received files with a secret, on a hub: they are deleted, and senders send them again
     rules: Counter[str] = field(default_factory=Counter)
-    sent: dict[str, int] = field(default_factory=dict)  # rows that remotes have and cannot replace
-    hubs: list[str] = field(default_factory=list)  # that replace these rows with the next pass
-    perhaps: list[str] = field(default_factory=list)  # hubs that may have some of it from a pass that was interrupted
+    sent: dict[str, int] = field(default_factory=dict)  # by remote: rows that it has and cannot replace
+    hubs: list[str] = field(default_factory=list)  # hubs that will replace these rows at the next sync
+    perhaps: list[str] = field(default_factory=list)  # hubs that may have some of them from an interrupted sync
     is_resumed: bool = False  # an earlier scrub was interrupted, and this one has finished it
-    damaged: list[str] = field(default_factory=list)  # rows with a secret that are not as they were written: event ids
-    damaged_files: dict[str, bool] = field(default_factory=dict)  # by path: whether a secret is found in what is left
-    unfinished: str | None = None  # why traces may be left in the files, or nothing could be done
-    is_for_later: bool = True  # the next scrub may do the rest as it is; else a person has to act before
-    left: Swept | None = None  # what a sweep finds afterwards
+    damaged: list[str] = field(default_factory=list)  # event ids of damaged rows with a secret, which stay
+    damaged_files: dict[str, bool] = field(default_factory=dict)  # by path: whether it still has a secret
+    unfinished: str | None = None  # why traces may remain in the files, or nothing could be done
+    is_for_later: bool = True  # the next scrub may do the rest; False if a person has to act first
+    left: Swept | None = None  # the result of a sweep afterwards
 
     @property
     def secrets(self) -> int:
-        """Return how many were removed; one in two places counts twice."""
+        """Return how many secrets were removed; one in two places counts twice."""
         return sum(self.rules.values()) + self.views
 
     @property
     def is_clean(self) -> bool:
-        """Return whether nothing is left that could be found."""
+        """Return whether no secret that the rules find is left."""
         is_left = self.left is not None and bool(self.left.secrets or self.left.unread)
         return not (self.unfinished or self.damaged or self.damaged_files or is_left)
 
 
 def scrub(home: str, project: str, *, progress: Callable[[int], None] | None = None) -> Scrubbed:
-    """Remove what today's rules find in a project."""
+    """Remove the secrets that today's rules find in a project."""
     folder = config.project_folder(home, project)
     done = Scrubbed(project)
     done.views = of_views(home, project)
@@ -103,7 +102,7 @@ def scrub(home: str, project: str, *, progress: Callable[[int], None] | None = N
 
 
 def _replace_in(folder: str, home: str, done: Scrubbed, progress: Callable[[int], None]) -> None:
-    """Scrub a journal; note why that is not possible, as other projects are to be scrubbed all the same."""
+    """Scrub a journal; on failure, note the reason, so that other projects are still scrubbed."""
     path = os.path.join(folder, config.JOURNAL)
     try:
         with closing(Journal(folder, gather=True)) as journal:
@@ -122,7 +121,7 @@ def _replace_in(folder: str, home: str, done: Scrubbed, progress: Callable[[int]
 def of_views(home: str, project: str | None = None) -> int:
     """Replace the secrets in the saved views of a home or of one project; return how many.
 
-    A view that names a tag with a secret finds the sessions whose tag was scrubbed.
+    A view that filters by a tag with a secret then still matches sessions whose tag was scrubbed.
     """
     cleaner = Cleaner(Sweep(home))
     secrets = 0
@@ -138,7 +137,7 @@ def of_views(home: str, project: str | None = None) -> int:
 
 
 def _drop_uploads(home: str, folder: str) -> int:
-    """Delete what a hub has received of files with a secret; return how many. A busy one is left to the next scrub."""
+    """Delete partly received files with a secret; return how many.  The next scrub deletes those in use now."""
     paths = blobs.uploads(folder)
     if not paths:
         return 0
@@ -153,7 +152,7 @@ def _drop_uploads(home: str, folder: str) -> int:
 def _is_dropped(path: str) -> bool:
     for _ in range(_TRIES):
         try:
-            # A piece that comes meanwhile would begin a file in its place.
+            # With the lock, as a part that is received meanwhile would start a new file in its place.
             with participants.alone(os.path.dirname(path)):
                 os.unlink(path)
                 return True
@@ -172,7 +171,7 @@ class _Scrub:
         self._hubs = {name for name, remote in remotes.load(journal.folder).items() if remote.kind == "hub"}
         self._files: dict[str, File] = {}  # by the digest of the file that each replaces
         self._old_files: list[str] = []
-        # Names of scores that were replaced, each with the new one, and all names.
+        # The new names of scores by their replaced ones, and all names.
         self._score_names: dict[str, str] = {}
         self._names_taken: set[str] | None = None
         self._is_folded_otherwise = False
@@ -192,9 +191,9 @@ class _Scrub:
             if self._is_folded_otherwise or was_unfinished:
                 self.journal.rebuild()
             self.done.unfinished = erasing.erase(self.journal, self._old_files, anyway=True)
-            # What recorders could not write meanwhile.
+            # Rows that went to spill files meanwhile.
             self.journal.collect()
-        # Of a file under a secret's name, no row is left.
+        # A file whose whole value was replaced was deleted with it.
         self.done.damaged_files = {path: has for path, has in self.done.damaged_files.items() if os.path.exists(path)}
         with Reader(self.journal.path) as reader:
             self.done.hubs = scrubbed.behind(reader)
@@ -207,7 +206,7 @@ class _Scrub:
         for path in sorted(blobs.stored(folder)):
             try:
                 if not blobs.is_whole(path, os.path.basename(path)):
-                    # Under the digest of the damaged text it would pass for whole, and no good copy would be sent.
+                    # A cleaned copy would have a valid digest, so that the intact file would never be sent again.
                     self.done.damaged_files[path] = bool(self._sweep.of_file(path, even_binary=True))
                     continue
                 digests, secrets = self._cleaner.file(folder, path)
@@ -215,7 +214,7 @@ class _Scrub:
                 interruption.pass_on(error)
                 if error.errno not in _UNREADABLE:
                     raise
-                # Pruned meanwhile; or it cannot be read, as the sweep afterwards reports.
+                # It was pruned meanwhile, or cannot be read, which the sweep afterwards reports.
                 continue
             if digests:
                 was, now = os.path.basename(path), digests[-1]
@@ -226,7 +225,7 @@ class _Scrub:
                 self.done.rules.update(label for *_, label in secrets)
 
     def _replace_rows(self, reader: Reader, after: int) -> int:
-        """Replace the rows after a seq that hold a secret; return the last seq that was looked at."""
+        """Replace the rows with a secret after a seq; return the last seq that was searched."""
         for page in sweep.pages(reader, self.progress, after):
             seqs = [seq for seq, _, _, _, head, body in page if self._is_suspect(head, body)]
             for at in range(0, len(seqs), _TOGETHER):
@@ -242,12 +241,12 @@ class _Scrub:
         return bool(self._files) and not self._files.keys().isdisjoint(_blobs_in(body))
 
     def _cleaned(self, reader: Reader, seqs: Sequence[int]) -> Iterator[tuple[Stored, Stored, Counter[str]]]:
-        """Yield rows as they are and as they shall be, with the rules."""
+        """Yield each row to replace, its replacement, and the rules that applied."""
         for seq in seqs:
             try:
                 stored = named(reader.ask(_ROWS, (seq,)))
             except UnicodeDecodeError:
-                # A flipped bit; the sweep afterwards shows whether there is a secret in it.
+                # A damaged row; the sweep afterwards shows whether it has a secret.
                 continue
             for row in stored:
                 cleaned = None if scrubbed.is_about(row) else self._cleaner.row(row, self._files)
@@ -260,9 +259,9 @@ class _Scrub:
                     self.done.damaged.append(rows.id_text(row.id))
 
     def _with_own_name(self, reader: Reader, was: Stored, now: Stored) -> Stored:
-        """Return the row of a score under a name of its own: of two with one name, only the newer counts.
+        """Return the row of a score with a unique name, as of two scores with the same name only the newer counts.
 
-        The number is in the note, so that a hub sees that nothing but a secret was replaced.
+        The number that makes it unique is inside the note, so that a hub sees that only a secret was replaced.
         """
         if was.kind != scores.KIND or not was.name or not now.name or was.name == now.name:
             return now
@@ -278,7 +277,7 @@ class _Scrub:
         return now._replace(name=name).with_body(now.body)
 
     def _replace(self, changes: Sequence[tuple[Stored, Stored, Counter[str]]]) -> None:
-        """Write some rows again, with the rows about that, in one transaction."""
+        """Replace some rows, and add the rows about that, in one transaction."""
         if not changes:
             return
         sent: dict[str, int] = {}
@@ -289,7 +288,7 @@ class _Scrub:
             at_ns = clock.now_ns()
             about: list[int] = []
             for was, now, rules in changes:
-                # Another scrub at the same time.
+                # Another scrub has replaced it at the same time.
                 if execute(_UNCHANGED, (was.seq, was.sum)).get is None:
                     continue
                 replaced.append((was, now, rules))
@@ -307,7 +306,7 @@ class _Scrub:
         for was, now, rules in replaced:
             self.done.rows += 1
             self.done.rules.update(rules)
-            # Under a secret's name, a file goes as a whole.
+            # If the whole value was replaced, because of its name, its file is deleted.
             self._old_files += set(blobs.named([was.body])).difference(blobs.named([now.body]), self._files)
             self._is_folded_otherwise |= scrubbed.is_folded_otherwise(was, now)
         for remote, many in sent.items():

@@ -1,4 +1,4 @@
-"""What a search is doing now, so that a command can say which pattern takes long, and where."""
+"""Keeps track of the pattern that is being matched, so that a command can report which one takes long, and where."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class AtWork:
     def __init__(self) -> None:
         self.pattern: str | None = None
         self.place = ""
-        self.texts = 0  # that patterns were matched with
+        self.texts = 0  # the number of texts that patterns were matched with
 
     def begin(self, pattern: str) -> None:
         """Note that a pattern is matched with another text."""
@@ -23,7 +23,7 @@ class AtWork:
 
 
 class Watched:
-    """A pattern that says what it does; with the methods that redaction uses."""
+    """A pattern that notes when it is matched; it has the methods that redaction uses."""
 
     def __init__(self, pattern: re.Pattern[str], at_work: AtWork) -> None:
         self.pattern = pattern.pattern
@@ -47,4 +47,4 @@ class Watched:
 
 
 now = AtWork()
-"""The one of this process: a command searches in one thread."""
+"""One for the process, as a command searches in one thread."""

@@ -1,8 +1,8 @@
-"""A search of what was recorded for secrets, with the rules that hold today.
+"""Search everything that was recorded for secrets, with the current rules.
 
-Rules grow, and what was recorded before is not searched again by itself: this reads rows, blobs, what waits to become
-rows, and files such as bundles, and reports where a rule applies, never the secret.  It changes nothing, and holds a
-few megabytes at a time.
+New rules are not applied to what was recorded before.  A sweep reads rows, blobs, spill files, and files such as
+bundles, and reports where a rule applies, but never the secret.  It changes nothing, and needs a few megabytes of
+memory.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ if TYPE_CHECKING:
 
     from localops.encoding.redact import Redactor
 
-    # A row: its id, its session, kind and name and model and tags with a NUL between, its body.
+    # A row: its id; its session; kind, name, model and tags, separated by NUL; its body.
     Texts = tuple[bytes, bytes, bytes, bytes]
-    # What a text of a row hides: its field, the rule, the secret.
+    # A secret in a row: the field, the rule, the secret.
     Hit = tuple[str, str, str]
 
-MOST_PLACES = 10_000  # that are kept; all are counted
+MOST_PLACES = 10_000  # the most places that are kept; all are counted
 _PAGE = 4 << 20  # bytes of rows that are read together
 _ROWS = 2_000
-_TOGETHER = 64 << 10  # bytes that one quick look is for: with more, one suspect costs a look at many others
+_TOGETHER = 64 << 10  # bytes per quick look: with more, a single suspect row has too many others searched
 _DIGESTED = 12  # a digest of a shorter secret could be guessed
 _LINE = 128 << 20
 _LONGEST_KEY = 80
 _PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$#-]*")
-_HEAD = 512  # bytes that tell what a file is
-_DEPTH = 3  # archives in archives that are unpacked
+_HEAD = 512  # bytes that show the type of a file
+_DEPTH = 3  # so deep, archives in archives are unpacked
 _GZIP = b"\x1f\x8b"
 _OTHER_ARCHIVES = (b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf")
 _OF_SQLITE = ("wal", "shm", "journal")
@@ -64,10 +64,10 @@ _VALUES = ("blob", "unfinished", "upload")  # files of values
 
 @dataclass(frozen=True)
 class Place:
-    """Where a rule applies.
+    """A place where a rule applies.
 
-    `digest` begins the SHA-256 of the secret, so that equal ones can be recognised; a short secret has none, as it
-    could be guessed from it.
+    `digest` is the beginning of the secret's SHA-256, so that equal secrets can be recognised.  A short secret has
+    none, as it could be guessed from it.
     """
 
     rule: str
@@ -77,7 +77,7 @@ class Place:
     session: str | None
     event: str | None
     field: str | None
-    at: int | None  # in a file that is searched as text: the byte at which it begins
+    at: int | None  # in a file that is searched as text: the byte at which the secret begins
     length: int
     digest: str | None
 
@@ -89,17 +89,17 @@ class Swept:
     rows: int = 0
     files: int = 0
     bytes: int = 0
-    binary: int = 0  # files that are no text, such as pictures, and were not searched
-    unfinished: list[str] = field(default_factory=list)  # projects with a scrub that was not finished
-    patterns: int = 0  # that are the user's own, and were searched for as well
-    unread: list[str] = field(default_factory=list)  # what could not be read, and why
-    damaged: list[str] = field(default_factory=list)  # files of values whose name is not their digest
+    binary: int = 0  # files that are not text, such as pictures, and were not searched
+    unfinished: list[str] = field(default_factory=list)  # projects with an unfinished scrub
+    patterns: int = 0  # the number of the user's own patterns, which were searched for, too
+    unread: list[str] = field(default_factory=list)  # what could not be read, with the reason
+    damaged: list[str] = field(default_factory=list)  # blobs whose name is not their digest
     rules: dict[str, int] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
 
     @property
     def secrets(self) -> int:
-        """Return how many secrets there are; one that is in two places counts twice."""
+        """Return how many secrets there are; one in two places counts twice."""
         return sum(self.rules.values())
 
     def facts(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Swept:
         }
 
     def add(self, place: Place) -> None:
-        """Count a place, and keep it if there are not too many."""
+        """Count a place, and keep it unless there are too many."""
         self.rules[place.rule] = self.rules.get(place.rule, 0) + 1
         if len(self.places) < MOST_PLACES:
             self.places.append(place)
@@ -134,25 +134,25 @@ class Sweep:
         try:
             settings = Config(home=home)
         except ConfigError as error:
-            raise ConfigError(f"{error}; nothing is searched or replaced before that is corrected") from error
-        # `redact = false` was about recording.
+            raise ConfigError(f"{error}; correct it first: until then, nothing is searched or replaced") from error
+        # `redact = false` is for recording only.
         self.redactor: Redactor = redactor(settings) or _ours(home)
         self.redactor.watch(lambda pattern: slow_patterns.Watched(pattern, slow_patterns.now))
         self._home, self._since_ns = home, since_ns
         self._progress = progress or (lambda _: None)
         self.result = Swept(patterns=len(settings.patterns))
-        # A search without them must not look clean.
+        # A search without these patterns must not be reported as clean.
         self.result.unread += [
             f"{problem}; what it names was not searched for" for problem in config.lost_patterns(home)
         ]
         self._project: str | None = None
-        # By digest: the first row that names a blob in which there is a secret.
+        # By the digest of a blob with a secret: the first row that names it.
         self._naming: dict[str, tuple[str, str] | None] = {}
 
     # What is searched
 
     def project(self, name: str) -> None:
-        """Search a project: its blobs, its rows, and what waits to become rows."""
+        """Search a project: its blobs, its rows, and its spill files."""
         self._project = name
         folder = config.project_folder(self._home, name)
         first = len(self.result.places)
@@ -177,10 +177,10 @@ class Sweep:
         self._project = None
 
     def _values(self, folder: str) -> None:
-        """Search the large values of a project, in whatever state they are."""
+        """Search the large values of a project, unfinished ones included."""
         waiting = [blobs.find(folder, digest) for digest in blobs.waiting(folder)]
         for path in sorted(blobs.stored(folder)):
-            # What is damaged may look like no text.
+            # A damaged text may look like a binary file.
             self._recent_file(path, "blob", even_binary=self._is_damaged(path))
         for path in waiting:
             self._recent_file(path, "blob")
@@ -190,7 +190,7 @@ class Sweep:
             self._recent_file(path, "upload")
 
     def _is_damaged(self, path: str) -> bool:
-        """Return whether a recent file does not have the digest that is its name, and note it: no scrub changes it."""
+        """Return whether a recent file's digest is not its name, and note that: a scrub does not change such a file."""
         try:
             is_damaged = self._is_recent(path) and not blobs.is_whole(path, os.path.basename(path))
         except OSError as error:
@@ -202,7 +202,7 @@ class Sweep:
         return is_damaged
 
     def home(self) -> None:
-        """Search what a home has beside its projects: its saved views."""
+        """Search what belongs to the home itself: its saved views."""
         self._views(self._home)
 
     def _views(self, folder: str) -> None:
@@ -234,10 +234,10 @@ class Sweep:
         return hits
 
     def file(self, path: str) -> None:
-        """Search a file, or all files of a folder such as the backup of a hub.
+        """Search a file, or all files of a folder such as a hub's backup.
 
-        It may be a bundle, a journal such as a backup, any other SQLite file such as an export, a text such as a log to
-        be imported, or one of these in gzip, tar or zip. A file of another kind is reported as unread.
+        It may be a bundle, a journal, any other SQLite file such as an export, a text such as a log, or any of these
+        packed by gzip, tar or zip.  Files of other kinds are reported as unread.
         """
         if not os.path.exists(path):
             raise NotFound(f"there is no file {path}")
@@ -267,7 +267,7 @@ class Sweep:
         self.result.unread.append(f"{error.filename} cannot be read: {error.strerror}")
 
     def _search_as(self, path: str, shown: str, depth: int = 0) -> None:
-        """Search a file for what it contains; it is shown under the name that the user knows."""
+        """Search a file by its type; in reports it has the name `shown`, which the user knows."""
         try:
             with open(path, "rb") as file:
                 head = file.read(_HEAD)
@@ -280,7 +280,7 @@ class Sweep:
         elif head.startswith(HEADER):
             self._sqlite(path, shown)
         elif zipfile.is_zipfile(path) or head.startswith(b"PK\x03\x04"):
-            # Of the second kind the end is missing.
+            # The second one is a bundle whose end is missing.
             self._bundle(path, shown)
         elif head.startswith(_GZIP) or _is_tar(head):
             self._archive(path, shown, depth)
@@ -296,7 +296,7 @@ class Sweep:
             self.result.unread.append(f"{shown} cannot be read as SQLite: {error}")
 
     def _archive(self, path: str, shown: str, depth: int) -> None:
-        """Search what is packed with gzip or tar, or with both."""
+        """Search a gzip file, a tar archive, or a compressed tar archive."""
         import tarfile
 
         if depth >= _DEPTH:
@@ -322,7 +322,7 @@ class Sweep:
             self.result.unread.append(f"{shown} is damaged ({error}): only the part before that was searched")
 
     def _inner_file(self, file: IO[bytes], shown: str, depth: int) -> None:
-        """Search a file of an archive as one beside it would be searched: SQLite and zip need to be on a disk."""
+        """Search a file of an archive like any other; SQLite and zip files are unpacked to disk first."""
         with temporary_folders.made(temporary_folders.SEARCH) as folder:
             path = os.path.join(folder, "unpacked")
             with open(path, "wb") as copy:
@@ -330,12 +330,12 @@ class Sweep:
             self._search_as(path, shown, depth + 1)
 
     def _recent_file(self, path: str, source: str, *, even_binary: bool = False) -> None:
-        """Search a file unless it was written before the time to begin at."""
+        """Search a file unless it was last written before `since_ns`."""
         try:
             if self._is_recent(path):
                 self._file(path, source, even_binary=even_binary)
         except FileNotFoundError:
-            # Pruned, or moved to its place, meanwhile.
+            # It was pruned or renamed meanwhile.
             return
         except OSError as error:
             interruption.pass_on(error)
@@ -361,7 +361,7 @@ class Sweep:
         return at_ns >= self._since_ns
 
     def _rows(self, texts: Iterable[Texts], source: str, file: str | None = None) -> None:
-        """Search rows: many with one look, and those alone that may hide something."""
+        """Search rows: many at once with a quick look, then the suspect ones alone."""
         group: list[Texts] = []
         size = 0
         for each in texts:
@@ -390,7 +390,7 @@ class Sweep:
                 self._report(self._in_body(body), source, file, id, session)
 
     def _report(self, hits: Iterable[Hit], source: str, file: str | None, id: bytes, session: bytes) -> None:
-        # Rows of an export have ids among their texts, if at all.
+        # Rows of an export have no id here: it is one of their texts, if they have one.
         row = (session, id) if id else None
         for place, rule, secret in hits:
             self._add(rule, secret.encode("utf-8", "surrogatepass"), source, file, row, place)
@@ -420,7 +420,7 @@ class Sweep:
                 yield from self._in_text(name, text)
 
     def _in_body(self, body: bytes) -> Iterator[Hit]:
-        """Yield what today's recording would have replaced: the body as it is, beside what it would write of it."""
+        """Yield what today's recording would replace: compare the body with what it would write."""
         try:
             fields = encode.loads(body)
         except ValueError:
@@ -429,7 +429,7 @@ class Sweep:
         walk = Again(self.redactor)
         hits = list(self._differences("", fields, walk.row(fields)))
         if walk.overran or walk.notes.keys() & {"too_many", "too_deep", "too_big"}:
-            # Not all of it was walked.
+            # Recording would not search all of it.
             texts = recorded.apart(body.decode("utf-8", "replace"))
             hits += [hit for text, is_own in texts if not is_own for hit in self._in_text("body", text)]
         yield from hits
@@ -461,11 +461,11 @@ class Sweep:
             yield from self._in_text(place, data.decode("latin-1"))
 
     def _replaced(self, place: str, was: Any, now: Any) -> Iterator[Hit]:
-        """Yield the secrets of a value, of which a rule replaced parts by its shape, or the whole by its name."""
+        """Yield the secrets of a replaced value: parts of it if its text matched, all of it if its name did."""
         if isinstance(was, str) and not (isinstance(now, str) and NOTE.fullmatch(now)):
             hits = list(self._in_text(place, was))
             if not hits and isinstance(now, str) and NOTE.sub("", now) != NOTE.sub("", was):
-                # The user's function names no places.
+                # The user's function does not tell which part it replaced.
                 hits = [(place, "hook", was)]
             yield from hits
         elif isinstance(now, str) and (note := NOTE.fullmatch(now)):
@@ -493,7 +493,7 @@ class Sweep:
         if (b"\0" in window or window.startswith(_OTHER_ARCHIVES)) and not even_binary:
             self.result.binary += 1
             if source == "file" or (source == "bundle" and "/blobs/" not in path):
-                # It was named to be searched: an archive, for example.
+                # The user named it, so it has to be reported: an unknown archive, for example.
                 self.result.unread.append(f"{path} is no text, bundle or journal: unpack it, and name what is in it")
             return
         charset = file_search.TEXT
@@ -511,7 +511,7 @@ class Sweep:
         self._progress(0)
 
     def of_file(self, path: str, *, even_binary: bool = False) -> list[tuple[int, int, str]]:
-        """Return where secrets begin and end in a file, each with its rule; none in one that is no text."""
+        """Return begin and end of the secrets in a file, with their rules; an empty list if the file is not text."""
         slow_patterns.now.place = path
         with open(path, "rb") as file:
             charset = file_search.charset(file)
@@ -522,7 +522,7 @@ class Sweep:
             return [(at, at + len(secret), label) for at, secret, label in secrets]
 
     def of_row(self, row: Stored) -> list[Hit]:
-        """Return the secrets of a row: of each its field, its rule and itself."""
+        """Return the secrets of a row, each with its field and rule."""
         _, _, head, body = _texts(row)
         slow_patterns.now.place = f"event {rows.id_text(row.id)}"
         return [*self._in_columns(head), *(self._in_body(body) if body and not is_ours(row) else ())]
@@ -536,7 +536,7 @@ class Sweep:
                         self._naming[digest] = rows.id_text(session), rows.id_text(id)
 
     def _name_blobs(self, first: int) -> None:
-        """Give the places in blobs the session and event of a row that names the file."""
+        """Add session and event of a row that names the blob to places in blobs."""
         places = self.result.places
         for at in range(first, len(places)):
             place = places[at]
@@ -568,12 +568,12 @@ class Sweep:
                 self._progress(len(batch.rows))
 
 
-# What zipfile raises for a damaged file, and the reading of rows for one of another format.
+# The errors of zipfile for a damaged file, and of reading rows for a file of another format.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError, OSError, LocalopsError)
 
 
 def total(home: str, names: Iterable[str]) -> int:
-    """Return roughly how many rows the projects have, to show progress by."""
+    """Return about how many rows the projects have, to show progress."""
     many = 0
     for name in names:
         path = os.path.join(config.project_folder(home, name), config.JOURNAL)
@@ -611,27 +611,27 @@ def _texts(row: Stored) -> Texts:
 
 
 def own_columns(kind: str) -> tuple[str, ...]:
-    """Return the columns of a row whose words are ours, by its kind."""
+    """Return the columns that only localops sets, for a kind of rows."""
     return ("kind", "name") if kind in rows.NAMED_BY_US else ("kind",) if kind in rows.OWN_KINDS else ()
 
 
 def _is_ours(head: bytes, session: bytes) -> bool:
-    """Return whether a body is about the journal itself: ids, digests and figures."""
+    """Return whether a body is about the journal itself: it has only ids, digests and figures."""
     return session == rows.NO_SESSION and head.startswith((b"journal\0", b"pruned\0"))
 
 
 def is_ours(row: Stored) -> bool:
-    """Return whether the body of a row is about the journal itself, so that no secret is looked for in it."""
+    """Return whether the body of a row is about the journal itself, so that it is not searched."""
     return row.session == rows.NO_SESSION and row.kind in ("journal", "pruned")
 
 
 def as_json(text: bytes) -> bytes:
-    """Return a text with its lines as JSON has them, which the quick look expects."""
+    """Return a text with its line ends escaped as in JSON, which the quick look expects."""
     return text.replace(b"\n", b"\\n") if b"\n" in text else text
 
 
 def _as_object(row: tuple[str, dict[str, str | bytes]]) -> Texts:
-    """Return a row of any table as a JSON object by table and column, with the JSON in its texts as it is."""
+    """Return a row of any table as a JSON object by table and column; texts that are JSON are included as JSON."""
     table, columns = row
     values: dict[str, Any] = {}
     for column, value in columns.items():
@@ -681,7 +681,7 @@ def _inner(place: str, key: str) -> str:
 
 
 def _unless_noted(place: str, label: str, secret: str) -> Iterator[Hit]:
-    """Yield a hit, unless it is what an earlier recording has left of a secret."""
+    """Yield a hit, unless it is the note that recording has left in place of a secret."""
     if NOTE.sub("", secret):
         yield place, label, secret
 

@@ -1,4 +1,4 @@
-"""Temporary folders for what was recorded: each is removed at its end, and what killed processes left by the next one.
+"""Temporary folders for recorded data: each is removed after use, and those of killed processes by the next one.
 
 A folder is locked for as long as it is in use.
 """
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OPEN, SEARCH, EXPORT = "localops-open-", "localops-search-", "localops-export-"
-"""How the names begin of homes of `localops open`, of what a search unpacks, and of a file that goes to a pipe."""
-_NEW = 60  # seconds for which an empty one may belong to a process that is about to lock it
+"""Prefixes of the folders for `localops open`, for what a search unpacks, and for a file that goes to a pipe."""
+_NEW = 60  # an empty folder is younger than so many seconds if a process may be about to lock it
 
 
 @contextmanager
 def made(prefix: str) -> Iterator[str]:
-    """Make an empty folder and remove it at the end."""
+    """Create an empty folder for a `with` block, and remove it afterwards."""
     with tempfile.TemporaryDirectory(prefix=prefix) as folder, participants.alone(folder):
         yield folder
 

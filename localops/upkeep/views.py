@@ -1,8 +1,8 @@
-"""Saved views: filters of the list of sessions under a name.
+"""Saved views: named filters of the list of sessions.
 
-They are kept in `views.json`: in a home for all of its projects, in a project's folder for that one alone, as on a hub.
-A filter is kept as it was written, by the name of its parameter in the API, so that `since` can be 7d: ago, whenever
-the view is used. Only secrets are replaced, as in all that is recorded, so that it finds what was recorded with them.
+They are stored in `views.json`: in a home for all of its projects, in a project's folder for that project alone, as on
+a hub.  A filter is stored as it was written, under the name of its parameter in the API: `since` as 7d means 7 days
+before the view is used.  Secrets are replaced as in recorded values, so that the filter still matches these.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from typing import Any
 FILE = "views.json"
 _LOCK = ".views.lock"
-_MOST = 200  # views of a file
+_MOST = 200  # views in a file
 _LONGEST_NAME, _LONGEST_TEXT, _MOST_TEXTS = 80, 1_000, 100
-_SHOWN = 40  # terminal cells of a wrong value, in an error
+_SHOWN = 40  # terminal cells of an invalid value in an error
 _PARAMETER = re.compile(r"[a-z][a-z_]{0,39}")
 
 
 class NameTaken(LocalopsError):
-    """A view of this name exists, and its caller did not allow to replace it."""
+    """A view of this name exists, and the caller did not allow replacing it."""
 
 
 @dataclass(frozen=True)
@@ -41,22 +41,22 @@ class View:
 
     name: str
     filters: dict[str, list[str]] = field(default_factory=dict)
-    by: str | None = None  # the name of the key that it was saved with, on a hub
-    saved: str | None = None  # when: an ISO time
-    project: str | None = None  # whose it is; None: of the whole home; not kept in the file
+    by: str | None = None  # on a hub: the name of the key that saved it
+    saved: str | None = None  # when it was saved, as ISO time
+    project: str | None = None  # its project; None: the whole home; not stored in the file
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A view as it is kept."""
+    """The result of saving a view."""
 
     view: View
-    replaced: bool  # there was one of its name
-    redacted: int  # secrets that were replaced in it
+    replaced: bool  # whether it replaced another view of its name
+    redacted: int  # the number of secrets that were replaced in it
 
 
 def checked(name: object, filters: object) -> View:
-    """Return a view of a name and its filters; raise ConfigError for what cannot be one."""
+    """Return a view with this name and these filters; raise ConfigError if they are invalid."""
     if not isinstance(name, str) or not 0 < len(name := name.strip()) <= _LONGEST_NAME or not name.isprintable():
         raise ConfigError(f"invalid name of a view: expected 1 to {_LONGEST_NAME} printable characters, got {name!r}")
     if not isinstance(filters, dict):
@@ -86,7 +86,7 @@ class Views:
         self._path = os.path.join(self._folder, FILE)
 
     def all(self) -> list[View]:
-        """Return them by name; raise JournalError when the file cannot be read."""
+        """Return all views, sorted by name; raise JournalError when the file cannot be read."""
         try:
             with open(self._path, "rb") as file:
                 document = encode.loads(file.read())
@@ -99,19 +99,19 @@ class Views:
             raise JournalError(f"{self._path} cannot be read: {error}") from error
 
     def one(self, name: str) -> View | None:
-        """Return the view of a name, if there is one."""
+        """Return the view with a name, or None."""
         return next((view for view in self.all() if view.name == name), None)
 
     def save(self, view: View, *, may_replace: bool = True) -> Saved:
-        """Keep a view without its secrets, in place of another one of its name; return it as it is kept.
+        """Store a view without its secrets, and return it; it replaces another view of its name.
 
-        Unless it `may_replace` it, raise NameTaken if that one has other filters.
+        Raise NameTaken if that view has other filters, unless `may_replace` is set.
         """
         given = view.name
         view, redacted = self._without_secrets(view)
         with self._changing():
             if view.name != given:
-                # It names another view than the one that has this name now.
+                # Redaction gave it the name of another view.
                 taken = {each.name for each in self.all() if each.filters != view.filters}
                 view = replace(view, name=_free(view.name, taken))
             before = self.one(view.name)
@@ -125,8 +125,8 @@ class Views:
         return Saved(view, before is not None, redacted)
 
     def _without_secrets(self, view: View) -> tuple[View, int]:
-        """Return a view without what recording would replace, and how many secrets it had."""
-        # Late: only to save a view, rules are needed.
+        """Return a view without the secrets that recording would replace, and their number."""
+        # Imported here: rules are needed only to save a view.
         from localops.encoding.todays_rules import redactor
 
         rules = redactor(config.Config(home=self._home))
@@ -150,7 +150,7 @@ class Views:
             self._write(left)
 
     def rewrite(self, change: Callable[[bytes], bytes]) -> None:
-        """Replace the content of the file by what a function makes of it."""
+        """Replace the content of the file by the result of a function."""
         if not os.path.exists(self._path):
             return
         with self._changing():
@@ -167,7 +167,7 @@ class Views:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Hold the lock, so that two changes at once are both kept."""
+        """Hold the lock, so that of two simultaneous changes none is lost."""
         try:
             host.make_private(self._folder)
             handle = os.open(
@@ -183,16 +183,16 @@ class Views:
 
 
 def with_texts(content: bytes, change: Callable[[str, str], str]) -> bytes | None:
-    """Return a file of views with each text of a person as a function returns it, which gets its place, too.
+    """Return a file of views in which a function has replaced each text that users wrote; it gets the place, too.
 
-    Views whose names become the same one are numbered. None: it is no file of views.
+    Views whose names become equal are numbered.  None: it is not a file of views.
     """
     try:
         document = encode.loads(content)
         names = [view["name"] for view in document["views"]]
         for number, view in enumerate(document["views"]):
             place = f"views[{number}]"
-            # A number that was put behind a note is ours.
+            # The number behind a note was added by `_free`.
             name, numbered = _split_number(view["name"])
             name = change(f"{place}.name", name) + numbered
             names[number] = _free(name, {*names[:number], *names[number + 1 :]})
@@ -207,7 +207,7 @@ def with_texts(content: bytes, change: Callable[[str, str], str]) -> bytes | Non
 
 
 def _split_number(name: str) -> tuple[str, str]:
-    """Return a name without the number that `_free` gave it for a note, and that number.
+    """Return a name without the number that `_free` added behind a note, and that number.
 
     >>> _split_number("w [redacted:pattern] (2)"), _split_number("mine (2)")
     (('w [redacted:pattern]', ' (2)'), ('mine (2)', ''))
@@ -240,14 +240,14 @@ def replaced_secrets(many: int) -> str:
 
 
 def every(home: str) -> list[View]:
-    """Return the views of a home, and then those of each of its projects."""
+    """Return the views of a home, then those of each of its projects."""
     return [view for project in (None, *known(home)) for view in Views(home, project).all()]
 
 
 def lookup(home: str, project: str | None, name: str) -> View:
-    """Return a view of a project or else of its home, and without a project also one of any project.
+    """Return a view of a project, or of its home; without a project, also one of any project.
 
-    Raise NotFound, with the names that there are, or Ambiguous if several projects have one.
+    Raise NotFound with the existing names, or Ambiguous if several projects have it.
     """
     views = [*Views(home, project).all(), *Views(home).all()] if project is not None else every(home)
     named = [view for view in views if view.name == name]

@@ -86,7 +86,7 @@ def test_a_broken_pattern_is_explained(command: Any, tmp_path: Path) -> None:
     assert "`doctor --secrets` and `scrub` refuse to start" in first
     assert "pattern 3 of" in second
     code, _, err = command("doctor", "--secrets")
-    assert (code, "nothing is searched or replaced before that is corrected" in err) == (2, True)
+    assert (code, "until then, nothing is searched or replaced" in err) == (2, True)
 
 
 def test_an_unknown_project_is_an_error(command: Any) -> None:
