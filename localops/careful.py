@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from _thread import RLock, _local, get_ident
-from itertools import accumulate, chain, compress, islice, repeat, takewhile, tee
-from operator import attrgetter, call, delitem, getitem, is_, itemgetter, ne, not_
+from itertools import accumulate, chain, compress, islice, repeat, takewhile
+from operator import attrgetter, call, delitem, getitem, is_, itemgetter, not_, or_
 
 from localops.interruption import attempt
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
 _MORE = 500  # frames
-_CALLS_A_FRAME = 3  # at most, about: Python counts the calls of C functions between two frames, too
+_CALLS_A_FRAME = 3  # about the most: Python also counts the calls of C functions between two frames
 _FRAMES = 1 << 18  # bytes: about a third more than the frames of the deepest walk need
-MOST_ENTRIES = 100_000  # that are read of a mapping or iterable of the program, which may be endless
+MOST_ENTRIES = 100_000  # the most that are read of a mapping or iterable of the program, which may be endless
 _one_at_a_time = RLock()
 
 raised: set[int] = set()
@@ -41,7 +41,7 @@ def attribute(value: object, name: str, otherwise: Any = None) -> Any:
 
 
 def first_entries(mapping: Any) -> dict[Any, Any]:
-    """Return a mapping as a dict; one that is no dict may be endless, and only its first entries are read."""
+    """Return a mapping as a dict; of a class other than dict, which may be endless, read only the first entries."""
     if issubclass(type(mapping), dict):
         return dict.copy(mapping)
     return {key: mapping[key] for key in islice(mapping.keys(), MOST_ENTRIES)}
@@ -108,24 +108,28 @@ def deeper(function: Callable[..., R], *args: object) -> R:
 
 
 def _restoring(limit: int, condition: Iterable[bool]) -> Iterator[object]:
-    """Return what restores the recursion limit, once it is iterated over, if the condition yields True."""
+    """Return an iterator that restores the recursion limit when it is advanced, if the condition yields True."""
     restored = map(sys.setrecursionlimit, compress((limit,), condition))
     return map(raised.discard, compress((limit,), map(is_, restored, repeat(None))))
 
 
 def _all_are_short(limit: int, *, but: int = 0) -> Iterator[bool]:
-    """Yield whether no thread, `but` this, has so many frames that it may be past a recursion limit.
+    """Yield whether no thread has so many frames that it may be past a recursion limit; leave out the thread `but`.
 
-    The limit is one for all threads.  Python 3.11 ends the process if a thread that is 50 calls past it handles an
-    exception; one that is past it by less cannot release a lock, as that is a call.  No other thread runs between the
-    look at its frames and what follows: all of it is one call of C.
+    The limit applies to all threads.  Python 3.11 ends the process if a thread that is 50 calls past it handles an
+    exception; a thread that is past it by less cannot release a lock, as that is a call.
+
+    It is written with C functions only, and calculated by the `next` of the caller's iterator, so that no other thread
+    runs between the look at its frames and the change of the limit.
     """
-    snapshot, again = tee(chain.from_iterable(map(dict.items, map(call, (sys._current_frames,)))))
-    others = compress(map(itemgetter(1), snapshot), map(ne, map(itemgetter(0), again), repeat(but)))
-    callers = map(accumulate, map(chain, zip(others, strict=False), repeat(repeat("f_back"))), repeat(getattr))
+    snapshot = map(call, (sys._current_frames,))  # of one dict: thread ids with their innermost frames
+    frames = chain.from_iterable(map(dict.values, map(or_, snapshot, ({but: None},))))
+    # accumulate((frame, "f_back", "f_back", …), getattr) yields the frame, its caller, the next caller, …, None.
+    callers = map(accumulate, map(chain, zip(frames, strict=False), repeat(repeat("f_back"))), repeat(getattr))
     stacks = map(takewhile, repeat(bool), callers)
-    long = map(any, map(islice, stacks, repeat(limit // _CALLS_A_FRAME), repeat(None)))
-    return map(not_, map(any, (long,)))
+    # A stack is long if there is a frame after the first so many.
+    are_long = map(any, map(islice, stacks, repeat(limit // _CALLS_A_FRAME), repeat(None)))
+    return map(not_, map(any, (are_long,)))
 
 
 def restore_limit() -> None:
@@ -173,10 +177,12 @@ class ToUndo(_local):
 def undoing(to_undo: ToUndo) -> Callable[[], object]:
     """Return a callable that runs the functions which the forking thread has stored for after the fork.
 
-    It is built from C functions: a signal handler could raise on entering a Python function, and locks would stay held.
+    It does `for function in to_undo.forks.pop(): function()`, and nothing if `forks` is empty; the functions return
+    None.  It is built from C functions: a signal handler could raise on entering a Python function, and locks would
+    stay held.
     """
     forks = map(attrgetter("forks"), repeat(to_undo))
-    last = repeat(slice(-1, None))
+    last = repeat(slice(-1, None))  # a slice, as it may be empty
     noted = map(itemgetter(0), zip(map(getitem, forks, last), map(delitem, forks, last), strict=False))
     return map(any, map(map, repeat(call), map(chain.from_iterable, noted))).__next__
 
@@ -184,7 +190,7 @@ def undoing(to_undo: ToUndo) -> Callable[[], object]:
 def roomy(function: Callable[..., R], *args: object) -> R:
     """Call a function that must not fail at the recursion limit: if the limit is near, raise it.
 
-    If that fails, as when another thread has raised the limit, call the function without.
+    If that is impossible, because another thread has raised it, for example, call the function anyway.
     """
     if not _has_room(_MORE // 2):
         try:
