@@ -252,22 +252,23 @@ def _record_in_spawned_child() -> None:
     instrument.wait(start)
 
 
-_fork_hooks: list[_Any] = []
+# What prepares each fork.  Python prints and drops what a fork hook raises, and runs signal handlers already where a
+# function of Python begins, before its `try`.  So each hook is a generator that has entered its `try` in advance, and
+# the fork only resumes it.
+_ready_hooks: list[_Any] = []
+_READY = 8  # several threads may fork at once, and each fork uses up one
 
 
 def _fork_hook() -> _Any:
-    """Prepare a fork, in the second step of a generator.
-
-    Not in a function: Python runs signal handlers where one begins, before any `try` of it, and loses what they raise.
-    """
     undo: list[_Any] = []
     try:
+        # Up to here in advance; the rest runs right before a fork.
         yield
-        _fill_fork_hooks()
+        _make_hooks_ready()
         from localops.journal import fork_imports
 
         fork_imports.before_fork(undo)
-    except GeneratorExit:  # it was not needed
+    except GeneratorExit:  # the interpreter ends, and no fork has used this one
         return
     except BaseException as error:
         try:
@@ -280,20 +281,27 @@ def _fork_hook() -> _Any:
     yield
 
 
-def _fill_fork_hooks() -> None:
-    while len(_fork_hooks) < 8:  # several threads may fork at once, and each step of a generator is taken once
+def _make_hooks_ready() -> None:
+    while len(_ready_hooks) < _READY:
         hook = _fork_hook()
         next(hook)
-        _fork_hooks.append(hook)
+        _ready_hooks.append(hook)
+
+
+def _register_fork_hook() -> None:
+    # Python keeps a hook until the very end, and with it the globals of its functions.  Those of this module may
+    # include objects that the program has put into this package, so the functions get globals of their own.
+    own: dict[str, _Any] = {"__name__": __name__, "__builtins__": __builtins__}
+    own |= {"_ready_hooks": _ready_hooks, "_READY": _READY}
+    new_function: _Any = type(_fork_hook)
+    for function in (_fork_hook, _make_hooks_ready):
+        own[function.__name__] = new_function(function.__code__, own)
+    own["_make_hooks_ready"]()
+    # Made of C functions: it takes a generator from the list, and resumes it.
+    _os.register_at_fork(before=map(next, iter(_ready_hooks.pop, None)).__next__)
 
 
 if hasattr(_os, "register_at_fork"):
-    # Not with the names of this module: a hook keeps them to the very end, and with them what a program puts here.
-    _names: dict[str, _Any] = {"__name__": __name__, "__builtins__": __builtins__, "_fork_hooks": _fork_hooks}
-    _function: _Any = type(_fork_hook)
-    for _hook in (_fork_hook, _fill_fork_hooks):
-        _names[_hook.__name__] = _function(_hook.__code__, _names)
-    _names["_fill_fork_hooks"]()
-    _os.register_at_fork(before=map(next, iter(_fork_hooks.pop, None)).__next__)
+    _register_fork_hook()
 
 _record_in_spawned_child()
