@@ -77,10 +77,10 @@ def deliver() -> None:
 
 
 def arrival() -> list[Callable[[], object]]:
-    """Return functions that have Python raise the held exceptions of this thread soon after the fork it is in.
+    """Return functions to call after a fork, which have Python raise this thread's held exceptions soon afterwards.
 
-    A fork hook cannot raise.  The list is empty if nothing is held, or if the program is profiled: then the next call
-    of ours raises it.
+    A fork hook cannot raise them itself.  The list is empty if nothing is held, or if the program is profiled: then the
+    next call of ours raises it.
     """
     if get_ident() not in waiting or sys.getprofile() is not None:
         return []
@@ -91,7 +91,10 @@ def arrival() -> list[Callable[[], object]]:
 
 
 def _arrive(caller: FrameType | None, at: int, frame: FrameType, _event: str, _argument: object) -> None:
-    """Raise what is held, unless a fork hook runs: the caller of the fork is still at that instruction."""
+    """Raise the held exceptions; as a profile function, Python calls it whenever a function begins or ends.
+
+    Do nothing while hooks of others run: then the caller of the fork is still at the same instruction.
+    """
     if _is_ours(frame) or (caller is not None and frame is not caller and caller.f_lasti == at):
         return
     sys.setprofile(None)
@@ -99,11 +102,11 @@ def _arrive(caller: FrameType | None, at: int, frame: FrameType, _event: str, _a
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=waiting.clear)  # they were meant for the parent
+    os.register_at_fork(after_in_child=waiting.clear)  # the signals were sent to the parent
 
 
 def is_programs(error: BaseException) -> bool | None:
-    """Return whether the program interrupted us with it; None if only repeating the step can show that."""
+    """Return whether an exception is the program's, which interrupted us; None if only a repetition can show that."""
     frames = list(_frames(error))
     handlers = set(_handlers())
     if any(_is_handler(trace.tb_frame, handlers) for trace in frames):
@@ -123,9 +126,9 @@ def is_programs(error: BaseException) -> bool | None:
 
 
 def seems_programs(error: BaseException) -> bool:
-    """Return the same, but never None, for a step that cannot be repeated.
+    """Return the same as `is_programs`, but never None, for a step that cannot be repeated.
 
-    If only repeating it could show that, builtin exceptions count as our own, except TimeoutError.
+    If only a repetition could show it, builtin exceptions count as our own, except TimeoutError.
     """
     known = is_programs(error)
     if known is None:
@@ -134,10 +137,10 @@ def seems_programs(error: BaseException) -> bool:
 
 
 def could_be_programs(error: BaseException) -> bool:
-    """Return whether an exception of a step that succeeds when it is repeated can be the program's.
+    """Return whether an exception may be the program's if the step succeeded when it was repeated.
 
-    A builtin one with a message is more likely that of a C function that we call, as where no descriptor was left for
-    an import.
+    A builtin exception with a message is more likely from a C function that we call: an import that had no descriptor
+    left, for example.
     """
     return seems_programs(error) or _could_be_asynchronous(error)
 

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
 
 _SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
-_IN_A_ROW, _PAUSE = 5, 60.0  # so many losses are announced before a pause of so many seconds
+_IN_A_ROW, _PAUSE = 5, 60.0  # after so many warnings of losses, none for so many seconds
 
 
 class Recovery:
     """Recovers a journal whose file was taken away, with the rows of this process.
 
-    `sessions` are open in this process: their milestones are copied as well.  `add` writes rows that the journal may
-    have already, `keep` spills one.
+    `sessions` are open in this process: their milestones are copied, too.  `add` writes rows that the journal may
+    already have; `keep` spills a row.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Recovery:
             self._add_or_keep(_lost_rows(deleted, self._events(self._file.connection), journal))
 
     def _announce(self, sentence: str, *, is_loss: bool) -> None:
-        """Print every loss, but few a minute: a program may delete its journal again and again."""
+        """Warn of every loss, but only a few times a minute, as a program may delete its journal again and again."""
         if not is_loss:
             say_once("reopened, no rows left", sentence)
         elif monotonic() >= self._quiet_until:
@@ -122,7 +122,7 @@ class Recovery:
             say(sentence)
 
     def _events(self, connection: apsw.Connection | None) -> dict[bytes, int]:
-        """Return how many events a file has of each session that is open here."""
+        """Return how many events of each session that is open here a file has."""
         assert connection is not None
         figure = "select events from session_total where session = ?"
         return {each: connection.execute(figure, (each,)).get or 0 for each in [*self._sessions]}
@@ -134,7 +134,7 @@ class Recovery:
         try:
             recent = self._read_own(connection) + recent
         except apsw.Error:
-            # They cannot be read: they were in the lost part of the file.
+            # The rows cannot be read, as they were in the lost part of the file.
             pass
         if not self._file.set_aside(error):
             self._keep_all(recent)
@@ -180,7 +180,7 @@ class Recovery:
 
 
 def _events_of(kept: Iterable[Row]) -> dict[bytes, int]:
-    """Return how many events these rows are, by session."""
+    """Return the number of events among these rows, by session."""
     events: dict[bytes, set[bytes]] = {}
     for id, _, session, kind, *_ in kept:
         if kind not in rows.BOOKS:
@@ -189,7 +189,7 @@ def _events_of(kept: Iterable[Row]) -> dict[bytes, int]:
 
 
 def _lost_rows(before: dict[bytes, int], after: dict[bytes, int], journal: str) -> list[Row]:
-    """Return a row for each session that lost events with a deleted journal; all processes make the same one."""
+    """Return a row for each session that lost events with a deleted journal; its id is the same in every process."""
     # Both are imported here, as losses are rare.
     import uuid
 
