@@ -43,7 +43,7 @@ _JOURNAL = re.compile(r"(^|/)(journal|parts/[^/]+)\.db(-wal|-shm|-journal)?(\?.*
 _foreign: list[str] = []
 
 
-# Whether a process was started since this was last looked at: looking costs milliseconds, so it is done only then.
+# Whether a process was started since this was last looked at: the children of this one are looked at only then.
 _STARTS = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.spawn")
 _started = True
 
@@ -160,32 +160,28 @@ def _no_program_left() -> Iterator[None]:
     """End whatever the test started and did not end: a test that fails leaves no process behind."""
     global _lasting, _started
     if _started:
-        _lasting = set(_processes().get(os.getpid(), ()))
+        _lasting = set(_children(os.getpid()))
         _started = False
     copies = warm_programs.running()
     yield
-    left = [copy for copy in warm_programs.running() - copies if copy.poll() is None]
-    if not _started and not left:
+    for copy in warm_programs.running() - copies:
+        if copy.poll() is None:
+            _end(copy.pid)
+            copy.wait()
+    if not _started:
         return
-    processes = _processes()
-    for copy in left:
-        _end(copy.pid, processes)
-        copy.wait()
     lasting = _lasting | warm_programs.holders()
-    for child in processes.get(os.getpid(), ()):
+    for child in _children(os.getpid()):
         if child not in lasting and not re.search("resource_tracker|forkserver", _command(child)):
-            _end(child, processes)
+            _end(child)
 
 
-def _processes() -> dict[int, list[int]]:
-    """Return the processes of this machine by their parents."""
-    children: dict[int, list[int]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
-        except OSError:  # it has just ended
-            continue
-        children.setdefault(int(parent), []).append(int(folder.name))
+def _children(pid: int) -> list[int]:
+    """Return the processes that a process has started, by any of its threads."""
+    children: list[int] = []
+    for of_thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it has just ended
+            children += map(int, of_thread.read_text().split())
     return children
 
 
@@ -196,15 +192,16 @@ def _command(pid: int) -> str:
         return ""
 
 
-def _end(pid: int, processes: dict[int, list[int]]) -> None:
+def _end(pid: int) -> None:
     """Kill a process and all that it has started."""
+    children = _children(pid)
     try:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     except OSError:  # it has ended, or somebody else waits for it
         pass
-    for child in processes.get(pid, ()):
-        _end(child, processes)
+    for child in children:
+        _end(child)
 
 
 @pytest.fixture(autouse=True)
