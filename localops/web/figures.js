@@ -27,9 +27,8 @@ export class Figures {
   changed() {
     const { run } = this.page;
     this._learn();
-    if (this.version === run.version || this.spending === undefined) return;
-    this.version = run.version;
-    this._draw();
+    if (!run.n || this.version === run.version || this.spending === undefined) return;
+    this._redraw();
   }
 
   /** Request the cost by model, as in `localops why`; again when the session continues, and when it has ended. */
@@ -44,7 +43,12 @@ export class Figures {
       // The other figures do not need it.
       this.spending ??= null;
     }
-    this.version = run.version;
+    // It may come before the events, which draw the figures then.
+    if (run.n) this._redraw();
+  }
+
+  _redraw() {
+    this.version = this.page.run.version;
     this._draw();
   }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tests import warm
 from tests.web.conftest import RECORDER, Visit, environment, recorded, serving, used_again, visiting
@@ -198,6 +198,20 @@ def test_repeats_are_marked(chromium: Browser, tmp_path: Path) -> None:
             expect(marks.first).to_have_text("×200")
             assert set(marks.all_inner_texts()[1:]) == {"again"}, view
             assert page.locator(".pane > .bar .faint").inner_text() == "402 events", view
+
+
+def test_figures_wait_for_the_events(visit: Visit) -> None:
+    """What a session cost may come before its events, of which the figures are."""
+    held: list[Route] = []
+    night = next(each for each in visit.facts("sessions")["sessions"] if "night" in each["tags"])
+    visit.page.route("**/timeline?*", lambda route: held.append(route))
+    with visit.page.expect_response("**/why"):
+        page = visit.open(f"/s/{night['session_id']}#figures")
+    page.wait_for_timeout(200)
+    assert page.locator("#view .chart").count() == 0
+    held[0].continue_()
+    page.unroute("**/timeline?*")
+    expect(page.locator("#view .chart h2").first).to_have_text("Events over time")
 
 
 # A run that goes on
