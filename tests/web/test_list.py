@@ -117,31 +117,49 @@ def test_the_list_says_what_a_quiet_session_is_in(chromium: Browser, tmp_path: P
         expect(page.locator("#rows .because.quiet")).to_have_text("last event 2m ago, inside rollout status")
 
 
-def test_tags_without_room_are_left_out_whole(chromium: Browser, tmp_path: Path) -> None:
-    """An ellipsis stands for them, and the title has all; a single tag is cut with an ellipsis of its own."""
-    tags = ["support", "prompt-v2", "customer-facing", "region-eu-central-1", "an-experiment", "nightly", "paid"]
+# How many tags of a row are in its line, the room that is left there, whether the others are out of sight, whether the
+# first is whole, and where the ellipsis is.
+TAGS = """(box) => {
+    const [first, ...others] = [...box.children].map((tag) => tag.getBoundingClientRect());
+    const seen = [first, ...others.filter((one) => one.top === first.top)];
+    const below = others.slice(seen.length - 1);
+    const { right } = box.getBoundingClientRect(), { bottom } = box.parentElement.getBoundingClientRect();
+    const end = right - parseFloat(getComputedStyle(box).paddingRight);
+    return {
+        seen: seen.length,
+        free: end - Math.max(...seen.map((one) => one.right)),
+        isOut: below.every((one) => one.top > bottom + 4),
+        isWhole: box.firstChild.scrollWidth <= box.firstChild.clientWidth,
+        mark: parseFloat(getComputedStyle(box, "::after").top),
+    };
+}"""
+
+
+def test_as_many_tags_are_shown_as_fit(chromium: Browser, tmp_path: Path) -> None:
+    """They use the whole line; an ellipsis stands for those that have no room, and the title has all."""
+    tags = ["support", "prompt-v2", "customer-facing", "region-eu-central-1", "an-experiment"]
+    tags += [f"shard-{number}" for number in range(12)]
     recorded(tmp_path / "home", "one")
     journal = Journal(str(tmp_path / "home" / "default"))
-    for name in ("short", "a name that takes all of the room that there is in this column of the list"):
+    for name, own in (("short", tags), ("a name that takes all of the room " * 3, tags), ("few", tags[:2])):
         id = clock.new_id()
-        own = encode.dumps(tags).decode()
-        journal.add([rows.make("session", id, id=id, at_ns=clock.now_ns(), name=name, tags=own, body="{}")])
+        text = encode.dumps(own).decode()
+        journal.add([rows.make("session", id, id=id, at_ns=clock.now_ns(), name=name, tags=text, body="{}")])
     journal.fold()
     journal.close()
     with serving(tmp_path / "home") as link, visiting(chromium, link) as visit:
         page = visit.open("/")
-        settled(visit, 3)
+        settled(visit, 4)
         box = page.locator("#rows tr", has_text="short").locator(".tags")
         page.mouse.move(0, 0)
         expect(box).to_have_attribute("title", ", ".join(tags))
-        style = "box => [getComputedStyle(box).textOverflow, box.scrollWidth > box.clientWidth]"
-        assert box.evaluate(style) == ["ellipsis", True]
-        # A tag is a box within a line: one that does not fit is replaced as a whole.
-        display = "box => new Set([...box.children].map(tag => getComputedStyle(tag).display)).size"
-        assert box.evaluate(display) == 1
-        assert box.locator(".tag").first.evaluate("tag => getComputedStyle(tag).display") == "inline-block"
-        box = page.locator("#rows tr", has_text="a name that").locator(".tags")
-        assert box.evaluate("box => box.firstChild.offsetWidth <= box.clientWidth")
+        many = box.evaluate(TAGS)
+        assert (many["seen"] in range(4, 16), many["isOut"], many["isWhole"], many["mark"]) == (True, True, True, 0)
+        assert many["free"] < 66  # a tag needs as much
+        one = page.locator("#rows tr", has_text="a name that").locator(".tags").evaluate(TAGS)
+        assert (one["seen"], one["isOut"], one["mark"]) == (1, True, 0)
+        few = page.locator("#rows tr", has_text="few").locator(".tags").evaluate(TAGS)
+        assert (few["seen"], few["mark"] > 30) == (2, True)
 
 
 def test_a_wide_window_shows_the_names_of_several_models(visit: Visit) -> None:
