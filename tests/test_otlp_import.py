@@ -36,6 +36,8 @@ def attribute(value: Any) -> dict[str, Any]:
         return {"doubleValue": value}
     if isinstance(value, list):
         return {"arrayValue": {"values": [attribute(each) for each in value]}}
+    if isinstance(value, dict):
+        return {"kvlistValue": {"values": [{"key": key, "value": attribute(each)} for key, each in value.items()]}}
     return {"stringValue": value}
 
 

@@ -275,6 +275,9 @@ class Assembly:
         if span.around in self.calls or span.row in self.around_counted:
             return False
         answer = reading.fields.get("response_id")
+        if isinstance(answer, list | tuple | dict):
+            # As `recall` gets it from the journal.
+            answer = encode.dumps(answer).decode()
         if answer is not None and not self._is_first(session, answer, span.scope or str(span.name)):
             return False
         if span.around is not None:

@@ -127,7 +127,7 @@ class Receiver:
         if any(record.name in records.CONTENT for record in log):
             self._logged = now
         things: list[Span | Record] = [*log, *spans]
-        self._find([trace for trace in {thing.trace for thing in things} if trace not in self._traces])
+        self._find([trace for trace in dict.fromkeys(thing.trace for thing in things) if trace not in self._traces])
         ready: dict[bytes, _Trace] = {}
         fresh: list[Span | Record] = []
         for thing in things:
@@ -136,7 +136,7 @@ class Receiver:
                 _put(ready.setdefault(trace, _Trace(now)), thing, taken)
             elif self._wait(thing, now, taken):
                 fresh.append(thing)
-        ready |= self._ended(now, {thing.trace for thing in fresh})
+        ready |= self._ended(now, dict.fromkeys(thing.trace for thing in fresh))
         fresh = [thing for thing in fresh if thing.trace not in ready]
         self._weigh(fresh)
         taken.waiting = len(fresh)

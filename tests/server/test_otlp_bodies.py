@@ -18,6 +18,7 @@ from localops.transfer import zstd
 from tests.server.hubs import RealHub, hub
 from tests.server.spans import (
     BOTH,
+    CALL,
     JSON,
     PROTOBUF,
     encoded,
@@ -68,6 +69,15 @@ def test_a_body_without_a_length_is_read(running: RealHub, kind: str) -> None:
     assert (reply.status, reply.read()) == (200, b"" if kind == PROTOBUF else b"{}")
     connection.close()
     assert len(stored(running, trace)) == 1
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_the_id_of_a_response_may_be_any_value(running: RealHub, kind: str) -> None:
+    """A map as well as a text: the calls of a session are compared by it."""
+    trace = new_trace()
+    calls = [span(trace, id, about={**CALL, "gen_ai.response.id": {"a": [1]}}) for id in (1, 2)]
+    taken(running, *calls, kind=kind)
+    assert [row["kind"] for row in stored(running, trace)] == ["llm", "llm"]
 
 
 def _broken() -> Iterator[tuple[str, str, bytes]]:
