@@ -6,11 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from localops import clock
+from localops.journal import rows
 from localops.journal.journal import Journal
+from localops.reading import analytics
+from localops.server.clickhouse.store import ClickHouseStore
 from localops.server.home_store import HomeStore
+from localops.transfer import bundle
 from tests.clickhouse.both import Both
 from tests.clickhouse.programs import PROJECT, Program
 from tests.examples import examples
+from tests.made import stored
+from tests.server.hubs import batch_of, session_rows
 
 
 @pytest.mark.parametrize("seed", range(1, examples(1) * 10 + 1, 10))
@@ -81,3 +88,24 @@ def test_rows_that_are_replaced_are_replaced_in_clickhouse(both: Both) -> None:
     assert both.store.events(PROJECT, session, after=0, limit=500) == both.home.events(
         PROJECT, session, after=0, limit=500
     )
+
+
+@pytest.mark.parametrize("is_cold", [False, True])
+def test_sums_by_kind_are_of_the_contents_that_came_last(both: Both, is_cold: bool) -> None:
+    """A failure counts for its tool as soon as the content of its row has come, also if the session was evicted."""
+    begun, *_, end = session_rows(1)
+    text = '{"trigger":{"kind":"tool","name":"search"}}'
+    failed = rows.make("error", begun[2], id=clock.new_id(), at_ns=clock.now_ns(), name="KeyError", failed=1, body=text)
+    sent = [begun, failed, end]
+    bare = [bundle.without_content(row)[1:] for row in stored(sent, 1)]
+    both.begin_again(bound=0)
+    for store in (both.home, both.store):
+        for each in (bare, sent):
+            store.ingest(PROJECT, batch_of(each), refused={}, by="hub", key="k" * 32)
+            if isinstance(store, ClickHouseStore):
+                store.write_behind(PROJECT)
+                if is_cold:
+                    store.make_room(PROJECT)
+    answers = [store.analytics(PROJECT, "kind", analytics.Chosen(), limit=9) for store in (both.home, both.store)]
+    assert answers[0] == answers[1]
+    assert [line["failed"] for line in answers[1]["lines"] if line["kind"] == "tool"] == [1]

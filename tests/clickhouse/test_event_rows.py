@@ -99,20 +99,36 @@ def test_what_a_batch_brings_is_stored_as_it_is_read_back(both: Both) -> None:
 
 
 def test_a_mirror_of_an_earlier_release_gets_the_sums_that_it_lacks(tmp_path: Path) -> None:
-    """Its sums by kind of cold rows have fewer kinds of tokens."""
+    """It has sums by kind of cold rows only, and of fewer kinds of tokens."""
     journal = Journal(str(tmp_path))
     mirror = Mirror(Archive(Engine(address("clickhouse://none@127.0.0.1:1/none")), "p"))
+    here, partly_cold = session_rows(1), session_rows(3)
+    journal.add([*here, *partly_cold])
+    session = rows.COLUMNS.index("session")
 
     def prepare(execute: Execute) -> None:
         mirror.prepare(execute)
-        execute("alter table cold_kind drop column tokens_cache_write")
-        others = "failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning, cost, unpriced, took_ns"
-        execute(
-            f"insert into cold_kind(session, kind, n, {others}) values(?, 'llm', 1, 0, 5, 0, 0, 0, 0, 0, 0)", (_ID,)
-        )
+        for table in ("kind_sum", "kind_mark"):
+            execute(f"drop table {table}")
+        figures = "n failed tokens_in tokens_out tokens_cached tokens_reasoning cost unpriced took_ns".split()
+        columns = ", ".join(f"{name} integer not null" for name in figures)
+        execute(f"create table cold_kind(session blob, kind text, {columns}, primary key(session, kind)) without rowid")
+        # Of its three calls the last one came after the others were evicted.
+        for cold in (_ID, partly_cold[0][session]):
+            execute("insert into cold_kind values(?, 'llm', 2, 0, 20, 0, 0, 0, 14, 0, 0)", (cold,))
+        upto = execute("select max(seq) - 1 from event where kind = 'llm'").get
+        execute("insert into cold values(?, ?)", (partly_cold[0][session], upto))
         mirror.prepare(execute)
 
     journal.transact(prepare)
     with Reader(journal.path) as reader:
-        assert reader.ask("select tokens_in, tokens_cache_write from cold_kind") == [(5, 0)]
+        sums = reader.ask("select session, n, tokens_in, tokens_cache_write, cost from kind_sum where kind = 'llm'")
+        assert sorted(sums) == sorted(
+            [
+                (_ID, 2, 20, 0, 14),
+                (here[0][session], 1, 10, 0, 7),
+                (partly_cold[0][session], 3, 30, 0, 21),
+            ]
+        )
+        assert reader.ask("select seq from kind_mark") == reader.ask("select max(seq) from event")
     journal.close()

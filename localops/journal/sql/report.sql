@@ -312,6 +312,36 @@ from (
 group by kind
 order by 3 desc, 1;
 
+-- by_kind_between --
+-- The same of the rows after :after up to :upto, by session, for the mirror of a hub.  What later rows add to an event is
+-- in the sums of the time when these came.
+with part as materialized (
+  select session, iif(kind = 'price', 'llm', kind) as kind,
+    iif(kind = 'error' and failed = 1, coalesce(json_extract(body, '$.trigger.kind'), 'error'), null) as failing,
+    count(*) as many,
+    sum(phase = 0 and kind <> 'price') as n,
+    sum(iif(kind = 'error', 0, coalesce(failed, 0))) as failed,
+    {sum(coalesce(tokens, 0)) as tokens},
+    sum(iif(kind in ('llm','tool','price'), coalesce(cost, 0), 0)) as cost,
+    sum(iif(kind = 'price', -(json_extract(body, '$.was') is null), kind = 'llm' and phase = 0 and cost is null)) as unpriced,
+    sum(iif(phase = 0 and kind <> 'price', min(max(coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0), 86400000000000),
+      0)) as took_ns
+  from event not indexed
+  where seq > :after and seq <= :upto
+    and (kind = 'price' or kind not in ({books}, 'agent')) /* only some */
+  group by 1, 2, 3)
+select session, kind, sum(n), sum(failed), {sum(tokens)}, sum(cost), sum(unpriced), sum(took_ns)
+from (
+  select session, kind, n, failed, {tokens}, cost, unpriced, took_ns
+  from part
+  union all
+  select session, failing, 0, many, {0 as tokens}, 0, 0, 0
+  from part
+  where failing is not null
+)
+where true
+group by session, kind;
+
 -- quarters_by_model --
 -- The cost and tokens of models, by the quarter of an hour in which the sessions began.
 select start_ns / 900000000000 as quarter, value, sum(events), sum(tokens_in), sum(tokens_out), sum(cost), sum(unpriced)

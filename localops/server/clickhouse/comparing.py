@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from localops.journal.reader import Reader
 from localops.journal.stored import Stored, of_session
+from localops.server.clickhouse import kind_sums
 from localops.server.clickhouse.states import States
 
 TYPE_CHECKING = False
@@ -169,6 +170,7 @@ def _states_of_journal(transact: Transact, only: Sequence[bytes] | None = None) 
             if sessions is None:
                 sessions = [session for (session,) in execute(_SESSIONS, (after, _STATES)).fetchall()]
             page.extend(sessions)
+            kind_sums.fold(execute)
             states = States(execute)
             for session in page:
                 derived = states.derived(session)

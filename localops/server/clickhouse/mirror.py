@@ -16,8 +16,8 @@ from localops import clock
 from localops.encoding import encode
 from localops.errors import JournalError
 from localops.journal import blobs, rows
-from localops.journal.sql import statements
 from localops.journal.stored import Stored
+from localops.server.clickhouse import kind_sums
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,12 +64,6 @@ _TOKENS = ", ".join(rows.TOKENS)
 _PREPARED = (
     # The sessions whose rows up to a seq are only in the archive.
     "create table if not exists cold(session blob primary key, upto integer not null) strict, without rowid",
-    # The sums of those rows by kind: the report by kind would otherwise read every row.
-    f"""create table if not exists cold_kind(
-      session blob not null, kind text not null, n integer not null, failed integer not null,
-      {", ".join(f"{name} integer not null" for name in rows.TOKENS)},
-      cost integer not null, unpriced integer not null, took_ns integer not null,
-      primary key(session, kind)) strict, without rowid""",
     "create index if not exists total_by_last_seq on total(last_seq)",
     # Changes of `received`, `meta` and `gone` that ClickHouse does not have yet, by any process.  No number is used
     # twice: a process deletes up to the last one that it has sent.
@@ -108,7 +102,16 @@ _PREPARED = (
 _DROPPED = (
     *(f"note_{event}" for event in ("replaced", "received", "forgotten", "gone", "insert", "update", "delete")),
     "total_by_last_seq",
-    *("cold", "cold_kind", "unsent_received", "unsent_meta", "unsent_gone", "unsent_event", "replaced", "staying"),
+    *(
+        "cold",
+        *kind_sums.TABLES,
+        "unsent_received",
+        "unsent_meta",
+        "unsent_gone",
+        "unsent_event",
+        "replaced",
+        "staying",
+    ),
 )
 _WHAT_IS = "select type from sqlite_schema where name = ?"
 _STAY = "insert or replace into staying values(1, ?)"
@@ -152,13 +155,6 @@ where o.key = :key
   and e.seq not in (select seq from unfinished where key = :key)
   and e.seq < (select max(seq) from event)"""  # noqa: S608
 _SIZE = f"select coalesce(sum({_ROW} + coalesce(octet_length(body), 0)), 0) from event"  # noqa: S608
-_COLD_COLUMNS = "select name from pragma_table_info('cold_kind')"
-_SUMS = f"kind, n, failed, {_TOKENS}, cost, unpriced, took_ns"
-COLD_KINDS = f"select {_SUMS} from cold_kind where session = ?"  # noqa: S608
-ADD_KIND = f"""
-insert into cold_kind(session, {_SUMS}) values(?, ?, {", ".join("?" * (5 + len(rows.TOKENS)))})
-on conflict(session, kind) do update set
-  {", ".join(f"{name} = {name} + excluded.{name}" for name in ("n", "failed", *rows.TOKENS, "cost", "unpriced", "took_ns"))}"""  # noqa: E501
 
 
 class Mirror:
@@ -177,10 +173,7 @@ class Mirror:
         """Create the tables and triggers that only a mirror has, in a transaction."""
         for statement in _PREPARED:
             execute(statement)
-        # A mirror of an earlier release has the sums of fewer kinds of tokens.
-        known = {name for (name,) in execute(_COLD_COLUMNS).fetchall()}
-        for name in (name for name in rows.TOKENS if name not in known):
-            execute(f"alter table cold_kind add column {name} integer not null default 0")
+        kind_sums.prepare(execute)
 
     def measure(self, execute: Execute) -> None:
         """Determine how many bytes of rows are here."""
@@ -249,7 +242,6 @@ class Mirror:
             name = rows.id_text(session)
             raise JournalError(f"{lacking} rows of session {name} cannot be read from ClickHouse at the moment")
         execute("delete from cold where session = ?", (session,))
-        execute("delete from cold_kind where session = ?", (session,))
 
     def bring(self, execute: Execute, id: bytes, phase: int) -> bool:
         """Bring back a known row with its session, in a transaction; return whether the row is known."""
@@ -326,6 +318,8 @@ class Mirror:
             nonlocal evicted, freed, reached
             if execute(_STAYS, (clock.now_ns(),)).get:
                 return
+            # What is evicted is in the sums.
+            kind_sums.fold(execute)
             page = execute(_VICTIMS, {"after": after, "many": _LOOKED_AT}).fetchall()
             spared = self._pinned.keys() | (self._used.keys() if spares else set())
             victims = [victim for victim in map(_Victim._make, page) if victim.session not in spared]
@@ -369,28 +363,9 @@ class _Victim(NamedTuple):
 
 def _evict_one(execute: Execute, victim: _Victim) -> tuple[int, int]:
     """Evict the rows of a session; return how many, and how many bytes they had."""
-    sums = execute(kinds_after(), {"session": victim.session, "after": victim.after}).fetchall()
-    for kind, _, *figures in sums:
-        execute(ADD_KIND, (victim.session, kind, *(figure or 0 for figure in figures)))
     spare = execute(_SPARE, {"key": victim.key}).fetchall()
     going = [(seq, size) for seq, size, body in spare if body is None or not blobs.named([body])]
     seqs = encode.dumps([seq for seq, _ in going]).decode()
     execute("delete from event where seq in (select value from json_each(?))", (seqs,))
     execute("insert or replace into cold values(?, ?)", (victim.session, victim.last_seq))
     return len(going), sum(size for _, size in going)
-
-
-def kinds_after() -> str:
-    """Return the statement of a session's sums by kind over the rows after a seq."""
-    of_one = statements("report.sql")["by_kind_of_one"]
-    return of_one.replace("where r.session = :session", "where r.session = :session and r.seq > :after")
-
-
-def by_kind() -> str:
-    """Return the report by kind, which uses the stored sums of cold rows."""
-    here = "from (select * from event e where not exists "
-    here += "(select 1 from cold c where c.session = e.session and c.upto >= e.seq))\n"
-    cold = f"union all select kind, session, {_SUMS.partition(', ')[2]} from cold_kind "  # noqa: S608
-    cold += "where session in (select session from chosen)\n)\ngroup by kind"
-    report = statements("report.sql")["by_kind"]
-    return report.replace("from event\n", here).replace(")\ngroup by kind", cold)

@@ -18,7 +18,7 @@ from localops.journal import rows
 from localops.journal.reader import Reader
 from localops.journal.sql import statements
 from localops.journal.stored import Stored
-from localops.server.clickhouse import event_rows, rebuilding
+from localops.server.clickhouse import event_rows, kind_sums, mirror, rebuilding
 from localops.server.clickhouse.archive import Received, Version
 from localops.server.clickhouse.engine import EngineError
 from localops.server.clickhouse.states import COLUMNS, States
@@ -58,6 +58,7 @@ from event
 where seq in (select value from json_each(?)) and coalesce({_COPIED}, null) is not null"""  # noqa: S608
 _SESSION, _BODY = rows.COLUMNS.index("session"), rows.COLUMNS.index("body")
 _WIDTH = len(Stored._fields)
+_SESSION_AT = Stored._fields.index("session")
 _COUNT_KEYS = tuple(rows.COUNTS_IN_BODY.values())
 # Sessions whose states are written in one transaction.
 _STATES = 1_000
@@ -184,16 +185,23 @@ class Outbox:
         execute("delete from unsent_event")
         for session in buried:
             execute("delete from cold where session = ?", (session,))
-            execute("delete from cold_kind where session = ?", (session,))
+            kind_sums.forget(execute, session)
         for line in replaced:
             row = Stored._make(line[:_WIDTH])
             execute(_NOTE_VERSION, (row.session, row.id, row.phase, rev))
+        self._sum_again(execute, {line[_SESSION_AT] for line in replaced}.difference(buried))
         self.has_versions |= bool(replaced)
         write(execute, kept._replace(seq=seq, rev=rev, stated=max(kept.stated, self._stated), boot=_boot()))
         # If the transaction fails after this, the states of some sessions are written needlessly, which is harmless.
         self.dirty.update(dict.fromkeys(self._touched.difference(buried)))
         self.buried += buried
         self._has_notes = True
+
+    def _sum_again(self, execute: Execute, sessions: Iterable[bytes]) -> None:
+        """Sum up sessions again whose rows were replaced, but those of which only a part is here."""
+        for session in sessions:
+            if execute(mirror.IS_COLD, (session,)).get is None:
+                kind_sums.again(execute, session)
 
     def _store_rows(self, execute: Execute, after: int, replaced: list[tuple[Any, ...]], rev: int) -> int:
         """Store the rows after a seq, and those that were replaced; return the seq of the last one."""
@@ -441,6 +449,7 @@ class Outbox:
             here = execute(_HERE, (seq,)).fetchone()
             if here is not None and Stored._make(here).bare != row.bare:
                 execute(_PUT, row._replace(seq=seq))
+                self._sum_again(execute, [row.session])
 
     def _off(self) -> _Off:
         return _Off(self)
@@ -462,6 +471,7 @@ class Outbox:
             nonlocal rev
             kept = read(execute)
             rev = _rev_after(kept)
+            kind_sums.fold(execute)
             derived = States(execute)
             for session in some:
                 state = derived.of(session, rev)
@@ -579,7 +589,7 @@ def _delete(execute: Execute, session: bytes) -> None:
         if name.startswith("delete_") and key is not None:
             execute(statement, {"key": key, "session": session})
     execute("delete from cold where session = ?", (session,))
-    execute("delete from cold_kind where session = ?", (session,))
+    kind_sums.forget(execute, session)
 
 
 class _Off:

@@ -9,7 +9,7 @@ from localops.encoding import encode
 from localops.journal import rows
 from localops.journal.reader import Reader
 from localops.journal.sql import statements
-from localops.server.clickhouse import mirror
+from localops.server.clickhouse import kind_sums, mirror
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class MirrorReader(Reader):
         if statement == known.changed:
             return super().ask(_CHANGED, values)
         if statement.endswith(known.by_kind):
-            return super().ask(statement.removesuffix(known.by_kind) + mirror.by_kind(), values)
+            return super().ask(statement.removesuffix(known.by_kind) + kind_sums.by_kind(), values)
         if isinstance(values, dict):
             self._prepare(statement, values)
         if statement == known.last_of_batch and isinstance(values, dict) and self._is_cold_after(values["after"]):

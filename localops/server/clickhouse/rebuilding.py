@@ -11,6 +11,7 @@ from itertools import islice
 from localops.encoding import encode
 from localops.journal import blobs, rollups, rows
 from localops.journal.stored import Stored
+from localops.server.clickhouse import kind_sums
 from localops.server.clickhouse.mirror import KEPT_KINDS
 from localops.server.clickhouse.states import States, keep_keys
 
@@ -71,7 +72,7 @@ class _Rebuilding:
         self.journal.transact(work, folded=False)
 
     def _empty(self, execute: Execute) -> None:
-        for table in (*rollups.DERIVED, "received", "gone", "cold", "cold_kind"):
+        for table in (*rollups.DERIVED, "received", "gone", "cold", "kind_sum"):
             execute(f"delete from {table}")  # noqa: S608
         # Also what an interrupted attempt has written, even the newest row, which a trigger keeps.
         guard = execute("select sql from sqlite_schema where name = 'seq_is_never_reused'").get
@@ -79,6 +80,7 @@ class _Rebuilding:
         execute("delete from event")
         execute(guard)
         execute("update mark set seq = 0")
+        kind_sums.move_mark(execute, self.upto)
         for session, at_ns in self.gone.items():
             execute("insert into gone values(?, ?)", (session, at_ns))
         for batch in self.archive.received():
@@ -126,6 +128,13 @@ class _Rebuilding:
 
         self._write(keep)
         self.journal.fold()
+        for some in _parts(sessions, _SESSIONS):
+
+            def sum_up(execute: Execute, some: list[bytes] = some) -> None:
+                for session in filter(any, some):
+                    kind_sums.again(execute, session)
+
+            self._write(sum_up)
 
     def _write_ids(self) -> None:
         for some in _parts(self.archive.identities(), _IDS):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from localops.encoding import encode
 from localops.journal import rows
 from localops.journal.sql import SCHEMA
-from localops.server.clickhouse import mirror
+from localops.server.clickhouse import kind_sums
 from localops.server.clickhouse.event_rows import day_of
 
 TYPE_CHECKING = False
@@ -74,7 +74,7 @@ class States:
             "host": self._execute(_HOST, (session,)).get,
             "tags": sorted({part["value"] for part in named if part["dim"] == "tag" and part["whole"]}),
             "models": sorted({part["value"] for part in named if part["dim"] == "model"}),
-            "derived": self._packed(total, parts, self._kinds(session)),
+            "derived": self._packed(total, parts, kind_sums.of(self._execute, session)),
         }
         return tuple(columns[name] for name in COLUMNS)
 
@@ -87,17 +87,6 @@ class States:
         columns = ", ".join(self._columns[table])
         statement = f"select {columns} from {table} where {_TABLES[table]} = ?"  # noqa: S608
         return self._execute(statement, (owner,)).fetchall()  # type: ignore[no-any-return]
-
-    def _kinds(self, session: bytes) -> list[list[Any]]:
-        """Return the sums of a session by kind, cold rows included."""
-        sums: dict[str, list[Any]] = {}
-        cold = self._execute(mirror.COLD_KINDS, (session,)).fetchall()
-        upto = self._execute(mirror.IS_COLD, (session,)).get or 0
-        here = self._execute(mirror.kinds_after(), {"session": session, "after": upto}).fetchall()
-        for kind, *figures in [*cold, *((kind, *figures) for kind, _, *figures in here)]:
-            known = sums.setdefault(kind, [0] * len(figures))
-            sums[kind] = [one + (other or 0) for one, other in zip(known, figures, strict=True)]
-        return [[kind, *figures] for kind, figures in sorted(sums.items())]
 
     def _packed(self, total: dict[str, Any], parts: dict[str, list[tuple[Any, ...]]], kinds: list[list[Any]]) -> str:
         document = {
@@ -131,7 +120,7 @@ class States:
         session = derived.total["session"]
         self._execute("insert into cold values(?, ?)", (session, upto))
         for kind in derived.kinds:
-            self._execute(mirror.ADD_KIND, (session, *kind))
+            kind_sums.add(self._execute, session, kind)
 
     def _insert(self, table: str, records: Iterable[Sequence[Any]]) -> None:
         columns = self._columns[table]
