@@ -78,10 +78,13 @@ def outline(value: object, longest: int = 200) -> str:
 def deeper(function: Callable[..., R], *args: object) -> R:
     """Call a function with a higher recursion limit, after a RecursionError.
 
-    Raise RecursionError if the limit was not the problem (the recursion is endless), if another thread has raised the
-    limit, or if the limit could not be restored.
+    Raise RecursionError if the limit was not the problem (the recursion is endless), if another thread is raising it at
+    the moment, or if it could not be restored.
     """
-    if raised or _has_room(_MORE // 2):
+    has_room = _has_room(_MORE // 2)
+    if raised and has_room:  # another thread has raised it since the error
+        return function(*args)
+    if raised or has_room:
         raise RecursionError("there is room enough, or as much as there can be")
     taken: list[bool] = []
     restore: Iterator[object] = iter(())

@@ -388,6 +388,16 @@ def test_a_turn_that_is_interrupted_is_over() -> None:
     assert place >= 3
 
 
+def test_a_limit_that_another_thread_has_raised() -> None:
+    """Since the error: there is room now."""
+    limit = sys.getrecursionlimit()
+    careful.raised.add(limit)
+    try:
+        assert careful.deeper(lambda: "written") == "written"
+    finally:
+        careful.raised.discard(limit)
+
+
 def test_a_raised_recursion_limit_is_set_back() -> None:
     """So is the limit, and its lock: the exception may come between any two steps."""
 
