@@ -1,6 +1,6 @@
-"""OpenTelemetry spans: those that instrumentors and programs send to OpenTelemetry's SDK are recorded as they happen.
+"""Record OpenTelemetry spans of instrumentors and programs as they happen, by a span processor of OpenTelemetry's SDK.
 
-`install()` is the one line to add.  `mapping.py` translates a span into the words of localops, and does not need
+A program only has to call `install()`.  `mapping.py` translates a span into the terms of localops, and does not need
 OpenTelemetry; `processor.py` writes its rows; `providers.py` has the tracer providers.  Nothing is sent.
 """
 

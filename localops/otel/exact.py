@@ -1,8 +1,8 @@
-"""The row that a span was made from, to the letter: what its attributes cannot say is sent beside them.
+"""Keep the exact row of a span that is sent: what its attributes cannot express goes into one more attribute.
 
-`localops sync` sends a row in the words of a convention, and `mapping.py` reads such a span into the row again.  Where
-the two differ (a prompt in the form of its vendor, a number that became a text), the difference goes along in one
-attribute.  A text is sent once: in the difference it is the number of the text among those that the attributes hold.
+`localops sync` sends a row in the terms of a convention, and `mapping.py` reads such a span into a row again.  If the
+two rows differ (a prompt in the format of its vendor, a number that became a text), the attribute holds the difference.
+No text is sent twice: the difference refers to texts in the other attributes by number.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
         @property
         def errors(self) -> Sequence[Any]:
-            """Why it failed, with type, message and stack."""
+            """The errors that the span failed with: type, message and stack."""
 
 
 COLUMNS = ["kind", "name", "model", *token_kinds.columns(token_kinds.OF_ROW), "cost", "failed", "tags"]
 _FIGURES = {"model": "model", **{kind.figure: kind.field for kind in token_kinds.OF_ROW}}
-# Session, user, conversation and agent are on every span, and what no table has is not of the row.
+# Session, user, conversation and agent are on every span; attributes that no table has are not from the row.
 _BESIDE = frozenset("attributes session_id agent_id agent_name user_id thread_id parameters".split())
-_SHORTEST = 24  # a shorter text is repeated: its number would take as long
+_SHORTEST = 24  # characters; a shorter text is repeated, as its number would be as long
 _POINTER, _AS_IS = "$", "$="
 _TEXT_OF_DATA = ";base64,"
 
 
 def as_read(reading: Reading) -> Row:
-    """Return the row that a reading of our own span amounts to: its columns, and the keys of its body."""
+    """Return the row that results from reading a span of ours: its columns, and the keys of its body."""
     figures = reading.figures
-    # The span of an LLM call is named by its model.
+    # The span of an LLM call has the model's name.
     row: Row = {"kind": reading.kind, "name": None if reading.kind == "llm" else reading.name, "tags": reading.tags}
     body = {key: value for key, value in reading.fields.items() if key not in _BESIDE}
     if reading.kind == "error":
@@ -68,14 +68,14 @@ def row_of(columns: Mapping[str, Any], body: Mapping[str, Any]) -> Row:
 
 
 def _given(row: Row, body: Mapping[str, Any] | None = None) -> Row:
-    """Leave out what is null, but for keys that a body has."""
+    """Leave out null values, except those of keys in a body."""
     return {
         key: value for key, value in row.items() if value is not None or (body is not None and key.startswith("body."))
     }
 
 
 def difference(read: Row, row: Row) -> str | None:
-    """Return what makes the row of what was read, as text; None where they are the same."""
+    """Return what turns the row that was read into the original row, as text; None if they are equal."""
     texts = {text: number for number, text in reversed(list(enumerate(_texts(read))))}
     other = {key: _pointed(value, texts) for key, value in row.items() if not _is_same(read, key, value)}
     gone = sorted(read.keys() - row.keys())
@@ -85,7 +85,7 @@ def difference(read: Row, row: Row) -> str | None:
 
 
 def applied(read: Row, text: str) -> Row:
-    """Return the row of what was read and a difference; raise ValueError where they do not belong together."""
+    """Return the original row from the row that was read and the difference; ValueError if they do not match."""
     change = encode.loads(text)
     texts = list(_texts(read))
     try:
@@ -102,7 +102,7 @@ def _is_same(read: Row, key: str, value: Any) -> bool:
 
 
 def _texts(row: Row) -> Iterator[str]:
-    """Yield the longer texts of what was read, always in the same order."""
+    """Yield the longer texts of the row that was read, always in the same order."""
     for key in sorted(row):
         yield from _texts_in(row[key])
 
@@ -120,7 +120,7 @@ def _texts_in(value: Any) -> Iterator[str]:
 
 
 def _pointed(value: Any, texts: dict[str, int]) -> Any:
-    """Return a value with numbers for the texts that are known."""
+    """Return a value with numbers in place of known texts."""
     if isinstance(value, str):
         number = texts.get(value)
         if number is not None:

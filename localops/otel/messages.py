@@ -58,7 +58,7 @@ def completion_messages(completion: object) -> list[Message]:
 
 
 def with_calls(messages: list[Message], tool_calls: object) -> list[Message]:
-    """Return the messages of a completion with the tool calls that were recorded beside it, unless it has them."""
+    """Return the messages of a completion, with the separately recorded tool calls if it has none."""
     if not isinstance(tool_calls, list) or not tool_calls:
         return messages
     parts = [part for message in messages for part in in_parts(message)["parts"]]
@@ -75,7 +75,7 @@ def reasons(messages: list[Message]) -> list[str]:
 
 
 def _answer(choice: object) -> Message:
-    """Return the message of a choice, with its finish reason, which is beside the message or in it."""
+    """Return the message of a choice with its finish reason, which may be in the message or beside it."""
     if not isinstance(choice, dict):
         return _message(choice, "assistant")
     output = choice.get("output")
@@ -105,7 +105,7 @@ def _messages(value: object, role: str) -> list[Message]:
     if not isinstance(value, list):
         return [_message(value, role)]
     messages: list[Message] = []
-    # The last message was made from parts without a message.
+    # Whether the last message was made from parts that were outside any message.
     alone = False
     for item in value:
         if item is None:
@@ -128,14 +128,14 @@ def _message(value: object, role: str) -> Message:
             kind = value.get("type")
             named = text(value.get("role") or (kind if isinstance(kind, str) and kind in _SPEAKERS else None) or role)
             return {**value, "role": _ROLES.get(named, named)}
-    # Of a system prompt, say.
+    # The parts of a system prompt, for example.
     if isinstance(value, list):
         return {"role": role, "content": value}
     return {"role": role, "content": text(value)}
 
 
 def _is_part(value: Message) -> bool:
-    """Return whether a value is a part of a message, without the message."""
+    """Return whether a value is a part of a message outside any message."""
     if "role" in value:
         return False
     kind = value.get("type")
@@ -145,7 +145,7 @@ def _is_part(value: Message) -> bool:
 
 
 def _role_of(part: Part, role: str) -> str:
-    """Return the role of a part without a message: tool calls and reasoning are a model's, results are a tool's."""
+    """Return the role for a part outside a message: the model's for tool calls and reasoning, a tool's for results."""
     roles = {"tool_call": "assistant", "reasoning": "assistant", "server_tool_call": "assistant"}
     return "tool" if part["type"] == "tool_call_response" else roles.get(part["type"], role)
 
@@ -202,7 +202,7 @@ def _call_of(value: object) -> Part:
 
 
 def _object(arguments: object) -> object:
-    """Return arguments as the object that their text holds, as the conventions want them; else as they are."""
+    """Return arguments as an object, as the conventions require, if their text is one; otherwise unchanged."""
     if not isinstance(arguments, str) or arguments[:1] != "{":
         return arguments
     try:

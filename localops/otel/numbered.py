@@ -1,4 +1,4 @@
-"""Attributes with numbers in their names, put together as lists."""
+"""Combine attributes with numbers in their names into lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def wording(start: str) -> Callable[[Any], Any]:
-    """Return what turns an item into the form that clients use, by the convention that its attributes begin like."""
+    """Return the function that converts an item into the format of clients, by the prefix of its attributes."""
     return {
         "llm.input_messages.": _openinference_message,
         "llm.output_messages.": _openinference_message,
@@ -20,7 +20,7 @@ def wording(start: str) -> Callable[[Any], Any]:
 
 
 def in_order(plain: dict[str, Any], wording: Callable[[Any], Any]) -> Iterator[Any]:
-    """Put together what many attributes say, number by number."""
+    """Combine attributes into items, and yield these in the order of their numbers."""
     root: dict[str, Any] = {}
     for name, value in plain.items():
         at = root
@@ -50,7 +50,7 @@ def _in_lists(value: Any) -> Any:
 
 
 def _plain_item(item: Any) -> Any:
-    """OpenLLMetry's and AgentOps' messages, tools and documents."""
+    """Convert a message, tool or document of OpenLLMetry or AgentOps."""
     if type(item) is not dict:
         return item
     if len(item) == 1 and type(inner := next(iter(item.values()))) is dict:  # document.content, embedding.vector

@@ -1,8 +1,7 @@
-"""Record spans as operations: one row when a span starts, one when it ends, both before the SDK goes on.
+"""Record spans as operations: a row when a span starts, and one when it ends, each before the SDK continues.
 
-Spans and operations are parents of each other.  A span belongs to the span or the operation of localops that it
-started in, and what localops records while a span is current belongs to that span: `context.spans` looks it up.
-Nothing is set that a forgotten `detach` could leave behind.
+A span's parent is the span or operation of localops in which it started, and an event's parent may be a span: the
+current one, which `context.spans` looks up.  Nothing is set that a forgotten `detach` could leave behind.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     Key = tuple[int, int]
 
 _CHECK_BUDGET = Session.check_budget.__code__
-_NOW_NS = 1_000_000  # a time this near to the clock was not set by hand
+_NOW_NS = 1_000_000  # a time so close to the clock's was not set explicitly
 _REQUEST = "prompt system_instructions tool_definitions stream thread_id".split()
 _ANSWER = ("completion tool_calls finish_reason response_id response_model time_to_first_token").split()
 _CONTENT = (
@@ -59,7 +58,7 @@ _WITHOUT_CONTENT = Reading("")
 
 
 class _Recorded:
-    """A recorded span: the rows of its operation, and the place of what happens inside it."""
+    """A recorded span: the rows of its operation, and the place for what happens inside it."""
 
     __slots__ = (
         "attributes",
@@ -99,45 +98,45 @@ class _Recorded:
         self.session = session
         self.rows = rows
         self.reading = reading
-        self.attributes = attributes  # those it had when it started
+        self.attributes = attributes  # at its start
         self.outer = outer
         self.outside = outside  # the operation of localops that it started in
         self.place: Scope = (session, rows.id, rows.id if rows.kind == "agent" else rows.agent)
         self.pid = os.getpid()
         self.ended = False
-        self.closed = False  # its closing row is written
-        self.failure: BaseException | ErrorEvent | None = None  # between that row and the one of its error
+        self.closed = False  # whether its closing row is written
+        self.failure: BaseException | ErrorEvent | None = None  # its error, until the row for it is written
         self.is_news = False
-        self.is_added = False  # its usage is added to the call that it is a part of
+        self.is_added = False  # whether its usage was added to the call that it is a part of
         self.is_from_cache = False
-        self.is_part = False  # of an LLM call that is counted further out
-        self.is_same_tool = False  # as the call of a client that is counted further out
-        self.calls_inside: list[OperationRows] = []  # spans inside of it that count as LLM calls, in its place
-        self.handling = 0  # the exception that was being handled around it, which it did not raise
-        self.errors: dict[str, int] = {}  # the errors of the spans inside, and their times
+        self.is_part = False  # whether it is a part of an LLM call that is counted further out
+        self.is_same_tool = False  # whether it is the tool call of a client that is counted further out
+        self.calls_inside: list[OperationRows] = []  # spans inside it that count as LLM calls instead of it
+        self.handling = 0  # id of an exception that was being handled when it started, so it is not of this span
+        self.errors: dict[str, int] = {}  # the errors of the spans inside, with their times
         self.mark: weakref.ref[Span] | None = None
 
 
 runs: list[Callable[[], Iterable[ReadableSpan]]] = []
-"""One function at most: the spans of the runs of LangChain around the calling code, the innermost first."""
+"""At most one function, which returns the spans of the LangChain runs around the calling code, innermost first."""
 
-FROM_CACHE = "localops.from_cache"  # the attribute of a call that a cache has answered: no request was made
+FROM_CACHE = "localops.from_cache"  # attribute of a call that a cache answered, without a request
 
-# The spans of this process that exist, including ended ones that are still referenced: they may get children yet.
+# The spans of this process, including ended ones that are still referenced, as they may still get children.
 _spans: dict[Key, _Recorded] = {}
 
 
 class LocalopsSpanProcessor(SpanProcessor):
     """Record each span as an operation of the session that it happens in.
 
-    Raise nothing but LimitReached, when a span starts, and the JournalError of a strict session.
+    Raise only LimitReached, when a span starts, and the JournalError of a strict session.
     """
 
     def __init__(self) -> None:
         context.spans[:] = [_inner_place]
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
-        """Write that it has begun, with all attributes that it has by now."""
+        """Write the row of its start, with its attributes so far."""
         begun: list[tuple[OperationRows | None, Callable[[OperationRows], None]]] = []
 
         def step() -> None:
@@ -148,7 +147,7 @@ class LocalopsSpanProcessor(SpanProcessor):
                     register(operation)
 
         _guarded("start", step)
-        if waiting:  # it will not run, so it will not be ended
+        if waiting:  # `deliver` raises, so the span will never be ended
             for operation, _ in begun:
                 if operation is not None:
                     _spans[_key(span.get_span_context())].ended = True
@@ -156,7 +155,7 @@ class LocalopsSpanProcessor(SpanProcessor):
             deliver()
 
     def _start(self, span: Span, begun: list[tuple[OperationRows | None, Callable[[OperationRows], None]]]) -> None:
-        """Begin the operation of a span; its result is registered once, however often this is interrupted."""
+        """Begin the operation of a span; register it only once, even if this is interrupted and repeated."""
         key = _key(span.get_span_context())
         if key in _spans:  # two processors at one provider
             return
@@ -164,7 +163,7 @@ class LocalopsSpanProcessor(SpanProcessor):
         attributes = _attributes(span)
         reading = read(span.name, attributes, scope=scope)
         outer = _spans.get((parent.trace_id, parent.span_id)) if parent is not None else None
-        if runs and not scope.endswith(".langchain"):  # its own spans say what they belong to
+        if runs and not scope.endswith(".langchain"):  # spans of LangChain's instrumentor have the right parent
             outer = _inner_run(outer)
         outside = context.outside_spans()
         place = _place(outer, outside)
@@ -208,20 +207,20 @@ class LocalopsSpanProcessor(SpanProcessor):
         begun += ((operation, register),)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Write that it has ended, with the attributes that are new since its start."""
+        """Write the row of its end, with the attributes that were added since its start."""
         recorded = _spans.get(_key(span.get_span_context()))
         if recorded is None or recorded.ended or _is_anothers(recorded):
             return
         recorded.ended = True
         raised = sys.exc_info()[1]
-        if raised is not None and id(raised) == recorded.handling:  # it was being handled around the span
+        if raised is not None and id(raised) == recorded.handling:  # it was being handled when the span started
             raised = None
         _guarded("end", lambda: self._end(span, recorded, raised))
         if waiting:
             deliver()
 
     def _end(self, span: ReadableSpan, recorded: _Recorded, raised: BaseException | None) -> None:
-        """Write the closing row, and the error if it has one; completed steps are not repeated."""
+        """Write the closing row, and the row of its error if it has one; do not repeat completed steps."""
         if not recorded.closed:
             recorded.failure = None
             reading = self._read_end(span, recorded)
@@ -234,7 +233,7 @@ class LocalopsSpanProcessor(SpanProcessor):
             elif error is not None and isinstance(raised, GeneratorExit | None) and (broken := _broken_off(reading)):
                 fields["ended_by"], error, reading.failed = broken, None, False
             past = time.time_ns() - (span.end_time or 0)
-            recorded.failure = error if error is not None else raised  # which may pass through a span that says nothing
+            recorded.failure = error if error is not None else raised  # it may pass through a span without an error
             recorded.rows.finish(
                 fields,
                 failed=reading.failed,
@@ -244,7 +243,7 @@ class LocalopsSpanProcessor(SpanProcessor):
             recorded.closed = True
             recorded.attributes = _NO_ATTRIBUTES
             recorded.is_news = error is not None
-            recorded.reading = _WITHOUT_CONTENT  # children may come yet, but its content is not needed any more
+            recorded.reading = _WITHOUT_CONTENT  # it may still get children, but its content is no longer needed
             if reading.kind == COPY and len(recorded.calls_inside) == 1 and "ended_by" not in fields:
                 _complete(recorded.calls_inside[0], reading)
         failure, recorded.failure = recorded.failure, None
@@ -311,7 +310,7 @@ class LocalopsSpanProcessor(SpanProcessor):
 
 
 class _At:
-    """The place that an operation begins in."""
+    """The place in which an operation begins."""
 
     __slots__ = ("place",)
 
@@ -334,7 +333,7 @@ def _current() -> _Recorded | None:
 
 
 def _inner_run(recorded: _Recorded | None) -> _Recorded | None:
-    """Return the inner of a span and the run of LangChain around the calling code."""
+    """Return the inner one of a span and the LangChain run around the calling code."""
     for span in runs[0]():
         run = _spans.get(_key(span.get_span_context()))
         if run is not None and not run.ended:
@@ -356,51 +355,51 @@ def _inner_place(place: Scope) -> Scope:
     try:
         recorded = _current()
         return place if recorded is None else _inner(recorded, place)
-    except Exception as error:  # the edge: an unknown span class; localops' own place counts then
+    except Exception as error:  # any exception, of an unknown span class; then localops' own place counts
         if not hold_if_programs(error):
             _warn("place", error)
         return place
 
 
 def _inner(recorded: _Recorded, place: Scope) -> Scope:
-    """Return the place inside of a span, unless the code has entered another one since the span began."""
+    """Return the place inside a span, unless the code has entered another one since the span began."""
     if place[0] is None or place is recorded.outside or place == recorded.outside:
         return recorded.place
     return place
 
 
 def _place(outer: _Recorded | None, place: Scope) -> Scope:
-    """Return the place of a span that has begun below another one, and in a place of localops."""
+    """Return the place of a span that has begun inside another span and a place of localops."""
     if outer is None:
         return place
     if _current() is outer:
         return _inner(outer, place)
-    # Its parent was chosen by hand: only another session overrides that.
+    # The program chose its parent: only another session overrides that.
     return outer.place if place[0] in (None, outer.session) else place
 
 
 def _is_in_call(outer: _Recorded | None, place: Scope, session: Session) -> bool:
-    """Return whether a span happens in an LLM call that is counted already: clients and frameworks trace each call."""
+    """Return whether a span is inside an LLM call that already counts: clients and frameworks both trace each call."""
     if outer is not None and place == outer.place and outer.is_part:
         return True
     return place[1] is not None and place[1] in session.recorder.open_calls
 
 
 def _is_in_tool(scope: str, outer: _Recorded | None, place: Scope) -> bool:
-    """Return whether a span of MCP's SDK is that of a tool call which is recorded around it, or of its server."""
+    """Return whether a span of MCP's SDK is of its server, or of a tool call that is already recorded around it."""
     if scope != _MCP or not calls_of_clients:
         return False
     return place[1] in calls_of_clients or (outer is not None and outer.is_same_tool)
 
 
 def tool_around() -> str | None:
-    """Return the name of the tool whose span the calling code is in; None if it is in none."""
+    """Return the name of the tool in whose span the calling code runs, or None."""
     recorded = _current()
     return recorded.reading.name if recorded is not None and recorded.rows.kind == "tool" else None
 
 
 def _is_anothers(recorded: _Recorded) -> bool:
-    """Return whether the process that this one was forked from, which is alive, began the span and will end it."""
+    """Return whether the parent of this forked process began the span, and will end it as it is alive."""
     if recorded.pid == os.getpid():
         return False
     try:
@@ -423,7 +422,7 @@ def _since(recorded: _Recorded, attributes: dict[str, Any]) -> tuple[dict[str, A
     """Return the attributes added since the start; all of them if one of those has changed."""
     later = dict(attributes)
     for name, value in recorded.attributes.items():
-        now = later.pop(name, value)  # an SDK that keeps 128 attributes drops the first ones
+        now = later.pop(name, value)  # it may be missing: an SDK that keeps 128 attributes drops the first ones
         if now is not value and now != value:
             return attributes, None
     return later, recorded.reading
@@ -448,7 +447,7 @@ def _links(span: ReadableSpan) -> list[dict[str, Any]]:
 def _opening_fields(
     span: Span, reading: Reading, scope: str, outer: _Recorded | None, *, is_call: bool
 ) -> dict[str, Any]:
-    """Return the fields of the first row beside the request of a call: all that is known, and which span it is."""
+    """Return the fields of the first row, without a call's request: everything known so far, and the span's ids."""
     fields = dict(reading.fields)
     fields.pop("params", None)
     if is_call:
@@ -468,7 +467,7 @@ def _opening_fields(
 
 
 def _facets(reading: Reading) -> list[str]:
-    """Return the facets that a span names: its user, and its conversation or what OpenInference calls its session."""
+    """Return the facets of a span: its user, and its conversation, which OpenInference calls session."""
     fields = reading.fields
     if _FACETS.isdisjoint(fields):
         return []
@@ -476,7 +475,7 @@ def _facets(reading: Reading) -> list[str]:
 
 
 def _call_of(reading: Reading, begun: LLMEvent | None = None) -> LLMEvent:
-    """Return the call that a span is, or the one that it has `begun` as, with the figures of its end."""
+    """Return the LLM call of a span; with the `begun` one, add the figures of its end to that."""
     if begun is not None:
         vars(begun).update(reading.figures)
         return begun
@@ -485,13 +484,13 @@ def _call_of(reading: Reading, begun: LLMEvent | None = None) -> LLMEvent:
 
 
 def _leave_out(reading: Reading) -> None:
-    """Remove input and output, if the session does not capture them."""
+    """Remove input and output if the session does not capture them."""
     for name in _CONTENT:
         reading.fields.pop(name, None)
 
 
 def _settle_kind(recorded: _Recorded, reading: Reading) -> None:
-    """Decide as what a span counts, now that all is known: one model call counts once."""
+    """Decide at its end how a span counts, so that one model call counts once."""
     before = recorded.reading
     if not reading.has_kind:  # an SDK that keeps 128 attributes drops the first ones
         reading.kind = before.kind
@@ -506,7 +505,7 @@ def _settle_kind(recorded: _Recorded, reading: Reading) -> None:
                 add_usage(usage, reading.figures)
                 first, outer = reading.fields.get("time_to_first_token"), recorded.session.recorder.open_calls.get(id)
                 if isinstance(first, int | float) and outer is not None:
-                    # Of several attempts the first that answers counts; it is measured from the start of the call.
+                    # Of several attempts, the first answer counts; its time is measured from the start of the call.
                     later = (recorded.rows.began - outer.began) / 1e9
                     usage.setdefault("time_to_first_token", first + later)
         elif recorded.calls_inside:
@@ -517,8 +516,8 @@ def _settle_kind(recorded: _Recorded, reading: Reading) -> None:
 
 
 def _complete(inside: OperationRows, reading: Reading) -> None:
-    """Add the tokens that a framework read of an answer to the call of its client, if that did not see them."""
-    # A prompt without tokens is one that the framework did not see either.
+    """Add the tokens that a framework read from an answer to the call of its client, if that lacks them."""
+    # Without tokens of the prompt, the framework did not see them either.
     if not reading.failed and reading.figures.get("prompt_tokens"):
         inside.add_figures(_call_of(reading))
 
@@ -533,34 +532,34 @@ def _call_around(recorded: _Recorded) -> bytes | None:
 
 
 def _new_fields(before: Reading, now: Reading) -> dict[str, Any]:
-    """Return the fields that the first row does not have, or has with another value."""
+    """Return the fields that are new since the first row, or have changed."""
     known = before.fields
     missing = object()
     return {name: value for name, value in now.fields.items() if known.get(name, missing) != value}
 
 
 def _error_of(recorded: _Recorded, reading: Reading, raised: BaseException | None) -> BaseException | ErrorEvent | None:
-    """Return the error to record; None if it was raised further in and is recorded there."""
+    """Return the error to record; None if it was raised further inside, and is recorded there."""
     if not reading.failed:
         return None
     reported = reading.errors[-1] if reading.errors else Error(None, None, None)
-    # By its message: on its way out an exception may become one of a framework's own class.
+    # Compared by message, as a framework may raise the exception again as one of its own class.
     news = reported.message or _last_word(reported.type) or ""
     outer = recorded.outer if recorded.outer is not None and not recorded.outer.ended else None
     beside = outer.errors.get(news, 0) if outer is not None else 0
     if outer is not None:
         outer.errors[news] = time.time_ns()
-    # Frameworks do not always nest their spans: a span that failed beside this one, in its time, has the same error.
+    # Frameworks do not always nest their spans: a span beside this one that failed while it ran has the same error.
     if beside > recorded.rows.began:
         return None
-    if recorded.is_same_tool:  # the call around it has the error, in the words of its client
+    if recorded.is_same_tool:  # the call around it has the error as its client reports it
         reading.fields["error"] = {"type": reported.type, "message": reported.message}
         return None
     if raised is not None and _is_same(raised, reported):
         return raised
     if news in recorded.errors:
         return None
-    if recorded.is_part:  # the call that it is a part of has an error of its own, in the words of its client
+    if recorded.is_part:  # the call around it has an error of its own, as its client reports it
         reading.fields["error"] = {"type": reported.type, "message": reported.message}
         return None
     event = ErrorEvent(error_type=_last_word(reported.type) or "Error", details=reported.message, logs="")
@@ -569,12 +568,12 @@ def _error_of(recorded: _Recorded, reading: Reading, raised: BaseException | Non
 
 
 def _is_interruption(raised: BaseException | None) -> bool:
-    """Return whether a span was interrupted, which OpenTelemetry does not count as an error."""
+    """Return whether an exception interrupted or cancelled the span, which is no error to OpenTelemetry."""
     return raised is not None and not isinstance(raised, Exception | GeneratorExit)
 
 
 def _broken_off(reading: Reading) -> str | None:
-    """Return the end of a span that is no error: a loop over a stream that ended early, or a cancelled task."""
+    """Return why a span ended early without an error: a loop over a stream was left, or a task was cancelled."""
     word = _last_word(reading.errors[-1].type) if reading.errors else None
     return word if word in ("GeneratorExit", "CancelledError") else None
 
@@ -594,12 +593,12 @@ def _last_word(name: str | None) -> str | None:
 
 
 def _guarded(what: str, step: Callable[[], None]) -> None:
-    """Do a step; keep its exceptions from the program, and hold interruptions until it is done."""
+    """Run a step; do not pass its exceptions to the program, and hold interruptions until it is done."""
     try:
         step()
     except (LimitReached, JournalError):
         raise
-    except BaseException as error:  # the edge: tracing never breaks the program that is traced
+    except BaseException as error:  # any exception, as recording must not break the recorded program
         if _is_of_budget(error):
             raise
         try:
@@ -611,7 +610,7 @@ def _guarded(what: str, step: Callable[[], None]) -> None:
 
 
 def _is_of_budget(error: BaseException) -> bool:
-    """Return whether a program's own hook raised it because a budget is spent: it is meant for the program."""
+    """Return whether the program's own budget hook raised an exception, which is meant for the program."""
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code is _CHECK_BUDGET:

@@ -1,4 +1,4 @@
-"""The tracer providers whose spans are recorded: the program's own, and one that is never the global one.
+"""The tracer providers whose spans are recorded: the program's own, and private ones.
 
 A provider that is created here exports nothing.
 """
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 _lock = threading.Lock()
-_own: dict[str, TracerProvider] = {}  # that are never the global one
+_own: dict[str, TracerProvider] = {}  # the private ones: they are never made the global one
 _is_paused = False
 _installed: weakref.WeakSet[TracerProvider] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
     global _lock
-    # The old one may be held by a thread that the child does not have.
+    # A thread that the child does not have may hold the old one.
     _lock = threading.Lock()
 
 
@@ -59,7 +59,7 @@ def private_provider() -> TracerProvider:
 
 
 def library_provider() -> TracerProvider:
-    """Return the provider of the instrumentors that record model libraries; `pause` stops it, and no other."""
+    """Return the provider of the instrumentors that record model libraries; `pause` affects only this one."""
     return _kept("libraries", _sampler)
 
 
@@ -67,8 +67,8 @@ def _kept(name: str, sampler: Callable[[], Any]) -> TracerProvider:
     processor = sdk()[1]
     with _lock:
         if name not in _own:
-            # The program's own sampling may leave spans out, but only for the program's own export.
-            # Nothing waits to be flushed at exit, and what runs there is recorded, too.
+            # Its own sampler: the program's may drop spans that its export does not need.
+            # No shutdown at exit: there is nothing to flush, and what runs at exit is recorded, too.
             _own[name] = _made(sampler=sampler(), shutdown_on_exit=False)
             _own[name].add_span_processor(processor())
         return _own[name]
@@ -83,7 +83,7 @@ def _always() -> Any:
 def pause(paused: bool) -> None:
     """Stop recording the spans of model libraries, or start again.
 
-    Instrumentors stay installed: what others have wrapped around a library since then could not be separated.
+    Instrumentors stay installed, as their wrappers cannot be removed from beneath those that others added later.
     """
     global _is_paused
     _is_paused = paused
@@ -93,7 +93,7 @@ def _sampler() -> Any:
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 
     class WhileOn(Sampler):
-        """A sampler that takes every span while recording is on."""
+        """A sampler that keeps every span while recording is on, and drops all others."""
 
         def should_sample(self, *args: Any, **options: Any) -> Any:
             return (ALWAYS_OFF if _is_paused else ALWAYS_ON).should_sample(*args, **options)
@@ -124,7 +124,7 @@ def _global_provider() -> TracerProvider:
     provider: Any = trace.get_tracer_provider()
     if not hasattr(provider, "add_span_processor"):
         trace.set_tracer_provider(_made())
-        provider = trace.get_tracer_provider()  # if two threads set one, the first wins
+        provider = trace.get_tracer_provider()  # another thread may have set one first
     if not hasattr(provider, "add_span_processor"):
         raise LocalopsError(
             f"the tracer provider of this process, {type(provider).__name__}, takes no span processors: nothing is "
@@ -135,7 +135,7 @@ def _global_provider() -> TracerProvider:
 
 
 def _made(**options: Any) -> TracerProvider:
-    """Return a provider without an exporter, whose spans have no limits of their size."""
+    """Return a provider without an exporter, and without limits on the size of spans."""
     from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
     return TracerProvider(span_limits=SpanLimits(max_attributes=SpanLimits.UNSET), **options)

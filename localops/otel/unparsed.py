@@ -1,7 +1,7 @@
-"""The answer of a model that its client could not turn into what the program asked for.
+"""Recover the answer of a model that its client could not parse.
 
-With `response_format=`, openai parses an answer before it returns it.  Where that fails, the exception is all that the
-instrumentor sees, though the answer came and was billed.  The function that raised still has it.
+With `response_format=`, openai parses an answer before it returns it.  If that fails, the instrumentor sees only the
+exception, although the answer arrived and was billed.  The function that raised the exception still has the answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         figures: dict[str, Any]
 
 
-# The functions of openai that parse an answer, and what the answer is called in each.
+# The functions of openai that parse an answer, and the name of the answer's variable in each.
 _PARSERS = {"parse_chat_completion": "chat_completion", "parse_response": "response"}
 _PACKAGE = "openai.lib."
 _FIGURES = "prompt_tokens completion_tokens cached_tokens reasoning_tokens".split()
@@ -27,7 +27,7 @@ _FIELDS = "completion tool_calls finish_reason response_id".split()
 
 
 def fill(reading: Reading, error: BaseException, *, capture: bool) -> None:
-    """Fill in what an answer says that could not be parsed, if that is why the exception was raised."""
+    """Add the contents of an answer that could not be parsed, if that was the reason for the exception."""
     answer = _answer(error)
     reply = responses.read(answer) if answer is not None else None
     if reply is None:

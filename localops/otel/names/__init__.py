@@ -1,7 +1,7 @@
-"""The names of attributes, by convention: which field of ours each one is about.
+"""The names of attributes by convention, with our fields for them.
 
-In each table, the left is an attribute, the right the field that it is read into.  Where a span has several names of
-one field, the first counts, and those that say something else are kept as they came.  To have one more attribute read,
+In each table, the key is an attribute, the value the field that it is read into.  If a span has several attributes for
+a field, the first in the tables counts, and those with other values are kept unchanged.  To read one more attribute,
 add a line to the table of its convention.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 from localops.journal import token_kinds
 from localops.otel.names import agentops, genai, openinference, traceloop
 
-# Our own, as `localops sync` sends sessions to OpenTelemetry back ends; what has no other name is `localops.body.NAME`.
-OURS = "ours."  # how the fields of this table begin
+# Our own attributes, which `localops sync` sends; what no convention has a name for is sent as `localops.body.NAME`.
+OURS = "ours."  # the prefix of the fields in this table
 LOCALOPS = {
     "localops.event.kind": "ours.kind",
     "localops.event.id": "ours.id",
@@ -28,7 +28,7 @@ LOCALOPS = {
 TABLES = (genai.FIELDS, openinference.FIELDS, traceloop.FIELDS, agentops.FIELDS, LOCALOPS)
 OWN = "localops.body."
 
-# Values that come in many attributes, each with a number in its name.
+# Values that are spread over many attributes, each with a number in its name.
 NUMBERED = {
     "llm.input_messages.": "prompt",
     "llm.output_messages.": "completion",
@@ -45,11 +45,11 @@ NUMBERED = {
     "reranker.input_documents.": "input",
     "embedding.embeddings.": "embeddings",
 }
-# What a request was made with: the rest of the name is that of the parameter.
+# Parameters of a request: the rest of the name is that of the parameter.
 PARAMETERS = ("gen_ai.request.", "llm.request.")
-# Facts under names of the program's own.
+# Metadata: the rest of the name is the program's own.
 FACTS = ("traceloop.association.properties.", "trace.metadata.", "langfuse.trace.metadata.", "langfuse.metadata.")
-# What repeats what is read elsewhere, or says how something else is to be read.
+# Attributes that repeat others, or describe the format of others: they are not kept.
 REPEATED = frozenset(
     "input.mime_type output.mime_type llm.token_count.total llm.usage.total_tokens gen_ai.usage.total_tokens"
     " traceloop.entity.path gen_ai.completion.chunk".split()
@@ -70,7 +70,7 @@ KINDS = {
     **dict.fromkeys("operation create_agent http text unknown".split(), "operation"),
 }
 
-# What happens in a span, and which field says it.
+# Events of a span, and the fields that they are read into.
 FIRST_TOKEN = frozenset(("First Token Stream Event", "gen_ai.content.completion.chunk", "llm.content.completion.chunk"))
 CONTENT = {
     "gen_ai.content.prompt": {"gen_ai.prompt": "prompt"},
@@ -79,7 +79,7 @@ CONTENT = {
         name: field for name, field in genai.FIELDS.items() if name.startswith("gen_ai.")
     },
 }
-MESSAGES = {  # one message each, from 1.28 until 1.36
+MESSAGES = {  # one message per event, from 1.28 until 1.36
     "gen_ai.system.message": ("prompt", "system"),
     "gen_ai.user.message": ("prompt", "user"),
     "gen_ai.assistant.message": ("prompt", "assistant"),
@@ -95,7 +95,7 @@ NAMES = frozenset(FIELDS) | REPEATED
 LAST = len(FIELDS) + 1_000
 
 TOKENS = tuple(dict.fromkeys(token_kinds.read_from("genai").values()))
-# Others are kept only where there are some.
+# Other fields are present only if they have a value.
 COLUMNS = tuple(kind.field for kind in token_kinds.OF_ROW if kind.field != "prompt_tokens")
 IN_JSON = frozenset(
     "prompt completion system_instructions tool_definitions input output parameters metadata"
@@ -104,7 +104,7 @@ IN_JSON = frozenset(
 
 
 def sent(table: dict[str, str]) -> dict[str, str]:
-    """Return the attribute that each field is sent under: the first one that a table has for it."""
+    """Return the attribute under which each field is sent: the first one in a table."""
     by_field: dict[str, str] = {}
     for attribute, field in table.items():
         by_field.setdefault(field, attribute)

@@ -10,7 +10,7 @@ FIELDS = {
     "llm.system": "provider",
     "llm.request.model_name": "model",
     "llm.response.model_name": "response_model",
-    "llm.model_name": "some_model",  # that of the answer, where there is one
+    "llm.model_name": "some_model",  # the model of the answer, if there is one
     "llm.input_model_name": "model",
     "llm.output_model_name": "response_model",
     "embedding.model_name": "some_model",
