@@ -1,1 +1,1 @@
-"""OTLP in files: spans that a collector or a program has written become sessions (`localops import --otlp`)."""
+"""OTLP: spans and log records of files and requests become rows of sessions, and rows become spans."""

@@ -1,7 +1,7 @@
-"""The spans of a file of OTLP JSON, one by one, however large the file is.
+"""Read the spans of a file of OTLP JSON one by one, however large the file is.
 
-A collector's file exporter writes a request a line; other tools write one document, on one line or on many.  A line
-that is short is parsed as a whole.  Of anything else only a span, a resource or a scope is held at a time.
+A collector's file exporter writes one request per line; other tools write one document, on one line or many.  A short
+line is parsed as a whole.  Otherwise, only one span, resource or scope is in memory at a time.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, BinaryIO
 
-    Say = Callable[[str], None]  # takes a problem, which begins with the file and the line
+    Say = Callable[[str], None]  # is called with a problem, which begins with file and line
 
-_SHORT = 16 << 20  # bytes of a line that is parsed as a whole
-_PIECE = 1 << 20  # bytes read at a time of anything else
-_LARGEST = 256 << 20  # bytes of one span, which is held as a whole
+_SHORT = 16 << 20  # bytes; a line up to this length is parsed as a whole
+_PIECE = 1 << 20  # bytes that are read at a time otherwise
+_LARGEST = 256 << 20  # the most bytes of one span, which is held in memory
 _LONGEST_KEY = 200
 _OUTSIDE = re.compile(rb'["{}\[\]]')
 _INSIDE = re.compile(rb'["\\]')
@@ -40,14 +40,14 @@ class Found(NamedTuple):
 
 
 class Scope(NamedTuple):
-    """The library that has made a span: its name, and what else is known of it, for the body of the span's row."""
+    """The library that made a span: its name, and its other attributes, for the body of the span's row."""
 
     name: str = ""
     beside: dict[str, Any] = {}  # noqa: RUF012  never changed
 
 
 def read(path: str, problem: Say) -> Iterator[Found]:
-    """Yield the spans of a file; tell of what cannot be read, and go on with the rest."""
+    """Yield the spans of a file; report what cannot be read, and continue with the rest."""
     try:
         with open(path, "rb") as file:
             yield from _File(path, file, problem).spans()
@@ -61,7 +61,7 @@ class _File:
         self._line = 0
 
     def spans(self) -> Iterator[Found]:
-        """Yield the spans of each line; of a document on several lines, those of the document."""
+        """Yield the spans of each line, or of a document on several lines."""
         while True:
             start = self._file.tell()
             data, is_whole = self._next_line()
@@ -74,7 +74,7 @@ class _File:
             request = self._loaded(data) if is_whole else None
             is_document = request is None and (not is_whole or self._is_on_several_lines(data))
             is_ended = data.endswith(b"\n")
-            del data  # what is done with the spans takes long, and memory of its own
+            del data  # frees memory, as the caller takes long with the spans, and needs memory of its own
             if request is not None:
                 yield from self._of_request(request, place)
             elif is_document:
@@ -87,11 +87,11 @@ class _File:
                 self._problem(f"{place}: the line is not complete: it is read again by a later import")
 
     def _next_line(self) -> tuple[bytes, bool]:
-        """Read a line, or of one that is too long its beginning, and return whether it is the whole line."""
+        """Read a line, or the beginning of one that is too long; return whether it is the whole line."""
         start = self._file.tell()
         beginning = piece = self._file.readline(_PIECE)
         length = len(piece)
-        # Only its length is looked at: holding all that is read here would need as much memory as the limit.
+        # The rest is only measured: holding it would need as much memory as the limit allows.
         while len(piece) == _PIECE and not piece.endswith(b"\n"):
             if length >= _SHORT:
                 return beginning, False
@@ -109,7 +109,7 @@ class _File:
             return None
 
     def _is_on_several_lines(self, data: bytes) -> bool:
-        """Return whether a line that is no JSON is the first of a document, and not a line that was cut off."""
+        """Return whether a line that is not JSON is the first of a document, not a line that was cut off."""
         if self._line > 1 or not data.lstrip(b" \t\xef\xbb\xbf").startswith((b"{", b"[")):
             return False
         here = self._file.tell()
@@ -131,7 +131,7 @@ class _File:
             yield from of_request(each, place, self._problem)
 
     def _of_document(self, place: str) -> Iterator[Found]:
-        """Yield the spans of one document, of which the parts come one by one."""
+        """Yield the spans of one document, reading it in parts."""
         resource: dict[str, Any] = {}
         scope, number = Scope(), 0
         try:
@@ -151,7 +151,7 @@ class _File:
             self._problem(f"{place}: invalid document: {error}")
 
 
-# The parts of a document: their place in it is known, so only brackets and texts are looked at.
+# The parts of a document are recognised by their place, so only brackets and texts have to be parsed.
 _SPANS = ("resourceSpans", "resource_spans")
 _SCOPES = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans")
 _WANTED = {
@@ -163,24 +163,24 @@ _WANTED = {
 
 
 class _Parts:
-    """Yields the resources, scopes and spans of a document, each as its JSON; ValueError where it breaks off."""
+    """Yields the resources, scopes and spans of a document as JSON; ValueError if the document is incomplete."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._buffer = b""
         self._at = 0
-        self._brackets: list[str] = []  # that are open
-        self._path: list[str] = []  # the same, with the keys that they are under
-        self._key = ""  # the last text that was read
-        self._text: int | None = None  # where the text begins that is being read
-        self._part: int | None = None  # where the part begins that is being read
+        self._brackets: list[str] = []  # the open brackets
+        self._path: list[str] = []  # the open brackets with their keys
+        self._key = ""  # the last text
+        self._text: int | None = None  # where the current text begins
+        self._part: int | None = None  # where the current part begins
         self._what = ""
-        self._depth = 0  # of the brackets around it
+        self._depth = 0  # the number of brackets around the current part
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
         while True:
             sign = (_OUTSIDE if self._text is None else _INSIDE).search(self._buffer, self._at)
-            # A backslash stands before the byte that it is about.
+            # A backslash needs the byte after it.
             if sign is None or (sign.group() == b"\\" and sign.end() == len(self._buffer)):
                 if not self._read_on(len(self._buffer) if sign is None else sign.start()):
                     return
@@ -200,7 +200,7 @@ class _Parts:
                 self._leave()
 
     def _read_on(self, upto: int) -> bool:
-        """Read the next piece, and keep what is not finished; return whether there is more."""
+        """Read the next piece, and keep the unfinished part; return whether there was more."""
         first = min(each for each in (self._part, self._text, upto) if each is not None)
         if upto - first > _LARGEST:
             raise ValueError(f"a span has more than {_LARGEST >> 20} MiB")
@@ -243,7 +243,7 @@ class _Parts:
 
 
 def _what(path: list[str]) -> str:
-    """Return which part an object is, by the brackets and keys around it; empty for any other."""
+    """Return the type of a part by the brackets and keys around it; an empty text for any other object."""
     around = path[1:-1] if path[0] == "[" else path[:-1]  # a list of requests
     for wanted, what in _WANTED.items():
         if len(wanted) == len(around) and all(
@@ -272,26 +272,26 @@ def of_request(request: dict[str, Any], place: str, problem: Say) -> Iterator[Fo
 
 
 def objects_in(values: Any) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a list; nothing of anything else."""
+    """Yield the objects of a list; nothing for any other value."""
     yield from (each for each in values if isinstance(each, dict)) if isinstance(values, list) else ()
 
 
 def _get(fields: dict[str, Any], name: str, otherwise: Any = None) -> Any:
-    """Return a field by its name in OTLP's JSON, or in that of protobuf's original names."""
+    """Return a field by its name in OTLP's JSON, or by protobuf's original name."""
     if name in fields:
         return fields[name]
     return fields.get(re.sub(r"([A-Z])", lambda found: f"_{found.group().lower()}", name), otherwise)
 
 
 def scope_of(scope: Any) -> Scope:
-    """Return the library that a group of spans comes from."""
+    """Return the library that made a group of spans."""
     name = scope.get("name") if isinstance(scope, dict) else None
     version = scope.get("version") if isinstance(scope, dict) else None
     return named_scope(name, version, attributes_of(scope))
 
 
 def named_scope(name: object, version: object, attributes: dict[str, Any]) -> Scope:
-    """Return a library by its name, its version and its attributes, of which each may be missing."""
+    """Return a library with its name, version and attributes, each of which may be missing."""
     known = {"scope_version": version, "scope_attributes": attributes}
     return Scope(name if isinstance(name, str) else "", {key: value for key, value in known.items() if value})
 
@@ -306,7 +306,7 @@ def attributes_of(fields: Any) -> dict[str, Any]:
 
 
 def plain_value(value: Any) -> Any:
-    """Return a value of OTLP's JSON as it is in Python."""
+    """Return a value of OTLP's JSON as a Python value."""
     if not isinstance(value, dict) or not value:
         return None
     kind, inner = next(iter(value.items()))
@@ -326,7 +326,7 @@ def plain_value(value: Any) -> Any:
 
 
 def whole(value: Any) -> int | None:
-    """Return a whole number, which OTLP's JSON writes as a text; None for anything else."""
+    """Return a whole number, which OTLP's JSON writes as text; None for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     try:
@@ -336,7 +336,7 @@ def whole(value: Any) -> int | None:
 
 
 def id_bytes(value: Any, length: int) -> bytes | None:
-    """Return an id, in hex as OTLP's JSON has it, or in base64 as other writers do; None if it is invalid."""
+    """Return an id from hex, as in OTLP's JSON, or from base64, as other programs write it; None if it is invalid."""
     if not isinstance(value, str) or not value:
         return None
     try:

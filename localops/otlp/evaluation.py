@@ -1,7 +1,7 @@
-"""A score as a span of its own: spans that were sent cannot be changed, and scores come after them.
+"""Send a score as a span of its own, as a span that was sent cannot be changed.
 
-It is the event `gen_ai.evaluation.result` of the semantic conventions, in a span below the one that is judged, and an
-evaluation of OpenInference, in a span of kind EVALUATOR that is linked to it.
+For the semantic conventions, it has the event `gen_ai.evaluation.result`, and is below the judged span; for
+OpenInference, it is an evaluation: a span of kind EVALUATOR that is linked to the judged span.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Attributes = dict[str, str | bool | int | float | list[str]]
 
     class Result(NamedTuple):
-        """A score in the words that both conventions have."""
+        """A score in the terms of both conventions."""
 
         name: str
         score: float | int | None
@@ -30,15 +30,15 @@ else:
     Result = namedtuple("Result", "name score label explanation author version")
 
 EVENT = "gen_ai.evaluation.result"
-_TAKEN_BACK = "no score"  # the explanation of one without a value, as a result must have something
+_TAKEN_BACK = "no score"  # the explanation of a withdrawn score, as a result must have a value or an explanation
 _NOTE = "note"  # the name of a note, as a result must have one
 START = "evaluations.0.evaluation."
 
 
 def result(name: str | None, body: dict[str, Any]) -> Result | None:
-    """Return a score from its row; None for a note whose text is not sent.
+    """Return the score of a row; None for a note whose text is not sent.
 
-    One that takes back another is sent as well: who knows a result by its author then has none.
+    A withdrawal is sent, too, so that a reader that keeps the newest result of an author then has none.
     """
     value, comment = body.get("value"), body.get("comment")
     if value is None and comment is None:

@@ -1,8 +1,8 @@
-"""Spans of files of OTLP as the rows of sessions.
+"""Import spans from files of OTLP as rows of sessions.
 
-The file is read twice, so that it need not be held: first for which session each trace belongs to, and what is around
-each span; then for the rows.  A row's id is made from those of its trace and span, or is the one that localops sent, so
-an import can be repeated, and one of a file that has grown adds what is new.
+A file is read twice, so that it need not fit into memory: first to find the session of each trace and the parent of
+each span, then to write the rows.  A row's id is made from those of its trace and span, or is the one that localops
+sent.  So an import can be repeated, and if the file has grown, that adds what is new.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from localops.otlp.spans import Span
     from localops.recording.writer import Writer
 
-_AT_ONCE = 1_000  # rows that are written together
-_MOST_HELD = 4 << 20  # characters of the bodies of such rows
-_MOST_PROBLEMS = 1_000  # that are kept
+_AT_ONCE = 1_000  # the most rows that are written together
+_MOST_HELD = 4 << 20  # the most characters of their bodies
+_MOST_PROBLEMS = 1_000  # the most problems that are kept
 _KIND, _AT, _SESSION = map(rows.COLUMNS.index, ("kind", "at_ns", "session"))
 
 
@@ -71,13 +71,13 @@ class _File:
         self._rows: list[tuple[Row, str]] = []
         self._size = 0  # characters of their bodies
         self._with_rows: set[bytes] = set()
-        # Readers tell late rows by their place after the end, and a file has the root of a resumed run before the rest.
-        self._ended_at: dict[bytes, int] = {}  # when the roots of localops say that a session has ended
+        # Ends are written last: readers take rows after an end for late ones, and files may have the end first.
+        self._ended_at: dict[bytes, int] = {}  # by session: its end according to a root span of localops
         self._ends_and_late: tuple[list[tuple[Row, str]], list[tuple[Row, str]]] = ([], [])
         self._is_second = False
 
     def take(self) -> None:
-        """Write what is not here yet."""
+        """Write the rows that are not stored yet."""
         traces: dict[bytes, Outline] = {}
         for span in self._spans():
             traces.setdefault(span.trace, Outline()).look(span)
@@ -103,14 +103,14 @@ class _File:
                 self._problem(f"{source.place}: {error}")
 
     def _problem(self, text: str) -> None:
-        # Each time the file is read it has the same problems.
+        # Both times the file is read, it has the same problems.
         if self._is_second and len(self._report.problems) < _MOST_PROBLEMS:
             self._report.problems.append(text)
 
-    # First: which session each trace belongs to, and what is around each span
+    # First: the session of each trace, and the parent of each span
 
     def _gather(self, traces: dict[bytes, Outline]) -> None:
-        """Put the traces of each session together."""
+        """Collect the traces of each session."""
         for id, trace in traces.items():
             session = self._session_of[id] = session_of(id, trace.together)
             if session not in self._sessions:
@@ -155,7 +155,7 @@ class _File:
             self._write()
 
     def _write_ends(self) -> None:
-        """Write the ends of sessions, after the rows before them and before those that came late."""
+        """Write the ends of sessions: after the rows before the end, and before rows that came late."""
         self._write()
         for each in self._ends_and_late:
             self._rows += each
@@ -163,7 +163,7 @@ class _File:
         self._write()
 
     def _write(self) -> None:
-        """Write the rows that can be stored, and tell of the others."""
+        """Write the rows that can be stored, and report the others."""
         gathered, self._rows, self._size = self._rows, [], 0
         valid = []
         for row, place in gathered:
@@ -179,17 +179,17 @@ class _File:
             self._with_rows.update(row[_SESSION] for row in valid)
 
     def _begin_and_end(self, session: bytes) -> Iterator[Row]:
-        """Yield the start of a session that is new, and where its spans end now; a later import goes on from there."""
+        """Yield the start row of a new session, and an end row where its spans end so far."""
         known = self._sessions[session]
         journal, writer = self._project.journal, self._writer(session)
         begun = stored.one(journal, session, rows.DONE)
         if begun is None:
             yield rows.whole(start_row(writer, known))
         elif begun.parent is not None or not encode.loads(begun.body or "{}").get("imported"):
-            return  # it was recorded here, and ends by itself
+            return  # it was recorded here, and gets its end here
         ends = Story.read(journal, session).of_kind("end")
         if any(one.body.get("reason") != SPANS_END for one in ends):
-            return  # its root was imported, which has its end: a score may be later
+            return  # its root was imported, which states its end; a score may be later
         at = max(known.ends, session_state.last_row_ns(journal, session) or 0)
         body = encode.dumps({"reason": SPANS_END, "derived": 1}).decode()
         id = uuid.uuid5(uuid.UUID(bytes=session), f"end at {at}").bytes

@@ -1,6 +1,6 @@
-"""Encoding of spans as an OTLP request in JSON, which needs no package.
+"""Encode spans as an OTLP request in JSON, which needs no other package.
 
-The mapping of protobuf to JSON, except for ids, which OTLP writes in hex.
+It follows protobuf's mapping to JSON, except for ids, which OTLP writes in hex.
 """
 
 from __future__ import annotations
@@ -79,5 +79,5 @@ def _value(value: Value) -> dict[str, Any]:
 
 
 def fitting(number: int) -> int:
-    """Return the nearest number that fits into 64 bits: the sum of two that fit may not."""
+    """Return the nearest number that fits into 64 bits: the sum of two such numbers may not."""
     return max(-(1 << 63), min(number, (1 << 63) - 1))

@@ -1,6 +1,6 @@
 """The vocabulary of OpenInference, which Phoenix and Arize read.
 
-Messages, tools and the parts of a message each have attributes of their own, with numbers in their names.
+Each message, each tool and each part of a message has attributes of its own, with numbers in their names.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from localops.otlp.semconv import Attributes, Shape
 
 _NAMES = sent(openinference.FIELDS)
-# The vendors that OpenInference names otherwise than the GenAI conventions.
+# Vendors whose names in OpenInference differ from those in the GenAI conventions.
 _PROVIDERS = {
     "gcp.gen_ai": "google",
     "gcp.gemini": "google",
@@ -55,7 +55,7 @@ class OpenInference:
     has_system = False
     session: str | None = _NAMES["session_id"]
     user: str | None = _NAMES["user_id"]
-    conversation = f"{BODY}thread_id"  # what OpenInference calls a session is one of ours
+    conversation = f"{BODY}thread_id"  # not `session.id`, which is for our sessions
     agent = (f"{BODY}agent_id", _NAMES["agent_name"])
     usage = {  # noqa: RUF012  a table
         **token_kinds.sent_as("openinference"),
@@ -77,7 +77,7 @@ class OpenInference:
         return {_NAMES["kind"]: shape.openinference}
 
     def model(self, model: str | None, provider: str | None) -> Attributes:
-        """Return the model that was asked, and who runs it."""
+        """Return the requested model and its provider."""
         known = provider.lower() if provider is not None else ""
         return present({_NAMES["some_model"]: model, _NAMES["provider"]: _PROVIDERS.get(known, provider)})
 
@@ -97,12 +97,12 @@ class OpenInference:
         return _messages("llm.input_messages", messages)
 
     def completion(self, messages: list[Message]) -> Attributes:
-        """Return the messages of a completion, and why the first ended."""
+        """Return the messages of a completion, and the finish reason of the first."""
         ended = next((message["finish_reason"] for message in messages if message.get("finish_reason")), None)
         return {**_messages("llm.output_messages", messages), **present({_NAMES["finish_reason"]: ended})}
 
     def call(self, body: dict[str, Any]) -> tuple[Attributes, frozenset[str]]:
-        """Return the rest of an LLM call: the model that answered, why it ended, and the tools that were offered."""
+        """Return the rest of an LLM call: the answering model, the finish reason, and the offered tools."""
         attributes: Attributes = {}
         placed = set()
         for key in ("response_model", "finish_reason"):
@@ -115,7 +115,7 @@ class OpenInference:
         return attributes, frozenset(placed)
 
     def tool(self, body: dict[str, Any]) -> tuple[Attributes, frozenset[str]]:
-        """Return the id of a tool call, and what the model knew of the tool."""
+        """Return the id of a tool call, and the tool's definition that the model had."""
         definition = definition_of(body)
         attributes: Attributes = {}
         placed = set()
@@ -142,7 +142,7 @@ class OpenInference:
         return {_NAMES["metadata"]: text(metadata)} if metadata else {}
 
     def evaluation(self, one: Result) -> tuple[Attributes, Attributes | None]:
-        """Return the attributes of a score, which is no event here."""
+        """Return the attributes of a score; it has no event here."""
         return evaluation.openinference(one), None
 
     def state(self, state: str) -> str:
@@ -157,7 +157,7 @@ def _messages(prefix: str, messages: list[Message]) -> Attributes:
         whole = in_parts(message)
         parts: list[Part] = whole["parts"]
         results = [part for part in parts if part["type"] == "tool_call_response"]
-        # The answer of a tool is a message of its own.
+        # Here, the result of a tool is a message of its own.
         for part in results:
             start = f"{prefix}.{number}.message"
             attributes[f"{start}.role"] = "tool"

@@ -1,4 +1,4 @@
-"""Log records of OTLP: those that say what a span's model call was about, and all others of a trace."""
+"""Log records of OTLP: those with the content of a model call, and all others of a trace."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from localops.recording.writer import Writer
 
 KIND = "log"
-# What belongs to the content of a span: our readings take it from the span's own events as well.
+# Records with the content of a span; the same may be events of the span itself.
 CONTENT = frozenset(names.CONTENT) | frozenset(names.MESSAGES) | {"exception"}
-_AS_A_CALL = {"gen_ai.operation.name": "chat"}  # so that messages are read as those of one
+_AS_A_CALL = {"gen_ai.operation.name": "chat"}  # so that its messages are read like those of a call
 _NO_TRACE = "invalid log record: expected a traceId of 16 bytes, got none; only records of a trace become events"
 _NO_TIME = "invalid log record: expected timeUnixNano or observedTimeUnixNano in nanoseconds since 1970"
 
@@ -43,7 +43,7 @@ class Record:
         resource: dict[str, Any],
         scope: Scope,
     ) -> None:
-        """Raise ValueError for a record without a trace or a time; `times` are its own, and when it was observed."""
+        """Raise ValueError for a record without a trace or a time; `times` are its own and that of its observation."""
         if trace is None:
             raise ValueError(_NO_TRACE)
         at = next((time for time in times if time), None)
@@ -59,7 +59,7 @@ class Record:
         self.row = self._id()
 
     def _id(self) -> bytes:
-        """Return the id of its row: it has none of its own, so what it says is its identity."""
+        """Return the id of its row, made from its contents, as records have no id."""
         what = encode.sorted_dumps([self.name, self.severity, self.about, self.attributes])
         return named_id(f"log {self.trace.hex()} {(self.span or b'').hex()} {self.at} {what.decode()}")
 
@@ -71,7 +71,7 @@ class Record:
         return (self.name, self.at, {**attributes, **about})
 
     def as_row(self, writer: Writer) -> Row:
-        """Return it as a row of its own, in its span."""
+        """Return it as a row inside its span."""
         fields: dict[str, object] = {}
         if self.name in CONTENT:
             reading = mapping.read(self.name, _AS_A_CALL, scope=self.scope.name, events=[self.moment])
@@ -89,13 +89,13 @@ class Record:
 
 
 def _severity(number: object) -> str:
-    """Return the name of a severity's number: four numbers have one name."""
+    """Return the name of a severity by its number; four numbers share a name."""
     words = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
     return words[(number - 1) // 4] if isinstance(number, int) and 1 <= number <= 24 else ""
 
 
 def of_json(request: dict[str, Any], problem: Callable[[str], None]) -> Iterator[Record]:
-    """Yield the records of a request in JSON; pass on what is wrong with the others."""
+    """Yield the valid records of a request in JSON; report the problems of the others."""
     for group in objects_in(field(request, "resourceLogs", [])):
         resource = attributes_of(field(group, "resource", {}))
         for scoped in objects_in(field(group, "scopeLogs", [])):
@@ -124,7 +124,7 @@ def _of_json(record: Any, resource: dict[str, Any], scope: Scope) -> Record:
 
 
 def of_protobuf(request: Any, problem: Callable[[str], None]) -> Iterator[Record]:
-    """Yield the records of a request in protobuf; pass on what is wrong with the others."""
+    """Yield the valid records of a request in protobuf; report the problems of the others."""
     for group in request.resource_logs:
         resource = protobuf.attributes(group.resource.attributes)
         for scoped in group.scope_logs:

@@ -1,8 +1,8 @@
 """The vocabulary of the GenAI semantic conventions, and the table of the kinds of event that each vocabulary uses.
 
-The names of attributes are those by which spans are read (`localops/otel/names/`), so that what is sent is read again.
-`Names` is what a vocabulary has to have; there are two more, `openinference.py` and that of AgentOps.  What has
-no name in any of them is under `localops.`.  Each text is sent once.
+The names of attributes are those of `localops/otel/names/`, so that what is sent can be read again.  `Names` is the
+protocol of a vocabulary; there are two more, in `openinference.py` and for AgentOps.  What has no name in them is sent
+under `localops.`.  Each text is sent once.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
             """Return its kind for readers that do not derive it from the operation."""
 
         def model(self, model: str | None, provider: str | None) -> Attributes:
-            """Return the model that was asked, and who runs it."""
+            """Return the requested model and its provider."""
 
         def input(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:
             """Return its input."""
@@ -69,16 +69,16 @@ if TYPE_CHECKING:
             """Return the messages of a completion."""
 
         def call(self, body: dict[str, Any]) -> tuple[Attributes, frozenset[str]]:
-            """Return the rest of an LLM call, and which keys of its body they hold."""
+            """Return the rest of an LLM call, and the keys of its body that are in these attributes."""
 
         def tool(self, body: dict[str, Any]) -> tuple[Attributes, frozenset[str]]:
-            """Return the rest of a tool call, and which keys of its body they hold."""
+            """Return the rest of a tool call, and the keys of its body that are in these attributes."""
 
         def tags(self, tags: list[str]) -> Attributes:
             """Return the tags of a session or an event."""
 
         def metadata(self, metadata: dict[str, Any]) -> Attributes:
-            """Return the metadata of a session for readers that want it in one attribute."""
+            """Return the metadata of a session in one attribute, for readers that expect that."""
 
         def evaluation(self, one: Result) -> tuple[Attributes, Attributes | None]:
             """Return the attributes of a score, and those of its event."""
@@ -100,7 +100,7 @@ class Shape:
 
     agentops: str  # in AgentOps' agentops.span.kind, agentops.<kind>.input, and at the end of the span's name there
     kind: int = INTERNAL
-    operation: str | None = None  # gen_ai.operation.name, which the span's name begins with
+    operation: str | None = None  # gen_ai.operation.name, the beginning of the span's name
     title: str | None = None  # the attribute for its name
     input: str | None = None  # the attribute for its input
     output: str | None = None  # the attribute for its output
@@ -132,9 +132,9 @@ SHAPES = {
     "evaluator": Shape("operation", openinference="EVALUATOR"),
     "session": Shape("session"),
 }
-OTHER = Shape("unknown")  # errors, and event types of a program's own
+OTHER = Shape("unknown")  # errors, and a program's own types of events
 CREATED = Shape("agent", operation="create_agent", title=_GENAI["agent_name"], openinference="AGENT")  # only announced
-# An LLM call that its body names otherwise than a chat.
+# LLM calls whose body names another operation than a chat.
 _CALLS = {
     word: Shape("llm", CLIENT, word, openinference="EMBEDDING" if word == "embeddings" else "LLM")
     for word in ("embeddings", "text_completion", "generate_content")
@@ -144,12 +144,12 @@ _DERIVED = frozenset(("LLM", "TOOL", "AGENT", "EMBEDDING", "RETRIEVER"))
 
 
 def call_shape(word: object) -> Shape:
-    """Return the shape of an LLM call for the word that its body has for the operation."""
+    """Return the shape of an LLM call for the operation that its body names."""
     return _CALLS.get(word if isinstance(word, str) else "", SHAPES["llm"])
 
 
-# Vendors that do not publish their weights, by the conventions' names, and how the names of their models begin.  An
-# open model, or a platform's own name for a model, does not show who ran it.
+# Vendors that do not publish their weights, under the conventions' names, with prefixes of their models' names.  The
+# name of an open model, or a platform's own name, does not show who ran the model.
 _MAKERS = {
     "openai": r"gpt-[345]|chatgpt-|o[134](-|$)|text-embedding-(3|ada)",
     "anthropic": r"claude-",
@@ -159,7 +159,7 @@ _MAKERS = {
 
 
 def maker(model: str | None) -> str | None:
-    """Return the vendor of a model, if its name leaves no doubt: the best guess at who ran it."""
+    """Return the vendor of a model, if its name leaves no doubt: the best guess at the provider."""
     return next((name for name, begins in _MAKERS.items() if re.match(begins, model or "", re.IGNORECASE)), None)
 
 
@@ -168,7 +168,7 @@ COST = sent(agentops.FIELDS)["cost"]  # AgentOps' name; the conventions have non
 TAGS = "agentops.tags"
 BODY = "localops.body."
 
-# Parameters of a request that the conventions name: by the names that clients have for them, and their type.
+# Parameters of a request that the conventions name, with the names that clients use, and their type.
 _PARAMETERS: dict[str, tuple[tuple[str, ...], type]] = {
     "max_tokens": (("max_tokens", "max_completion_tokens", "max_output_tokens", "maxTokens", "maxOutputTokens"), int),
     "temperature": (("temperature",), float),
@@ -184,7 +184,7 @@ _MOST = 1 << 63
 
 
 class GenAI:
-    """The names of the semantic conventions, complemented by those of OpenInference where they have none.
+    """The names of the semantic conventions, complemented by those of OpenInference.
 
     OpenInference's are read by Phoenix, MLflow and others: kind, input and output, cost, tags and metadata.
     """
@@ -192,8 +192,8 @@ class GenAI:
     # The conventions require it for a span that did not fail.
     finished = UNSET
     failed = {"error.type": "_OTHER"}  # noqa: RUF012  the conventions' value for an unknown type
-    explains = True  # a failed span has its error's message, where readers look for it
-    is_exact = True  # what the names cannot say of a row goes along, so that it can be read again
+    explains = True  # a failed span has its error's message as well, as readers look for it there
+    is_exact = True  # what the names cannot express of a row is sent, too, so that the row can be read again
     has_system = True
     session: str | None = _GENAI["session_id"]
     user: str | None = _GENAI["user_id"]
@@ -203,7 +203,7 @@ class GenAI:
     def __init__(self, *, complemented: bool = True) -> None:
         self._complemented = complemented
         self.usage = {**token_kinds.sent_as("genai"), "cost_usd": (COST,)}
-        if complemented:  # these, Phoenix reads under its own names only
+        if complemented:  # Phoenix reads these only under its own names
             for figure, also in {**token_kinds.sent_as("also"), "cost_usd": (_OPENINFERENCE["cost"],)}.items():
                 self.usage[figure] += also
 
@@ -228,11 +228,11 @@ class GenAI:
         return {_OPENINFERENCE["kind"]: shape.openinference}
 
     def model(self, model: str | None, provider: str | None) -> Attributes:
-        """Return the model that was asked, and who runs it."""
+        """Return the requested model and its provider."""
         return present({_GENAI["model"]: model, _GENAI["provider"]: provider})
 
     def input(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:
-        """Return its input as text, with its MIME type; readers show the messages of a call instead, if it has any."""
+        """Return its input as text with its MIME type; if a call has messages, readers show those instead."""
         return self._value(shape.input or INPUT, f"{BODY}params", value, has_messages=has_messages)
 
     def output(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:
@@ -257,7 +257,7 @@ class GenAI:
         return {_GENAI["completion"]: text(answers), **({_GENAI["finish_reason"]: why} if why else {})}
 
     def call(self, body: dict[str, Any]) -> tuple[Attributes, frozenset[str]]:
-        """Return the rest of an LLM call: its request beside the prompt, and what is known of the response."""
+        """Return the rest of an LLM call: its request without the prompt, and facts about the response."""
         attributes: Attributes = {}
         placed = set()
         for key, kinds in (
@@ -285,7 +285,7 @@ class GenAI:
         return attributes, frozenset(placed)
 
     def tool(self, body: dict[str, Any]) -> tuple[Attributes, frozenset[str]]:
-        """Return the id of a tool call, and what the model knew of the tool."""
+        """Return the id of a tool call, and the tool's definition that the model had."""
         definition = definition_of(body)
         attributes = {
             _GENAI["call_id"]: body.get("call_id"),
@@ -305,7 +305,7 @@ class GenAI:
         return {TAGS: tags, **({_OPENINFERENCE["tags"]: tags} if self._complemented else {})}
 
     def metadata(self, metadata: dict[str, Any]) -> Attributes:
-        """Return the metadata of a session in one attribute, as readers of OpenInference want it."""
+        """Return the metadata of a session in one attribute, as readers of OpenInference expect."""
         return {_OPENINFERENCE["metadata"]: text(metadata)} if metadata and self._complemented else {}
 
     def evaluation(self, one: Result) -> tuple[Attributes, Attributes | None]:
@@ -319,14 +319,14 @@ class GenAI:
 
 
 def definition_of(body: dict[str, Any]) -> dict[str, Any]:
-    """Return what the body of a tool call says of the tool; nothing where that is no object."""
+    """Return the tool's definition in the body of a tool call; an empty dict if it is not an object."""
     definition = body.get("definition")
     definitions = tool_definitions(definition) if isinstance(definition, dict) and definition else []
     return definitions[0] if len(definitions) == 1 else {}
 
 
 def request_parameters(params: object) -> Attributes:
-    """Return the parameters of a request that the conventions have a name for."""
+    """Return the parameters of a request that the conventions name."""
     if not isinstance(params, dict):
         return {}
     attributes: Attributes = {}
@@ -347,7 +347,7 @@ def fits(value: object) -> bool:
 
 
 def completion_of(body: dict[str, Any], messages: list[Message]) -> list[Message]:
-    """Return the messages of a completion with the tool calls and the finish reason that stand beside it."""
+    """Return the messages of a completion, with the separately recorded tool calls and finish reason."""
     whole = with_calls(messages, body.get("tool_calls"))
     reason = body.get("finish_reason")
     if len(whole) == 1 and isinstance(reason, str) and whole[0].get("finish_reason") is None:
@@ -356,7 +356,7 @@ def completion_of(body: dict[str, Any], messages: list[Message]) -> list[Message
 
 
 def mime_type(name: str, value: object) -> Attributes:
-    """Return the MIME type of an input or output that is under a name of OpenInference."""
+    """Return the MIME type of an input or output with a name of OpenInference."""
     if name not in (INPUT, OUTPUT):
         return {}
     return {name.replace("value", "mime_type"): "text/plain" if isinstance(value, str) else "application/json"}

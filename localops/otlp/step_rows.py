@@ -1,8 +1,8 @@
-"""The two rows of a step that runs once, in the one span of its call.
+"""Send the two rows of a step that runs once in one span, and split them again.
 
-A resumed run reads a step's identity from its opening row, and its result from the row of its end.  Of any other
-operation one row is enough.  Collectors may cut long attributes, so a digest of the content goes along: a step whose
-content was cut is imported without its identity, and its session cannot be resumed.
+A resumed run reads a step's identity from its opening row, and its result from its closing row; for any other
+operation, one row is enough.  Collectors may cut long attributes, so the span has a digest of the content: a step
+whose content was cut is imported without its identity, and its session cannot be resumed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def sent(opened: Any, row: Any) -> str | None:
-    """Return the attribute for a row of a step, as JSON; None for any other row.
+    """Return the attribute for a row of a step as JSON; None for any other row.
 
     Both are rows with unpacked bodies; `opened` may be None.
     """
@@ -40,9 +40,9 @@ def sent(opened: Any, row: Any) -> str | None:
 
 
 def split(body: Body, text: object) -> tuple[Body, Body | None]:
-    """Return the body of the row that was sent, and what is known of its opening row: `at`, `model` and `body`.
+    """Return the body of the row that was sent, and `at`, `model` and `body` of its opening row.
 
-    Without the identity of the step if its content was cut on the way.
+    If its content was cut on the way, leave out the identity of the step.
     """
     if not isinstance(text, str):
         return body, None

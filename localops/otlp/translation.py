@@ -1,9 +1,9 @@
-"""Rows as spans: the ids, times, parents and attributes of each.  The names of attributes are in `semconv.py`.
+"""Translate rows to spans: ids, times, parents and attributes.  The names of attributes are in `semconv.py`.
 
-A session is a trace: its id is the trace's, and its root span is sent with the row that ends it.  A row of finished
-work is a span.  An error is a span of its own below the one it happened in, as a span that was sent cannot be changed.
-A failed span has the message of its error as well, if that was written near it, as readers look for it there.
-Every id is derived from the row's, so a row that is sent again is the same span again.
+A session is a trace with the same id; its root span is sent with the row that ends it.  A row of finished work is a
+span.  An error is a span below the one in which it happened, as a span that was sent cannot be changed.  If the error
+was written near it, the failed span has its message, too, as readers look for it there.  Every id is derived from the
+row's id, so a row that is sent again becomes the same span.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ if TYPE_CHECKING:
 else:
     Columns = object
 
-# The keys of a body with an attribute of their own; any other key is sent under its own name.
+# The keys of a body for which there are special attributes; any other key is sent under its own name.
 _PLACED = frozenset("params returns prompt completion provider thread_id user_id spec".split())
-_IN_EXCEPTION = frozenset("details logs trigger".split())  # of an error, they are in its event, and its parent
+_IN_EXCEPTION = frozenset("details logs trigger".split())  # of an error: sent in its exception event, or as its parent
 _STATUS = {UNSET: "UNSET", OK: "OK", ERROR: "ERROR"}
 
 
@@ -82,7 +82,7 @@ class Span:
 
 @dataclass(frozen=True)
 class _Failure:
-    """The parts of a span that say why it failed."""
+    """The parts of a span that show why it failed."""
 
     message: str = ""
     exception: Attributes | None = None
@@ -90,14 +90,14 @@ class _Failure:
 
 
 def span_id(row: bytes) -> bytes:
-    """Return the 8 bytes of the span id for a row's id; never zero, which is not a valid span id."""
+    """Return the 8 bytes of the span id for a row's id; never zero, which is invalid."""
     # A digest, as the ids that a program chooses may all end in the same 8 bytes.
     digest = hashlib.blake2b(row, digest_size=8).digest()
     return digest if any(digest) else b"\1" * 8
 
 
 def check_span(folder: str) -> Group:
-    """Return a span without content, in a trace of its own: a back end that refuses it refuses every span.
+    """Return a span without content, in its own trace: a back end that refuses it refuses every span.
 
     Its ids are always the same for a project, so that a back end shows it once however often it is sent.
     """
@@ -127,14 +127,14 @@ class Translation:
         return list(by_resource.values())
 
     def without_end(self, seen: Snapshot) -> list[Group]:
-        """Return the root of a session that has no end, and the operations that are under way in it."""
+        """Return the root of a session without an end, and the session's open operations."""
         last_ns = seen.totals.last_ns
         row = _Row(stored.Stored(0, *rows.make("end", seen.id, id=seen.id, at_ns=last_ns, name="Indeterminate")))
         standing = session_state.Standing(seen.standing.state, seen.standing.reason, last_ns, False)
         return [(self._resource(seen.id), [self._root(row, seen, standing, last_ns)]), *self.under_way(seen)]
 
     def under_way(self, seen: Snapshot) -> list[Group]:
-        """Return the operations of a session that have no end."""
+        """Return the open operations of a session."""
         spans = list(self._under_way(seen, seen.totals.last_ns, _NO_END))
         return [(self._resource(seen.id), spans)] if spans else []
 
@@ -153,7 +153,7 @@ class Translation:
                 yield self._work(row, None if _is_whole(row) else self._find(row.id, rows.OPEN))
 
     def _find(self, id: bytes, phase: int) -> _Row | None:
-        """Return a row by its identity, from this batch or the journal, with no more in it than may be sent."""
+        """Return a row by its identity, from this batch or the journal, with only the content that may be sent."""
         row = self._opened.get(id) if phase == rows.OPEN else None
         row = row or stored.one(self._source, id, phase)
         return None if row is None else self._shown(row)
@@ -164,9 +164,9 @@ class Translation:
     # Work
 
     def _work(self, row: _Row, opened: _Row | None, *, cut_ns: int | None = None, why: str = "") -> Span:
-        """Return the span of a row of work; its input is in the row that opened the operation.
+        """Return the span of a row of work; its input is in the operation's opening row.
 
-        cut_ns: of an operation that has no end, when its processes died or what is known of it ends; `why` says which.
+        cut_ns: for an operation without an end, when its processes died or the records of it stop; `why` is the reason.
         """
         names = self._names
         body = {**(opened.body if opened else {}), **row.body}
@@ -201,7 +201,7 @@ class Translation:
         return self._exactly(span, row, body, opened) if names.is_exact else span
 
     def _exactly(self, span: Span, row: _Row, body: dict[str, Any], opened: _Row | None = None) -> Span:
-        """Return a span that says where its row is, and what its other attributes cannot say of that."""
+        """Return a span with the place of its row, and with what its other attributes cannot express of the row."""
         at, start, end = row.at_ns, row.start_ns, row.end_ns
         where: dict[str, Any] = {
             "localops.event.parent": _dashed(row.parent) if row.parent not in (None, row.session) else None,
@@ -220,9 +220,9 @@ class Translation:
         return replace(span, attributes={**attributes, **({_EXACT: change} if change else {})})
 
     def _parent(self, row: _Row) -> bytes:
-        """Return the id of a row's parent span: the operation it happened in, or an announced agent beside it there.
+        """Return the id of a row's parent span: its operation, or an announced agent in the same operation.
 
-        An announced agent has no operation of its own that its work could happen in.
+        An announced agent has no operation of its own that could contain its work.
         """
         within = _place(row)
         agent = self._agent_row(row.agent) if row.agent is not None and row.kind != "agent" else None
@@ -231,7 +231,7 @@ class Translation:
         return agent.id if _place(agent) == within else within
 
     def _session(self, id: bytes) -> Attributes:
-        """Return the session, and the user and the conversation that it began with."""
+        """Return the attributes of a session, with its user and conversation at its start."""
         if self._names.session is None:
             return {}
         if id not in self._users:
@@ -240,7 +240,7 @@ class Translation:
         return {self._names.session: _dashed(id), **self._users[id]}
 
     def _about(self, tags: list[str]) -> Attributes:
-        """Return the user and the conversation that tags name."""
+        """Return the user and the conversation in tags."""
         named = {self._names.user: facets.value(facets.USER, tags)} if self._names.user else {}
         if self._names.is_exact:
             named[self._names.conversation] = facets.value(facets.CONVERSATION, tags)
@@ -252,7 +252,7 @@ class Translation:
         return self._agents[id]
 
     def _agent(self, row: _Row) -> Attributes:
-        """Return the id and name of the agent that did it; of an agent itself, its own."""
+        """Return the id and name of the agent of a row; for an agent, its own."""
         id = row.id if row.kind == "agent" else row.agent
         if id is None:
             return {}
@@ -277,15 +277,15 @@ class Translation:
             return _Failure()
         kind = error.name or "_OTHER"
         exception = _exception(error, error.body)
-        # The span in which it was raised has the traceback.
+        # Only the span in which it was raised has the traceback.
         if error.parent != row.id:
             exception.pop("exception.stacktrace", None)
         return _Failure(text(error.body.get("details") or kind), exception, {"error.type": kind})
 
     def _error_of(self, row: _Row) -> _Row | None:
-        """Return the error that a row failed with.
+        """Return the error with which a row failed.
 
-        Its own is written after it; one that was raised further in, or recorded by hand, before it.
+        Its own error is written after it; one that was raised further inside, or recorded by hand, before it.
         """
         near = self._source.all("errors_near", session=row.session, after=row.seq - _NEAR, upto=row.seq + _NEAR)
         errors = list(map(self._shown, stored.named(near)))
@@ -305,9 +305,9 @@ class Translation:
         return False
 
     def _figures(self, row: _Row, body: dict[str, Any]) -> tuple[Attributes, set[str]]:
-        """Return tokens and cost, and the keys of the body that are among them; none for an error.
+        """Return tokens and cost, and their keys in the body; nothing for an error.
 
-        The span of the call that failed has its figures.
+        The span of the failed call has the figures of an error.
         """
         if row.kind == "error":
             return {}, set()
@@ -326,7 +326,7 @@ class Translation:
         return attributes, set(beside)
 
     def _body_attributes(self, row: _Row, shape: Shape, body: dict[str, Any]) -> Attributes:
-        """Return model, figures, input, output, tags, and everything else that the row holds."""
+        """Return model, figures, input, output, tags, and everything else in the row."""
         names = self._names
         attributes, placed = self._figures(row, body)
         placed |= _PLACED
@@ -365,7 +365,7 @@ class Translation:
         return attributes
 
     def _own(self, value: object) -> Value:
-        """Return a value without a name in any convention: as it is where an attribute can hold it."""
+        """Return a value that no convention names: unchanged if an attribute can hold it, otherwise as text."""
         return _typed(value) if self._names.is_exact else text(value)
 
     def _score(self, row: _Row) -> Iterator[Span]:
@@ -398,10 +398,10 @@ class Translation:
     # Sessions
 
     def _end(self, row: _Row) -> Iterator[Span]:
-        """Yield the root span of a session's trace, and the operations that its processes died in."""
+        """Yield the root span of a session's trace, and the operations that were open when its processes died."""
         seen = Snapshot(self._source, self._folder, row.session)
         standing = seen.standing
-        # It was resumed: until its next end, this one's state is sent.
+        # It was resumed; until its next end, the state of this end is sent.
         if standing.state not in STATES:
             standing = session_state.Standing(row.name or "Indeterminate", row.body.get("reason"), row.at_ns, False)
         ended = standing.ended_ns or row.at_ns
@@ -456,7 +456,7 @@ class Translation:
         return replace(span, attributes={**span.attributes, **more})
 
     def _resource(self, session: bytes) -> Attributes:
-        """Return where a session was recorded: the project as the service, and the machine, unless it opted out."""
+        """Return the resource of a session: the project as service, and the machine unless the program opted out."""
         if session not in self._resources:
             begun = self._find(session, rows.DONE)
             card = begun.body if begun and begun.kind == "session" else {}
@@ -478,9 +478,9 @@ class Translation:
         return self._resources[session]
 
 
-# Rows before and after a failed one among which its error is looked up.
+# The error of a failed row is searched among so many rows before and after it.
 _NEAR = 100
-_DEEPEST = 50  # operations that an error is followed through
+_DEEPEST = 50  # the most operations through which an error is followed
 _DIED = "its process died before it ended"
 _NO_END = "no end of it was recorded"
 _EXACT = "localops.exact"
@@ -502,7 +502,7 @@ class _Row(Columns):
 
 
 def unpacked(body: str | None) -> dict[str, Any]:
-    """Return a body as an object; one of another type as an object with its text."""
+    """Return a body as an object; if it is of another type, an object with its text."""
     value = {} if body is None else _json(body)
     return value if isinstance(value, dict) else {"text": body}
 
@@ -515,9 +515,9 @@ def _json(stored: str | None) -> Any:
 
 
 def _is_whole(row: _Row) -> bool:
-    """Return whether no row opened this one, as for most events: the search for a missing row takes longest.
+    """Return whether this row has no opening row, like most events: searching a missing row takes longest.
 
-    The id of an operation has the time when it began; that of an event without one, the time when it was recorded.
+    The id of an operation has the time of its start; the id of an event without one, the time of its recording.
     """
     if row.start_ns is None:
         return True
@@ -527,7 +527,7 @@ def _is_whole(row: _Row) -> bool:
 
 
 def _place(row: _Row) -> bytes:
-    """Return the id of what a row happened in: an operation, or the session."""
+    """Return the id of the operation or session in which a row happened."""
     return row.session if row.parent in (None, row.id) else row.parent
 
 
@@ -538,7 +538,7 @@ def _shape(row: _Row) -> Shape:
 
 
 def _times(start: int, end: int) -> tuple[int, int]:
-    """Return times that a span can have: not before 1970, and the end not before the start."""
+    """Return valid times of a span: not before 1970, and the end not before the start."""
     return max(0, start), max(0, start, end)
 
 
@@ -552,7 +552,7 @@ def _exception(row: _Row, body: dict[str, Any]) -> Attributes:
 
 
 def _read(span: Span) -> dict[str, Any]:
-    """Return the row that a span is read into."""
+    """Return the row that results from reading a span."""
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in span.attributes.items()}
     named = (("exception", span.exception), (evaluation.EVENT, span.result))
     events = [(name, span.end_ns, about) for name, about in named if about is not None]
@@ -565,7 +565,7 @@ def _read(span: Span) -> dict[str, Any]:
 
 
 def _typed(value: object) -> Value:
-    """Return a value as it is where an attribute can hold it, else as text."""
+    """Return a value unchanged if an attribute can hold it, otherwise as text."""
     if isinstance(value, bool | float) or (isinstance(value, int) and fits(value)):
         return value
     return text(value)
@@ -576,7 +576,7 @@ def _is_count(value: object) -> bool:
 
 
 def _content(story: Story, end: _Row, names: Names) -> tuple[Attributes, dict[str, Any]]:
-    """Return the content of a session as a whole: input, output, video, metadata; and the same as it was recorded."""
+    """Return the content of a whole session: input, output, video, metadata, as attributes and as it was recorded."""
     shape = SHAPES["session"]
     attributes: Attributes = {}
     original: dict[str, Any] = {}

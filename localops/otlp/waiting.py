@@ -1,8 +1,8 @@
-"""Spans and log records that wait for the rest of their trace: in memory, and in files that outlive the process.
+"""Keep spans and log records that wait for the rest of their trace in files, which outlive the process.
 
-A request's waiting spans are one file, written before the request is answered.  It is deleted when the rows of all of
-them are stored; after a crash in between they are stored once more, which changes nothing.  What is in the files was
-redacted, as everything that we write.
+The waiting spans of a request are one file, written before the request is answered.  It is deleted when the rows of all
+these spans are stored; after a crash in between, they are stored once more, which changes nothing.  The contents are
+redacted like everything that localops writes.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     Thing = Span | Record
 
 FOLDER = "waiting"
-# The end of the name of a file that is whole.
+# The suffix of a complete file.
 _WHOLE = ".jsonl"
 
 
 class Spool:
-    """The files of what waits, of one project."""
+    """The files of waiting spans and records of one project."""
 
     def __init__(self, folder: str, write: Callable[[dict[str, object]], str]) -> None:
         self._folder, self._write = os.path.join(folder, FOLDER), write
-        # By file: the traces in it that still wait.
+        # The traces in each file that still wait.
         self._traces: dict[str, set[bytes]] = {}
         self._number = 0
 
     def read(self) -> Iterator[Thing]:
-        """Yield all that waits, the oldest first, as after a restart."""
+        """Yield everything that waits, oldest first, after a restart."""
         for name in sorted(os.listdir(self._folder) if os.path.isdir(self._folder) else ()):
             path = os.path.join(self._folder, name)
             if not name.endswith(_WHOLE):
-                # Broken off in the middle, so no client has been answered.
+                # It is incomplete, so its request was not answered, and the client sends it again.
                 with suppress(OSError):
                     os.unlink(path)
                 continue
@@ -53,7 +53,7 @@ class Spool:
             yield from things
 
     def keep(self, things: Iterable[Thing]) -> None:
-        """Write what waits; safe from a power cut when this returns."""
+        """Write spans and records to a new file, and sync it to disk."""
         many = list(things)
         if not many:
             return
@@ -75,7 +75,7 @@ class Spool:
         self._traces[path] = {thing.trace for thing in many}
 
     def release(self, traces: Iterable[bytes]) -> None:
-        """Delete the files in which nothing waits any more."""
+        """Delete the files in which no other trace waits."""
         gone = set(traces)
         for path, waiting in list(self._traces.items()):
             waiting -= gone
@@ -86,12 +86,12 @@ class Spool:
 
 
 def projects(home: str, names: Iterable[str]) -> list[str]:
-    """Return the projects of a home in which something waits."""
+    """Return the projects of a home with waiting spans or records."""
     return [name for name in names if files(os.path.join(home, name))]
 
 
 def files(project: str) -> list[str]:
-    """Return the files of what waits, relative to the folder of a project; those are whole."""
+    """Return the complete files of waiting spans and records, relative to the folder of a project."""
     try:
         with os.scandir(os.path.join(project, FOLDER)) as entries:
             names = [
