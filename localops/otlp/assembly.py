@@ -1,7 +1,7 @@
-"""From spans to rows: of which session a trace is, what is around a span, which calls count, which errors are news.
+"""Make rows of spans: find the session of a trace, the parent of a span, the calls that count, and the new errors.
 
-An `Assembly` gets spans to look at (`look`) before it makes their rows (`rows_of`): the more of a trace it has seen by
-then, the more it knows.  An import of files has seen all of it; a hub, what has come so far.
+An `Assembly` sees spans (`look`) before it makes their rows (`rows_of`): the more it has seen of a trace, the more it
+knows.  An import of files sees all spans first; a hub, those that have arrived so far.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 _STATES = {"OK": "Success", "ERROR": "Failure"}
 _END_STATES = {"success": "Success", "failure": "Failure", "fail": "Failure", "indeterminate": "Indeterminate"}
-_DEEPEST = 50  # spans around one among which its agent is searched
+_DEEPEST = 50  # the most spans around one that are searched for its agent
 _REQUEST = "prompt system_instructions tool_definitions stream thread_id".split()
 _ANSWER = "completion tool_calls finish_reason response_id response_model time_to_first_token".split()
-# The attributes by which the traces of one session know each other, the strongest first.
-SPANS_END = "imported; its spans end here"  # the reason of an end that nothing states
+SPANS_END = "imported; its spans end here"  # the reason of an end that no span states
+# The attributes that traces of one session have in common, the strongest first.
 TOGETHER = ("session.id", "gen_ai.conversation.id", "traceloop.association.properties.session_id")
 _KINDS = tuple(name for name, (known, _) in names.FIELDS.items() if known == "kind")
 _SYSTEM = {"Hostname": "host.name", "OS": "os.type", "OS Version": "os.version"}
 _TOGETHER = frozenset(TOGETHER)
 _AT = "localops.event.at"
-_OWN, _UNNAMED = 0, 9  # how strong a word is that the trace is a session itself: it says so; it says nothing
+_OWN, _UNNAMED = 0, 9  # the strongest statement, that the trace itself is a session; no statement
 
 _NOTHING: tuple[int, object] = (_UNNAMED, None)
 
@@ -54,15 +54,15 @@ class Outline:
     def __init__(self) -> None:
         self.starts, self.ends = 1 << 63, 0
         self.name: str | None = None
-        self.rank = 0  # how well its name is known: 2 by a root, of which the first counts
-        self.state: str | None = None  # as the root that ended last says
-        self.together: tuple[int, object] = (10, None)  # what a trace knows the others of its session by
+        self.rank = 0  # of the name's source: 2 is a root, and of several roots the first counts
+        self.state: str | None = None  # according to the root that ended last
+        self.together: tuple[int, object] = (10, None)  # what it has in common with other traces of its session
         self.is_gone = False
-        self.resource: dict[str, Any] = {}  # what made the spans: that of the one which gave the name
-        self.tags: tuple[Any, ...] = ()  # of the session, by the roots of AgentOps
+        self.resource: dict[str, Any] = {}  # of the span that gave the name
+        self.tags: tuple[Any, ...] = ()  # of the session, from roots of AgentOps
 
     def look(self, span: Span) -> None:
-        """Take in a span of the trace; of the words for its session the strongest counts, of equal ones the first."""
+        """Add a span of the trace; of statements about the session the strongest counts, of equal ones the first."""
         together = together_of(span)
         if together[0] < self.together[0]:
             self.together = together
@@ -79,7 +79,7 @@ class Outline:
     def add(
         self, rank: int, name: str | None, starts: int, ends: int, state: str | None, resource: dict[str, Any]
     ) -> None:
-        """Take in a span, or a trace."""
+        """Add a span or a trace."""
         if rank > self.rank or (rank == self.rank and starts < self.starts):
             self.name, self.rank, self.resource = name, rank, resource
         self.starts = min(self.starts, starts)
@@ -89,7 +89,7 @@ class Outline:
 
 
 def together_of(span: Span) -> tuple[int, object]:
-    """Return what a span says of the session that its trace belongs to, and before it how strong that is."""
+    """Return a span's statement about the session of its trace, after the strength of that statement."""
     is_agentops = span.is_root and span.attributes.get("agentops.span.kind") == "session"
     if is_agentops or is_own(span):
         return (_OWN, None)
@@ -97,7 +97,7 @@ def together_of(span: Span) -> tuple[int, object]:
 
 
 def named_together(attributes: dict[str, Any]) -> tuple[int, object]:
-    """Return which session attributes name, and before it how strong that is."""
+    """Return the session that attributes name, after the strength of that statement."""
     if _TOGETHER.isdisjoint(attributes):
         return _NOTHING
     for rank, name in enumerate(TOGETHER, 1):
@@ -107,7 +107,7 @@ def named_together(attributes: dict[str, Any]) -> tuple[int, object]:
 
 
 def _recorded_at(span: Span) -> int:
-    """Return the time up to which a span extends its session: one of our own may end later, as a score does."""
+    """Return the time up to which a span extends its session; a span of ours may end later, as that of a score does."""
     if _AT not in span.attributes:
         return span.end
     return min(span.end, _own_times(span, {"at": span.attributes[_AT]})[0])
@@ -119,13 +119,13 @@ def is_own(span: Span) -> bool:
 
 
 def state_of(span: Span) -> str | None:
-    """Return how a session has ended of which this is the root, if it says so."""
+    """Return the end state of a session from its root span, if that has one."""
     declared = str(span.attributes.get("agentops.session.end_state", "")).lower()
     return _END_STATES.get(declared) or _STATES.get(span.status)
 
 
 def session_of(trace: bytes, together: tuple[int, object]) -> bytes:
-    """Return the id of the session of a trace: the trace's own, or the one that it gives."""
+    """Return the id of the session of a trace: the trace's own id, or the one that its spans name."""
     rank, value = together
     if not _OWN < rank < _UNNAMED:
         return trace
@@ -140,21 +140,21 @@ def session_of(trace: bytes, together: tuple[int, object]) -> bytes:
 
 
 class Assembly:
-    """Makes the rows of spans, with what it knows of those that it has looked at."""
+    """Makes the rows of spans, using what it knows from the spans that it has seen."""
 
     def __init__(self, writer: Callable[[bytes], Writer]) -> None:
         self._writer = writer
-        self.around: dict[bytes, bytes] = {}  # what is around each span: ids of rows
-        self.agents: set[bytes] = set()  # those that are agents
-        self.calls: set[bytes] = set()  # and those that are calls of a model
+        self.around: dict[bytes, bytes] = {}  # the span around each span, by the ids of their rows
+        self.agents: set[bytes] = set()  # the rows that are agents
+        self.calls: set[bytes] = set()  # the rows that are calls of a model
         self.around_counted: set[bytes] = set()  # the spans around a call that counts
-        # How many calls of each instrumentor were counted for a response of a session and have no copy yet.
+        # By session and response: the number of counted calls of each instrumentor that have no copy yet.
         self.answers: dict[tuple[bytes, object], dict[str, int]] = {}
-        self.errors: set[tuple[bytes, object]] = set()  # what went wrong, by trace: an exception passes many spans
-        self.failed_inside: set[tuple[bytes, object]] = set()  # and what is known to have gone wrong inside of a span
+        self.errors: set[tuple[bytes, object]] = set()  # by trace, as an exception passes through many spans
+        self.failed_inside: set[tuple[bytes, object]] = set()  # by span: the errors that happened inside it
 
     def recall(self, session: bytes, placed: Iterable[tuple[Any, ...]]) -> None:
-        """Remember what is stored of a session, by the query `placed`."""
+        """Add what is stored of a session: the rows of the query `placed`."""
         failed: list[tuple[bytes, object]] = []
         for id, parent, kind, name, word, scope in placed:
             if kind == "error":
@@ -178,7 +178,7 @@ class Assembly:
                 around = self.around.get(around)
 
     def look(self, span: Span) -> None:
-        """Remember what is around a span, and whether it is an agent or a call."""
+        """Remember the parent of a span, and whether it is an agent or a call."""
         if span.around is not None:
             self.around[span.row] = span.around
         attributes = span.attributes
@@ -191,13 +191,13 @@ class Assembly:
             self.calls.add(span.row)
 
     def rows_of(self, span: Span, reading: Reading, session: bytes) -> Iterable[Row]:
-        """Return the rows of a span: one, and one more for an error; those of start and end for a session of ours."""
+        """Return the row of a span, with one for its error; for a session of ours, the rows of its start and end."""
         if is_ours(reading):
             return self._own_rows(span, reading, session)
         return self._foreign_rows(span, reading, session)
 
     def _own_rows(self, span: Span, reading: Reading, session: bytes) -> Iterator[Row]:
-        """Yield the row that localops has sent as this span; of a session, those of its start and its end."""
+        """Yield the row that localops has sent as this span; for a session, the rows of its start and end."""
         writer, row, ours = self._writer(session), dict(reading.row or {}), reading.ours
         body = {key.removeprefix("body."): value for key, value in row.items() if key.startswith("body.")}
         tags = writer.tags_text(row.get("tags"))
@@ -229,7 +229,7 @@ class Assembly:
         )
 
     def _foreign_rows(self, span: Span, reading: Reading, session: bytes) -> list[Row]:
-        """Return the row of a span, and that of the error that it failed with."""
+        """Return the row of a span, with the row of its error."""
         writer = self._writer(session)
         agent = self._agent(span) if self.agents else None
         fields = {**reading.fields, "span_id": span.id.hex()}
@@ -266,12 +266,12 @@ class Assembly:
         return made
 
     def _counts(self, span: Span, reading: Reading, session: bytes) -> bool:
-        """Return whether an LLM call counts: one in another is the same, and so is one with the same response.
+        """Return whether an LLM call counts: one inside another is the same call, as is one with the same response.
 
-        Two calls of one instrumentor are two, also with one response id: mocks and proxies give the same to each.
+        Two calls of one instrumentor are two calls even with the same response id, which mocks and proxies may give.
         """
         self.calls.add(span.row)
-        # The second: the one inside has come before it, as most do, and is counted already.
+        # The second case: the inner one ended, and arrived, before the outer one, and has been counted.
         if span.around in self.calls or span.row in self.around_counted:
             return False
         answer = reading.fields.get("response_id")
@@ -285,7 +285,7 @@ class Assembly:
         return True
 
     def _is_first(self, session: bytes, answer: object, instrumentor: str) -> bool:
-        """Count a call with this response, and return whether it is not the copy that another instrumentor made."""
+        """Count a call with this response; return False if it is the copy that another instrumentor made."""
         counted = self.answers.setdefault((session, answer), {})
         other = next((name for name, many in counted.items() if many and name != instrumentor), None)
         if other is not None:
@@ -295,7 +295,7 @@ class Assembly:
         return True
 
     def _agent(self, span: Span) -> bytes | None:
-        """Return the agent that a span happened in."""
+        """Return the agent around a span."""
         if span.row in self.agents:
             return None
         around = span.around
@@ -308,7 +308,7 @@ class Assembly:
         return None
 
     def _error_rows(self, span: Span, reading: Reading, writer: Writer, head: Any) -> Iterator[Row]:
-        """Yield the row of an error, where it is the first span of its trace that failed with it."""
+        """Yield the row of an error, if this is the first span of its trace that failed with it."""
         error = reading.errors[-1] if reading.failed and reading.errors else None
         if error is None:
             return
@@ -323,7 +323,7 @@ class Assembly:
 
 
 def start_row(writer: Writer, outline: Outline, *, more: dict[str, object] | None = None) -> Row:
-    """Return the row with which a session begins that was recorded elsewhere: its name, and what made its spans."""
+    """Return the start row of a session that was recorded elsewhere: its name, and the resource of its spans."""
     name = writer.text(outline.name, 256) if outline.name else None
     fields: dict[str, object] = {"imported": 1, **(more or {})}
     if outline.resource:
@@ -335,14 +335,14 @@ def start_row(writer: Writer, outline: Outline, *, more: dict[str, object] | Non
 
 
 def _host(resource: dict[str, Any]) -> dict[str, object]:
-    """Return the machine of a resource, in the words of a session that was recorded by us."""
+    """Return the machine of a resource, as sessions that localops records have it."""
     system = {to: resource[of] for to, of in _SYSTEM.items() if isinstance(resource.get(of), str)}
     host: dict[str, object] = {"host": system["Hostname"]} if "Hostname" in system else {}
     return {**host, "host_env": {"OS": system}} if system else host
 
 
 def is_ours(reading: Reading) -> bool:
-    """Return whether a reading is that of a span that localops has sent."""
+    """Return whether a reading is of a span that localops has sent."""
     return reading.row is not None and bool(reading.ours.get("id") or reading.ours.get("session"))
 
 
@@ -351,7 +351,7 @@ def _has_usage(reading: Reading) -> bool:
 
 
 def _own_times(span: Span, ours: dict[str, Any]) -> tuple[int, int | None, int | None]:
-    """Return when a row was recorded, and when it began and ended where that was given."""
+    """Return when a row was recorded, and when it began and ended, if that is given."""
     given = ours.get("at")
     try:
         at, start, end = encode.loads(given) if isinstance(given, str) else (span.end, span.start, None)
@@ -363,7 +363,7 @@ def _own_times(span: Span, ours: dict[str, Any]) -> tuple[int, int | None, int |
 
 
 def _whole(value: object) -> int | None:
-    """Return a whole number that a column can hold; None for anything else, which only others have sent."""
+    """Return a whole number that a column can hold; None for anything else, which localops does not send."""
     return value if type(value) is int and abs(value) < 1 << 62 else None
 
 
@@ -413,7 +413,7 @@ def _own_session(
     fields: dict[str, object] = {key: body[key] for key in ("reason", "returns") if body.get(key) is not None}
     if type(ours.get("once_rows")) is int:
         fields[ONCE_ROWS] = ours["once_rows"]
-    if ours.get("derived") is True:  # no program wrote this end: its processes had died, or had not ended yet
+    if ours.get("derived") is True:  # no program wrote this end: its processes had died, or were still running
         fields["derived"] = 1
         if state not in _END_STATES.values():
             fields["reason"] = SPANS_END

@@ -1,6 +1,6 @@
-"""Requests of OTLP in protobuf: the only place that reads them, with the messages of opentelemetry-proto.
+"""Read OTLP requests in protobuf, with the messages of opentelemetry-proto; no other module does.
 
-The fields of a message are read one by one: its way by JSON takes five times as long.
+The fields of a message are read one by one, as converting it to JSON first would take five times as long.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def count(request: Any) -> int:
 
 
 def spans(request: Any, problem: Callable[[str], None]) -> Iterator[Span]:
-    """Yield the spans of a request; pass on what is wrong with the others."""
+    """Yield the valid spans of a request; report the problems of the others."""
     for group in request.resource_spans:
         resource = attributes(group.resource.attributes)
         for scoped in group.scope_spans:
@@ -60,7 +60,7 @@ def spans(request: Any, problem: Callable[[str], None]) -> Iterator[Span]:
 
 
 def scope_of(scope: Any) -> Scope:
-    """Return the library that a group comes from."""
+    """Return the library that made a group."""
     return named_scope(scope.name, scope.version, attributes(scope.attributes))
 
 
@@ -106,7 +106,7 @@ def attributes(pairs: Iterable[Any]) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for pair in pairs:
         value = pair.value
-        # Most are texts, and to ask for the kind takes longer than to look.
+        # Most values are texts, and asking for the kind takes longer than trying.
         plain[pair.key] = value.string_value or value_of(value, value.WhichOneof("value"))
     return plain
 

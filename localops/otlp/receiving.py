@@ -1,8 +1,8 @@
-"""Spans and log records as they come to a hub: in any order, in many requests, and some of them twice.
+"""Receive spans and log records on a hub: in any order, in many requests, and some of them twice.
 
-A trace waits until its root has come, or for `patience` seconds: then its session and its name are known, what is an
-agent, and which of two spans is the call of a model.  What comes later finds its place by what is known then, which is
-read from the journal where it is not in memory.  What waits is on disk as well (`waiting.py`).
+A trace waits for its root, at most `patience` seconds: with the root, the session, its name and its agents are known,
+and which of two spans is the call of a model.  Later spans are placed by what is known of the session, which is read
+from the journal if it is not in memory.  Waiting spans are on disk, too (`waiting.py`).
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
     from localops.recording.writer import Writer
 
-_MOST_TRACES = 20_000  # whose sessions are remembered
-_MOST_SESSIONS = 1_000  # whose spans are remembered
-_MOST_SPANS = 50_000  # of them all
-_MOST_WAITING = 20_000  # spans: beyond, the oldest traces wait no longer
-_MOST_HELD = 64 << 20  # bytes of their texts, about
-_LOGGED = 600.0  # seconds after a log record with content for which a call without content waits for one
+_MOST_TRACES = 20_000  # traces whose sessions are remembered
+_MOST_SESSIONS = 1_000  # sessions whose spans are remembered
+_MOST_SPANS = 50_000  # spans of all remembered sessions
+_MOST_WAITING = 20_000  # waiting spans: with more, the oldest traces are stored
+_MOST_HELD = 64 << 20  # about the most bytes of texts that wait
+_LOGGED = 600.0  # for so many seconds after a log record with content, calls without content wait for one
 _MOST_REASONS = 5
-_JOINED = "log_records"  # in the body of a span: the ids of those that were joined to it
+_JOINED = "log_records"  # key in the body of a span: the ids of the log records that were joined to it
 OTHER = "another span is stored here under this trace and span id: it stays as it is"
 _ID, _PHASE, _KIND = (rows.COLUMNS.index(name) for name in ("id", "phase", "kind"))
-# What must be equal for a span that comes again: agent and tags depend on what was known when it came first.
+# What must be equal if a span is sent again; agent and tags may differ, as they depend on what was known before.
 _PLACE = [rows.COLUMNS.index(name) for name in "name parent at_ns start_ns end_ns failed".split()]
 _COMPARED = [*_PLACE, *(rows.COLUMNS.index(name) for name in "model tokens_in tokens_out".split())]
 _BODY = rows.COLUMNS.index("body")
 
 
 class Outcome:
-    """What became of a request: `refused` spans or records are not stored, for `reasons`."""
+    """The result of a request: `refused` spans or records were not stored, for `reasons`."""
 
     def __init__(self) -> None:
         self.rows = self.waiting = self.again = self.gone = self.refused = 0
-        # Of the refused ones, those that contradict one that is here.
+        # The number of refused ones that contradict a stored one.
         self.conflicts = 0
         self.reasons: dict[str, None] = {}
-        # Files of spans that were scrubbed here.
+        # Files of received spans that were scrubbed here.
         self.erased: list[str] = []
 
     def refuse(self, reason: str) -> None:
@@ -79,22 +79,22 @@ class _Trace:
 
 
 class _Session:
-    """What is known of a session that spans go to."""
+    """What is known of a session that receives spans."""
 
     __slots__ = ("assembly", "begun", "ends_by_itself", "is_named", "resource")
 
     def __init__(self, assembly: Assembly) -> None:
         self.assembly = assembly
-        self.begun = False  # it has a row for its start
-        self.is_named = False  # by a root
-        self.ends_by_itself = False  # it was recorded by us
+        self.begun = False  # whether it has a row for its start
+        self.is_named = False  # whether a root has named it
+        self.ends_by_itself = False  # whether localops recorded it
         self.resource: dict[str, object] | None = None
 
 
 class Receiver:
-    """Takes the spans of one project; for one thread at a time.
+    """Receives the spans of one project; only one thread at a time may use it.
 
-    After an error it has to be made again: what it remembers may not be stored.
+    After an error a new one has to be created, as what this one remembers may not be stored.
     """
 
     def __init__(self, project: Project, *, patience: float) -> None:
@@ -113,16 +113,16 @@ class Receiver:
         for thing in kept:
             self._wait(thing, time.monotonic())
         self._weigh(kept)
-        # A crash may have come between their rows and the end of their files.
+        # After a crash, rows may be stored although their files were not deleted yet.
         self._find(list(self._traces))
 
     @property
     def due(self) -> float | None:
-        """Return when the first trace has waited long enough, by the monotonic clock; None if none waits."""
+        """Return when the first trace will have waited long enough, by the monotonic clock; None if no trace waits."""
         return min((trace.due for trace in self._traces.values()), default=None)
 
     def take(self, spans: Sequence[Span], log: Sequence[Record], taken: Outcome) -> None:
-        """Store what came, or let it wait; on disk when this returns."""
+        """Store spans and records, or let them wait; either way they are on disk when this returns."""
         now = time.monotonic()
         if any(record.name in records.CONTENT for record in log):
             self._logged = now
@@ -144,7 +144,7 @@ class Receiver:
         self._store(ready, taken)
 
     def release(self) -> int:
-        """Store the traces that have waited long enough, and return how many rows that were."""
+        """Store the traces that have waited long enough; return the number of rows."""
         now = time.monotonic()
         ready = {trace: each for trace, each in self._traces.items() if each.due <= now}
         for trace in ready:
@@ -156,7 +156,7 @@ class Receiver:
     # Which session
 
     def _find(self, traces: Collection[bytes]) -> None:
-        """Look up the sessions of traces of which something is stored."""
+        """Look up the sessions of traces that are partly stored."""
         unknown = [trace for trace in traces if trace not in self._session_of]
         if not unknown:
             return
@@ -173,7 +173,7 @@ class Receiver:
             self._session_of.popitem(last=False)
 
     def _wait(self, thing: Span | Record, now: float, taken: Outcome | None = None) -> bool:
-        """Let a span or a record wait with its trace; return whether it is new."""
+        """Add a span or a record to its waiting trace; return whether it is new."""
         trace = self._traces.get(thing.trace)
         if trace is None:
             trace = self._traces[thing.trace] = _Trace(now + self.patience)
@@ -182,7 +182,7 @@ class Receiver:
         return is_new
 
     def _weigh(self, things: Iterable[Span | Record]) -> None:
-        """Count the bytes of what waits now, about."""
+        """Add the approximate bytes of new spans and records to those that wait."""
         for thing in things:
             size = 1_000 + sum(len(value) for value in thing.attributes.values() if type(value) is str)
             self._traces[thing.trace].size += size
@@ -195,7 +195,7 @@ class Receiver:
         return each
 
     def _ended(self, now: float, traces: Iterable[bytes]) -> dict[bytes, _Trace]:
-        """Take out the traces that need not wait any more: of those that have grown, and the oldest of too many."""
+        """Remove and return the traces that need not wait: complete ones of `traces`, and the oldest of too many."""
         ready: dict[bytes, _Trace] = {}
         for trace in traces:
             each = self._traces[trace]
@@ -210,7 +210,7 @@ class Receiver:
         return ready
 
     def _lacks_content(self, trace: _Trace, now: float) -> bool:
-        """Return whether a call has no content, which may yet come: this sender gives it in log records."""
+        """Return whether a call has no content, and may still get it, as this sender sends content in log records."""
         if now - self._logged > _LOGGED:
             return False
         logged = {record.span for record in trace.records.values() if record.name in records.CONTENT}
@@ -226,7 +226,7 @@ class Receiver:
     # Storing
 
     def _store(self, ready: dict[bytes, _Trace], taken: Outcome) -> None:
-        """Write the rows of traces, and forget that they waited."""
+        """Write the rows of traces, and delete their waiting files."""
         if not ready:
             return
         made: list[tuple[Row, Span | Record | None]] = []
@@ -251,7 +251,7 @@ class Receiver:
         self._forget_some()
 
     def _known(self, sessions: dict[bytes, list[_Trace]]) -> set[bytes]:
-        """Return which rows are here already."""
+        """Return the rows that are already stored."""
         ids = [_main_id(span) for traces in sessions.values() for each in traces for span in each.spans.values()]
         ids += [row for traces in sessions.values() for each in traces for row in each.records]
         return {id for (id,) in self.journal.all("known_of", ids=_hex(ids))}
@@ -280,7 +280,7 @@ class Receiver:
     def _rows_of(
         self, session: bytes, traces: Sequence[_Trace], known: set[bytes], taken: Outcome
     ) -> list[tuple[Row, Span | Record | None]]:
-        """Return the rows of a session's spans and records that are new, with its start and the ends of its traces."""
+        """Return the rows of a session's new spans and records, with its start and the ends of its traces."""
         about = self._sessions[session]
         made: list[tuple[Row, Span | Record | None]] = []
         outline = Outline()
@@ -313,12 +313,12 @@ class Receiver:
         return made + ends
 
     def _join(self, trace: _Trace, known: set[bytes]) -> None:
-        """Give what records say of a span's content to the span, if that is about to be stored."""
+        """Add the content in log records to their spans, if these are about to be stored."""
         for row, record in list(trace.records.items()):
             span = trace.spans.get(record.span) if record.span is not None else None
             if span is not None and record.name in records.CONTENT and _main_id(span) not in known:
                 span.moments = [*span.moments, record.moment]
-                # It has no row of its own, by which it could be recognised when it is sent again.
+                # Noted there, as the record gets no row by which it could be recognised when it is sent again.
                 joined = (span.beside or {}).get(_JOINED, [])
                 span.beside = {**(span.beside or {}), _JOINED: [*joined, record.row.hex()]}
                 del trace.records[row]
@@ -326,7 +326,7 @@ class Receiver:
     def _record_rows(
         self, session: bytes, trace: _Trace, known: set[bytes], taken: Outcome
     ) -> Iterator[tuple[Row, Record]]:
-        """Yield the rows of records that are new and were not joined to a span."""
+        """Yield the rows of new records that were not joined to a span."""
         writer = self._writer(session)
         for record in trace.records.values():
             if record.row in known or self._is_joined(record):
@@ -335,14 +335,14 @@ class Receiver:
                 yield record.as_row(writer), record
 
     def _is_joined(self, record: Record) -> bool:
-        """Return whether what a record says is in the row of its span."""
+        """Return whether a record was joined to the stored row of its span."""
         if record.span is None or record.name not in records.CONTENT:
             return False
         here = stored.one(self.journal, record.span, rows.DONE)
         return here is not None and record.row.hex() in encode.loads(here.body or "{}").get(_JOINED, ())
 
     def _begin(self, about: _Session, session: bytes, outline: Outline) -> Iterable[Row]:
-        """Return the row of the start of a session, or of the name that a root gives to one that has begun."""
+        """Return the start row of a session, or, if that exists, a row for the name that a root gives it."""
         is_named = outline.rank == 2
         if about.begun and (about.is_named or not is_named):
             return ()
@@ -356,14 +356,14 @@ class Receiver:
         return (row,)
 
     def _end(self, root: Span, session: bytes) -> Row:
-        """Return the row of the end that a root states."""
+        """Return the row of the session's end from its root."""
         fields: dict[str, object] = {"reason": root.message or "the root span of its trace ended", "imported": 1}
         name = assembly.state_of(root) or "Indeterminate"
         id = named_id(f"end of {root.row.hex()}", session)
         return self._writer(session).note("end", id, root.end, fields=fields, name=name)
 
     def _compare(self, span: Span, session: bytes, taken: Outcome) -> None:
-        """Count a span that is here already; refuse it if what is here says something else."""
+        """Count a span that is already stored; refuse it if the stored one differs."""
         here = stored.one(self.journal, _main_id(span), rows.DONE)
         made = map(rows.whole, Assembly(self.project.writer).rows_of(span, span.read(), session))
         came = next(made)
@@ -372,14 +372,14 @@ class Receiver:
         if here is None or came[_PHASE] != rows.DONE or not _differs(here.bare, came):
             taken.again += 1
         elif self.journal.all("scrubbed_from", low=here.id[:6], high=here.id[:6] + b"\xff" * 10, event=here.id):
-            # As it was before: what was removed stays out, and the files that came with it.
+            # It is the row from before a scrub: what was removed is not stored again, nor the files with it.
             taken.again += 1
             taken.erased += blobs.named([came[_BODY]])
         else:
             taken.refuse(OTHER)
 
     def _searched(self, made: list[tuple[Row, Span | Record | None]]) -> list[tuple[Row, Span | Record | None]]:
-        """Return rows without the secrets that are in them."""
+        """Return rows without their secrets."""
         clean = self._together.searched()
         if not clean:
             return made
@@ -409,7 +409,7 @@ class Receiver:
 
 
 def _put(trace: _Trace, thing: Span | Record, taken: Outcome | None) -> bool:
-    """Add a span or a record to its trace; return whether it is new there."""
+    """Add a span or a record to its trace; return whether it is new."""
     if isinstance(thing, Record):
         if thing.row in trace.records:
             if taken is not None:
@@ -440,11 +440,11 @@ def _is_other(before: Span, span: Span) -> bool:
 
 
 def _differs(here: Row, came: Row) -> bool:
-    # What counts as a copy of a call depends on what came before it.
+    # Whether a call counts as a copy depends on what was received before.
     is_same_kind = here[_KIND] == came[_KIND]
     if any(here[column] != came[column] for column in (_COMPARED if is_same_kind else _PLACE)):
         return True
-    # Log records may have added to a call.
+    # Log records may have added content to a call.
     return is_same_kind and here[_KIND] != "llm" and _content(here) != _content(came)
 
 
@@ -454,7 +454,7 @@ def _content(row: Row) -> dict[str, object]:
 
 
 def _valid(made: Iterable[tuple[Row, Span | Record | None]], taken: Outcome) -> Iterable[Row]:
-    """Yield the rows that can be stored; refuse each span of which one cannot."""
+    """Yield the rows that can be stored; refuse each span with a row that cannot."""
     refused: set[int] = set()
     for row, thing in made:
         if id(thing) in refused:
@@ -470,7 +470,7 @@ def _valid(made: Iterable[tuple[Row, Span | Record | None]], taken: Outcome) -> 
 
 
 def _main_id(span: Span) -> bytes:
-    """Return the id of the row of a span; for one of ours, the id that it had before."""
+    """Return the id of the row of a span; for a span of ours, the id of its original row."""
     own = span.attributes.get("localops.event.id")
     return events.to_id(own) if isinstance(own, str) and own else span.row
 
@@ -480,7 +480,7 @@ def _mark(trace: bytes) -> bytes:
 
 
 def _link(trace: bytes, session: bytes) -> Row:
-    """Return the row that says which session a trace is of; it is a row of the journal itself."""
+    """Return the row that assigns a trace to its session; it is about the journal itself."""
     body = encode.dumps({"trace_id": trace.hex()}).decode()
     return rows.make(
         "journal", rows.NO_SESSION, id=_mark(trace), at_ns=clock.now_ns(), name="trace", parent=session, body=body

@@ -1,4 +1,4 @@
-"""A span of OTLP as plain values, whichever way it came: in JSON, in protobuf, or back from a file of ours."""
+"""A span of OTLP as plain values, from JSON, protobuf, or a file of spans that waited."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from localops.otel.mapping import Reading
     from localops.otlp.documents import Found
 
-    Moment = tuple[str, int | None, dict[str, Any]]  # what happened in a span: its name, when, attributes
+    Moment = tuple[str, int | None, dict[str, Any]]  # an event of a span: name, time, attributes
 
 SPACE = uuid.UUID("8d7a9f6e-2f54-5d0b-9f0c-6c1f2a1d7e55")
 STATUS = {0: "UNSET", 1: "OK", 2: "ERROR"}
 NO_SCOPE = Scope()
-KINDS = {2: "server", 3: "client", 4: "producer", 5: "consumer"}  # the others say nothing
+KINDS = {2: "server", 3: "client", 4: "producer", 5: "consumer"}  # the other kinds carry no information
 _NAMES_OF_KINDS = {f"SPAN_KIND_{name.upper()}": number for number, name in KINDS.items()}
 _DROPPED = {
     "dropped_attributes": "droppedAttributesCount",
@@ -31,12 +31,12 @@ _DROPPED = {
 _CODES = {"STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
 _SPACE = SPACE.bytes
 _MOST_IDS = 4_096
-# Of each span the id is asked for by its children as well.
+# A cache, as the id of a span's row is needed for each of its children, too.
 _row_ids: dict[tuple[bytes, bytes], bytes] = {}
 
 
 class Span:
-    """A span, with what every step of taking it needs."""
+    """A span, with what every step of receiving it needs."""
 
     __slots__ = (
         "around",
@@ -76,9 +76,9 @@ class Span:
         beside: dict[str, Any] | None = None,
         place: str = "",
     ) -> None:
-        """Raise ValueError for a span without ids or a start; its end may be missing or impossible.
+        """Raise ValueError for a span without ids or start; its end may be missing or invalid.
 
-        `beside` is what else it says of itself, for its body.  `place` is where it stands in a file.
+        `beside` has other facts about it, for its body.  `place` is its place in a file.
         """
         if trace is None or id is None:
             raise ValueError("invalid span: expected a traceId of 16 bytes and a spanId of 8, in hex")
@@ -89,12 +89,12 @@ class Span:
         self.code, self.message, self.moments, self.links = code, message, moments, links
         self.resource, self.scope, self.beside, self.place = resource, scope.name, beside or scope.beside, place
         self.row = row_id(trace, id)
-        # The row of the span around it, also where that has not come.
+        # The row of the span around it, which may not have arrived.
         self.around = row_id(trace, parent) if parent is not None and parent != id else None
 
     @property
     def is_root(self) -> bool:
-        """Return whether nothing is around it."""
+        """Return whether it has no parent."""
         return self.around is None
 
     @property
@@ -103,7 +103,7 @@ class Span:
         return STATUS.get(self.code, "UNSET")
 
     def read(self) -> Reading:
-        """Return what it says, in the words of localops."""
+        """Return its reading: its contents in the terms of localops."""
         attributes = self.attributes
         if list in map(type, attributes.values()):
             attributes = {name: tuple(value) if type(value) is list else value for name, value in attributes.items()}
@@ -179,7 +179,7 @@ def _beside(span: dict[str, Any], scope: Scope) -> dict[str, Any]:
 
 
 def beside(scope: Scope, kind: int | None, state: str, dropped: dict[str, int | None]) -> dict[str, Any]:
-    """Return what else a span says of itself: its library, its kind, the state of its trace, what its SDK dropped."""
+    """Return other facts about a span: its library, its kind, the state of its trace, what its SDK dropped."""
     known = {"span_kind": KINDS.get(kind or 0), "trace_state": state, **dropped}
     return {**scope.beside, **{name: value for name, value in known.items() if value}}
 
