@@ -60,13 +60,13 @@ def check(
     project: str | None,
     as_json: bool,
 ) -> None:
-    """Check runs against limits and a baseline; the exit code is 3 if one of them breaks a rule.
+    """Check runs against limits and a baseline.
 
-    Limits with a + are relative to the baseline. A run that is still running, whose process died, or that lost events
-    breaks a rule, and so does a cost that is only a lower bound; one that exited with an open session, such as by
-    `raise SystemExit(1)`, breaks none: whether it succeeded is not known. Ids and times that differ in each run do
-    not count as arguments, and calls that ran in parallel have no order. Of several runs each has a line, which names
-    the rules that it breaks.
+    Exit code 3 if a run breaks a rule. Limits with a + are relative to the baseline. A run that is still running, whose
+    process died, or that lost events breaks a rule, and so does a cost that is only a lower bound. A run that exited
+    with an open session, such as by `raise SystemExit(1)`, does not: it is unknown whether it succeeded. Ids and times
+    that differ in each run do not count as arguments, and calls that ran in parallel have no order. Each of several
+    runs has a line with the rules that it breaks.
     """
     common.at_most_one(json=as_json, format=form != "text")
     limits = run_gate.limits(

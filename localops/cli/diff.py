@@ -59,12 +59,13 @@ _REPEATS = {True: "whose prompt repeats these changes", False: "whose prompts re
 @common.place_options
 @common.json_option
 def diff(runs: tuple[str, ...], form: str, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
-    """Compare runs: what was added, removed, moved or changed, gave another result, failed, got slower or costlier.
+    """Compare runs: which steps differ, failed, or got slower or costlier.
 
-    Calls of the same kind and name are the same step; one that was given something else has changed, and one that was
-    given the same in another place has moved. Ids and times that differ in each run do not count, nor does the order of
-    calls that ran in parallel. A and B are ids of sessions, or last. Without B, A is compared with the newest run; the
-    newest run itself (`localops diff last`) with the one before it that has the same name.
+    A step can be added, removed, moved or changed, or give another result. Calls of the same kind and name are the same
+    step: with other arguments it has changed, and with the same ones in another place it has moved. Ids and times that
+    differ in each run do not count, nor does the order of calls that ran in parallel. A and B are ids of sessions, or
+    last. Without B, A is compared with the newest run; the newest run itself (`localops diff last`) with the one before
+    it that has the same name.
 
     Three or more runs are aligned in one table; the first sentence says which of them differs from the others.
     """

@@ -42,11 +42,11 @@ def lint(
     project: str | None,
     as_json: bool,
 ) -> None:
-    """Find loops of tool calls and failing tools, and what they wasted; the exit code is 3 if there is a loop.
+    """Find loops of tool calls and failing tools, and what they wasted.
 
-    It is 3 as well if a tool failed in each of five calls or more. A loop is the same call with the same result three
-    times in a row, several calls in turn three times, a call that fails again and again, or the same error again. A
-    call that is repeated often with others between is a habit. A result that changes is progress;
+    Exit code 3 if there is a loop, or if a tool failed in each of five calls or more. A loop is the same call with the
+    same result three times in a row, several calls in turn three times, a call that fails again and again, or the same
+    error again. A call that is repeated often with others between is a habit. A result that changes is progress;
     `@tool(polling=True)`, the setting `polling` and --polling say that repeats are intended. Without an ID: the newest
     session. Findings that are alike share one line; --all shows each of them. --json has both.
     """

@@ -23,11 +23,11 @@ class _Page(io.StringIO):
         self._terminal = terminal
 
     def isatty(self) -> bool:
-        """Return True: the text is shown on a terminal in the end."""
+        """Return True, as the text will be shown on a terminal."""
         return True
 
     def fileno(self) -> int:
-        """Return the terminal's descriptor, which its size is read from."""
+        """Return the terminal's descriptor, from which its size is read."""
         return self._terminal
 
 
@@ -58,7 +58,7 @@ def _command() -> list[str] | None:
 
 
 def _show(text: str, command: list[str]) -> None:
-    # Not every pager exits by itself when all fits one screen.
+    # Not every pager exits by itself if the text fits one screen.
     if text.count("\n") < shutil.get_terminal_size().lines:
         print(text, end="", flush=True)
         return

@@ -1,7 +1,7 @@
-"""Commands that need no parser: a command with at most the name of a session, the most frequent form.
+"""Run commands with at most a session's id, the most frequent form, without a parser.
 
-Click takes longer to load than such a command to run. All that is not as plain as this, such as an option, a wrong
-word or a home that is not there, is for click, which says the same of a session, with the same functions.
+Loading click takes longer than running such a command. Everything else, such as an option, a wrong word or a missing
+home, is left to click, whose commands print a session with the same functions.
 """
 
 from __future__ import annotations

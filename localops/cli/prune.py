@@ -52,7 +52,7 @@ _STATES = ("Success", "Failure", "Indeterminate")
 
 
 class _NotAsked(NamedTuple):
-    """A hub that could not be reached, so that it may lack rows of its receipts."""
+    """A hub that could not be reached: it may lack rows of its receipts."""
 
     project: str
     remote: str
@@ -108,9 +108,9 @@ def prune(
     Running sessions are kept, and so are those that a remote of the project does not have yet, unless
     --include-unsent names that remote. A remote that you removed still protects the rows that it lacked. A hub is
     asked whether it still has every row and file of these sessions, as with `localops sync --verify`: what it lacks
-    is kept, and so is everything where it refuses to answer or is another hub. Rows that the hub lacks are marked as
-    unsent, even with --dry-run. If a hub cannot be reached, its receipts are trusted and a line says so, unless rows
-    were missing there at the last check. Blobs that no row refers to are removed too, and the disk space is freed.
+    is kept, and if it refuses to answer or is another hub, everything is kept. Rows that the hub lacks are marked as
+    unsent, even with --dry-run. If a hub cannot be reached, its receipts are trusted, and a message says that, unless
+    rows were missing there at the last check. Blobs that no row refers to are removed, too, and disk space is freed.
     """
     if older_than is None and keep_size is None and state is None and not idents:
         raise click.UsageError("choose what to remove: --older-than, --keep-size, --state or --session")
@@ -170,7 +170,7 @@ def _end(removed: dict[str, Taken]) -> None:
 
 
 def _check_remotes(opened: Home, unsent: tuple[str, ...]) -> None:
-    """Refuse an unknown remote: a misspelt name is no consent."""
+    """Refuse an unknown remote, which may be a misspelt name."""
     known = {
         name
         for each in opened.projects
@@ -207,7 +207,7 @@ def _choices(
 
 def _keep_local(choices: Choices, local: list[str]) -> Choices:
     """Keep sessions of projects without a remote if other projects have one, unless the user named them."""
-    why = "its project has no remote, though others have one: choose it with --project"
+    why = "its project has no remote, but others have one: choose it with --project"
     return [
         (where, replace(choice, stays=choice.stays or (why if where.name in local else None)))
         for where, choice in choices
@@ -217,8 +217,8 @@ def _keep_local(choices: Choices, local: list[str]) -> Choices:
 def _keep_unproven(choices: Choices, unsent: tuple[str, ...], *, dry_run: bool) -> tuple[Choices, list[_NotAsked]]:
     """Keep sessions if a hub no longer has all rows and files of its receipts.
 
-    Return the choices, and the hubs that could not be reached: those are trusted, unless an earlier prune saw that
-    they lack something.
+    Return the choices, and the hubs that could not be reached: their receipts are trusted, unless an earlier prune saw
+    that they lack something.
     """
     reasons: dict[tuple[Project, bytes], str] = {}
     not_asked: list[_NotAsked] = []
@@ -255,7 +255,7 @@ def _reasons(
     if standing.unreached is not None:
         return {session: _deleted(name) for session, _ in sessions if session in deleted}
     if standing.refused is not None:
-        why = f"{name} could not be asked whether it still has it: {standing.refused}"
+        why = f"{name} did not answer whether it still has the session: {standing.refused}"
         return {session: why for session, _ in sessions}
     if standing.set_back:
         why = f"{name} was restored or repaired: run `localops sync --verify` first"
@@ -265,7 +265,7 @@ def _reasons(
 
 def _reason(name: str, lacks: Any) -> str:
     if lacks.early:
-        return f"{name} pruned it before it had all of its rows: --include-unsent {name} removes it here as well"
+        return f"{name} pruned the session before it had all rows: --include-unsent {name} removes it here as well"
     if lacks.deleted:
         return _deleted(name)
     parts = [output.counted(many, what) for many, what in ((lacks.rows, "row"), (lacks.files, "file")) if many]
@@ -277,7 +277,7 @@ def _deleted(name: str) -> str:
 
 
 def _oldest(choices: Choices, keep: int) -> Choices:
-    """Return the oldest sessions of each journal, as many as must go for the rest to fit."""
+    """Return the oldest sessions of each journal whose removal makes the rest fit."""
     chosen: Choices = []
     for where in dict.fromkeys(where for where, _ in choices):
         mine = sorted((choice for each, choice in choices if each is where), key=lambda choice: choice.last_ns)

@@ -72,12 +72,12 @@ _LEAST = 24
 @common.place_options
 @common.json_option
 def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str | None, as_json: bool) -> None:
-    """Run SQL on the journal; `-` reads the statement from stdin.
+    """Run an SQL statement on the journal; `-` reads it from stdin.
 
-    One statement, which may only read. Views to begin with: session, event_detail, session_total,
-    unfinished_operation. Tables that are made for a statement that names them: post_mortem, once_step, tool_loop,
-    tool_failure. `localops help journal` lists every table and column. Where the home has several projects, it runs
-    on each by itself, its LIMIT and ORDER BY included, and a column `project` comes first; --project chooses one.
+    It may only read. Views to begin with: session, event_detail, session_total, unfinished_operation. Tables that are
+    calculated for statements that name them: post_mortem, once_step, tool_loop, tool_failure. `localops help journal`
+    lists every table and column. In a home with several projects, the statement runs on each of them separately, LIMIT
+    and ORDER BY included, and the first column is `project`; --project chooses one.
     """
     common.at_most_one(csv=as_csv, json=as_json)
     statement = sys.stdin.read() if sql == "-" else sql
@@ -86,7 +86,7 @@ def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str
     with common.look(home, project) as opened:
         names, rows = _ask(opened, statement, seconds)
         many = len(opened.projects)
-        # A sum over no rows is one row with 0 or null.
+        # A sum over no rows is one row with 0 or null, which is no answer either.
         _say_what_surprises(statement, many, any_values=any(any(row[many > 1 :]) for row in rows))
     if as_json:
         keys = numbered(names)
@@ -133,13 +133,13 @@ def _say_what_surprises(statement: str, projects: int, *, any_values: bool) -> N
         )
     if projects > 1 and _OVER_ALL.search(statement):
         output.say(
-            f"each of the {projects} projects was queried alone: limits, orders and sums are those of one project; "
+            f"each of the {projects} projects was queried separately: limit, order and sums are per project; "
             "--project chooses one"
         )
 
 
 def _compares_text_with_bytes(statement: str) -> bool:
-    """Return whether a statement compares ids that are text with ids that are bytes, as far as its words tell."""
+    """Return whether a statement seems to compare ids that are text with ids that are bytes."""
     words = _QUOTED.sub("''", statement).lower()
     tables: dict[str, str] = {}
     for table, alias in _TABLE.findall(words):

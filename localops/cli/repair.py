@@ -33,10 +33,10 @@ def repair(
     """Save the rows of a damaged journal into a new one.
 
     FILE is any journal, also one that was set aside; without it, --project chooses the journal. Each row is
-    verified by its checksum. The damaged file is never changed. Rows of sessions that were pruned from this very
-    journal are left out. Remotes are sent every row again; a hub stores each row once.
+    verified by its checksum. The damaged file is never changed. Rows of sessions that were pruned from this
+    journal are left out. Every row is sent to the remotes again; a hub stores each row once.
 
-    Exit code 3 if rows are lost: the new journal is there all the same.
+    Exit code 3 if rows are lost; the new journal is written even then.
 
     \b
     localops repair --project default --replace
@@ -52,7 +52,7 @@ def repair(
         raise click.UsageError("give either -o or --replace, not both")
     if replace and os.path.basename(path) != config.JOURNAL:
         raise click.UsageError("--replace works on a project's journal.db only: leave it out, and give -o")
-    # A program that has the damaged file open would go on writing to it under its new name.
+    # A program that has the damaged file open would continue to write to it under its new name.
     if replace:
         _refuse_if_held(path)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
@@ -120,9 +120,9 @@ def _print(saved: Saved, path: str, aside: str | None, *, as_json: bool) -> None
         broken = f", {output.count(saved.broken)} of them damaged" if saved.broken else ""
         print(f"{output.counted(saved.lost, 'row is', 'rows are')} lost ({1 - share:.1%}){broken}")
     else:
-        print("no row is missing up to the last one that was read")
+        print("up to the last row that was read, no row is missing")
     if saved.cut:
-        print(f"the file is {output.counted(saved.cut, 'page')} shorter than it was: rows on them cannot be counted")
+        print(f"the file is {output.counted(saved.cut, 'page')} too short: rows on these cannot be counted")
     if saved.removed:
         were = output.counted(saved.removed, "row of a pruned session was", "rows of pruned sessions were")
         print(f"{were} left out")

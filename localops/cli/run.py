@@ -29,8 +29,8 @@ def run(home: str | None, project: str | None, module: bool, program: tuple[str,
     localops run uvicorn app:app
 
     The program is unchanged: `import agentops` imports localops. It runs in this Python, and its exit code is
-    returned. A name that is no file is looked up as a command, first beside this Python. Options of `run` come
-    before the name of the program, its own arguments after it.
+    returned. A name that is not a file is looked up as a command, first beside this Python. Options of `run` come
+    before the name of the program, the program's own arguments after it.
     """
     if not program:
         raise click.UsageError("give a program to run: a script, or -m and a module")

@@ -1,4 +1,4 @@
-"""`localops score`: judge a session or one event of it, and show what was given."""
+"""`localops score`: judge a session or one of its events, and list its scores."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from localops.recording.scores import Score
 
 
-_OF_ONE = ("by", "comment", "event", "version", "withdraw")  # options that are about one score
+_OF_ONE = ("by", "comment", "event", "version", "withdraw")  # options for a single score
 _FEW = 5  # failures that are printed
-_NOTHING = ("None", "null")  # what programs and JSON take a score back by
+_NOTHING = ("None", "null")  # values that withdraw a score in programs and JSON
 
 
 def _check_value(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """Return a value, or fail for what was meant as an option or as no value: a number may begin with `-`."""
+    """Return a value, or fail if it is an unknown option or means no value; a number may begin with `-`."""
     if value is not None and value.startswith("-") and not value[1:2].isdigit() and value[1:2] != ".":
         raise click.NoSuchOption(value)
     if value in _NOTHING:
         raise click.UsageError(
             f"invalid score value: expected true, false, a number or a word for a category, got {value}; "
-            "use --withdraw to take the score back"
+            "use --withdraw to withdraw the score"
         )
     return value
 
@@ -46,14 +46,16 @@ def _check_value(_: click.Context, __: click.Parameter, value: str | None) -> st
 @click.option("--by", default=scores.HUMAN, show_default=True, metavar="NAME", help="Who judges.")
 @click.option("--comment", metavar="TEXT", help="Why.")
 @click.option("--event", metavar="ID", help="Judge this event of the session: its id, or the beginning of it.")
-@click.option("--version", metavar="TEXT", help="Of what judges: of a prompt, a program, a rubric.")
-@click.option("--withdraw", is_flag=True, help="Take back the score of that NAME and author, which has to count.")
+@click.option("--version", metavar="TEXT", help="Version of the judge: of its prompt, program or rubric.")
+@click.option("--withdraw", is_flag=True, help="Withdraw the score with this NAME and author that counts.")
 @click.option("--with", "path", metavar="FILE", help="Judge recorded sessions by the functions score_… of FILE.")
 @click.option("--since", type=common.Moment(), help="With --with: sessions started since: 2h, 3d, a day, an ISO time.")
 @click.option("--until", type=common.Moment(end=True), help="With --with: sessions started until then.")
 @click.option("--tag", help="With --with: sessions with this tag.")
 @click.option("--state", type=common.State(STATES), help="With --with: sessions in this state.")
-@click.option("--processes", type=click.IntRange(1, 64), help="With --with: so many  [default: one for each core].")
+@click.option(
+    "--processes", type=click.IntRange(1, 64), help="With --with: number of processes  [default: one for each core]."
+)
 @common.place_options
 @common.json_option
 def score(
@@ -80,8 +82,9 @@ def score(
     VALUE is true or false, a number, or a word for a category. ID is `last`, or the beginning of an id. The newest
     score of a name and an author counts; earlier ones are kept.
 
-    With --with FILE, each function of FILE whose name begins with score_ judges recorded sessions that have ended. What
-    it has judged in the same version is left alone, so the command can be repeated, and goes on after an interruption.
+    With --with FILE, each function of FILE whose name begins with score_ judges recorded sessions that have ended.
+    Sessions that it has judged in the same version are skipped, so that the command can be repeated, also after an
+    interruption.
     """
     if path is not None:
         if ident is not None or any(map(common.is_given, _OF_ONE)):
@@ -96,7 +99,7 @@ def score(
         _show(ident, home, project, as_json=as_json)
         return
     if withdraw == (value is not None):
-        raise click.UsageError("give a VALUE, or --withdraw to take back an earlier one")
+        raise click.UsageError("give a VALUE, or --withdraw to withdraw an earlier one")
     given = scores.Score(name, None if value is None else scores.value_from(value), by, comment, version, event)
     give(scores.checked(given), ident, home, project, as_json=as_json)
 
@@ -125,7 +128,7 @@ def _judge(
         )
     else:
         words = [f"{output.counted(done.sessions, 'session')} judged, {output.counted(done.scores, 'score')} given"]
-        words += [f"{output.count(done.withdrawn)} taken back"] if done.withdrawn else []
+        words += [f"{output.count(done.withdrawn)} withdrawn"] if done.withdrawn else []
         words += [f"{output.count(done.unchanged)} judged before"] if done.unchanged else []
         words += [f"{output.count(done.running)} still running"] if done.running else []
         output.say("; ".join(words))

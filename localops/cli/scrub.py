@@ -38,9 +38,9 @@ _RECORDED = ("row", "blob", "unfinished", "spill")  # sources of what programs r
 def scrub(dry_run: bool, yes: bool, home: str | None, project: str | None, as_json: bool) -> None:
     """Replace the secrets that `localops doctor --secrets` finds, here and on hubs.
 
-    Rows and files get notes such as [redacted:openai] in the place of secrets, and what they were is in no file of the
-    home any more; times, figures and ids stay. Hubs replace theirs with the next `localops sync`. Programs can go on
-    recording. Backups, exports and bundles that were made before still have the secrets, so change these.
+    Rows and files get notes such as [redacted:openai] in place of secrets, and no file of the home has the secrets any
+    more; times, figures and ids stay. Hubs replace their copies at the next `localops sync`. Programs can record
+    meanwhile. Older backups, exports and bundles still have the secrets, so revoke or change these secrets.
     """
     folder, names = chosen_projects(home, project)
     names = names if project is not None else used(folder, names)
@@ -51,7 +51,7 @@ def scrub(dry_run: bool, yes: bool, home: str | None, project: str | None, as_js
             print_json({**secrets_found.facts(folder, names, (), swept), "dry_run": True})
         else:
             secrets_found.show(swept, time.monotonic() - began)
-        # One that was not finished has been confirmed.
+        # An unfinished scrub was confirmed when it began.
         if dry_run or not (swept.secrets or swept.unfinished) or (swept.secrets and not _is_confirmed(swept.secrets)):
             raise click.exceptions.Exit(_LEFT if swept.unread or swept.damaged else 0)
     temporary_folders.remove_left()
@@ -69,7 +69,7 @@ def scrub(dry_run: bool, yes: bool, home: str | None, project: str | None, as_js
         if used_rules := next((each.left for each in done if each.left is not None), None):
             output.say(f"searched {secrets_found.rules_used(used_rules)}")
         if of_home or any(each.secrets for each in done):
-            output.say("change these secrets all the same: backups, exports and bundles made before still have them")
+            output.say("revoke or change these secrets: older backups, exports and bundles still have them")
     if not all(each.is_clean for each in done):
         raise click.exceptions.Exit(_LEFT)
 
@@ -142,27 +142,25 @@ def _print_outcome(done: Scrubbed) -> None:
     if done.views:
         what += ", and in its saved views"
     secrets = counted(done.secrets, "secret")
-    resumed = (
-        "finished a scrub that was interrupted, and deleted what it had left in files; " if done.is_resumed else ""
-    )
+    resumed = "finished an interrupted scrub, and deleted what it had left in files; " if done.is_resumed else ""
     more = "more " if done.is_resumed else ""
     outcome = f"{secrets} replaced in {what}" if done.secrets else f"no {more}secrets to replace"
     print(f"{clean(done.project)}: {resumed}{outcome}.")
     if done.abandoned:
         print(f"Deleted {counted(done.abandoned, 'unfinished file')} that a killed program has left in blobs/.")
     if done.uploads:
-        print(f"Deleted {counted(done.uploads, 'unfinished upload')} with a secret: its sender begins again.")
+        print(f"Deleted {counted(done.uploads, 'unfinished upload')} with a secret: the sender sends it again.")
     for hub in done.perhaps:
         print(
-            f"Remote {clean(hub)} may have files of these rows, which go before the rows: `localops sync` deletes them."
+            f"Remote {clean(hub)} may have files of these rows, as files are sent first: `localops sync` deletes them."
         )
     for hub in done.hubs:
-        print(f"Remote {clean(hub)} has rows as they were: `localops sync` replaces them there.")
+        print(f"Remote {clean(hub)} has the old rows: `localops sync` replaces them there.")
     for remote, count in done.sent.items():
         rows = counted(count, "of these rows", "of these rows")
-        print(f"Remote {clean(remote)} has {rows}, and nothing replaces what was sent there.")
+        print(f"Remote {clean(remote)} has {rows}, and they cannot be replaced there.")
     if done.unfinished is not None:
-        print(f"Traces may be left in the files: {clean(done.unfinished)}. Run this again later.")
+        print(f"Traces may remain in the files: {clean(done.unfinished)}. Run this again later.")
     for event in done.damaged:
         print(f"Event {event} holds a secret and is damaged: it was left as it is (`localops doctor --deep`).")
     if done.left is not None:
@@ -188,6 +186,6 @@ def _print_left(left: Swept, damaged: AbstractSet[str]) -> None:
         print(f"Left: {place.rule} in {place.source} {clean(where)}")
     is_new = (damaged.isdisjoint((place.event, place.file)) for place in left.places if place.source in _RECORDED)
     if any(is_new):
-        print("A program has recorded this meanwhile: run `localops scrub` again when it has ended.")
+        print("A program has recorded this during the scrub: run `localops scrub` again when that program has ended.")
     for problem in left.unread:
         print(f"Not searched: {clean(problem)}")

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 _SHOWN = 20  # places of a rule, without --json
 _FEW = 5  # damaged files
 FOUND, UNREAD = 1, 3
-"""The exit codes when there are secrets or traces of some, and when there are none in what could be read."""
+"""The exit codes if there are secrets or traces of some, and if there are none but something could not be read."""
 
 
 def report(home: str | None, project: str | None, files: Sequence[str], *, since_ns: int, as_json: bool) -> int:
-    """Search projects, or only these files, and print what is there; return the exit code."""
+    """Search projects, or only these files, and print the secrets' places; return the exit code."""
     names: list[str] = []
     if files:
         if project is not None:
@@ -47,11 +47,11 @@ def report(home: str | None, project: str | None, files: Sequence[str], *, since
 
 
 def swept(folder: str, names: Sequence[str], files: Sequence[str], since_ns: int, *, whole: bool) -> Swept:
-    """Search projects and files, and of a whole home what it has beside these, with a bar on a terminal."""
+    """Search projects and files, and for a whole home also its own files, with a progress bar on a terminal."""
     temporary_folders.remove_left()
     if not sys.stderr.isatty():
         return _search(sweep.Sweep(folder, since_ns=since_ns), names, files, whole=whole)
-    # A bar needs a length; of files alone it only shows that the command is at work.
+    # A bar needs a length; for files alone it only shows that the command is running.
     many = sweep.total(folder, names) or 1
     with click.progressbar(length=many, label="searching", file=sys.stderr) as bar:
         return _search(sweep.Sweep(folder, since_ns=since_ns, progress=bar.update), names, files, whole=whole)
@@ -100,9 +100,9 @@ def show(swept: Swept, seconds: float) -> None:
 
 
 def rules_used(swept: Swept) -> str:
-    """Name the rules of a search: patterns of `redact` are those of one home, and another one may have others."""
+    """Name the rules of a search, as homes can have different patterns in `redact`."""
     if swept.patterns:
-        return f"with {counted(swept.patterns, 'pattern')} of your own (`redact`) beside the built-in rules"
+        return f"with the built-in rules and {counted(swept.patterns, 'pattern')} of your own (`redact`)"
     return "with the built-in rules; this home has no patterns of your own (`redact` in config.toml)"
 
 

@@ -33,10 +33,10 @@ def _print_report(session: Snapshot, report: Report) -> None:
     if session.budget is not None:
         figures_shown["Budget"] = facts.budget_text(session.budget)
     if session.is_cut_off:
-        # In the digits of every other place: AgentOps' tenths of a second can be above the bound.
+        # Rounded as everywhere else: AgentOps' tenths of a second could exceed the bound.
         took = output.short_duration(session.until_ns - totals.first_ns)
         figures_shown["Duration"] = printing.at_least(took, session)
-    # Printed below, beside the models without a price.
+    # Printed below, with the models that have no price.
     figures_shown.pop("Unpriced", None)
     printing.print_pairs(list(figures_shown.items()))
     print()
@@ -50,7 +50,7 @@ def _print_report(session: Snapshot, report: Report) -> None:
 
 
 def unpriced(many: int, *, never_ended: int | bool) -> str:
-    """Return how many calls have no price, and that some never ended: how many, or True if that is not known."""
+    """Return how many calls have no price, and how many of them never ended, or True if that number is unknown."""
     parts = [calls(many)] if many else []
     if never_ended is True:
         parts.append("calls that never ended")
@@ -60,7 +60,7 @@ def unpriced(many: int, *, never_ended: int | bool) -> str:
 
 
 def _further(report: Report, open_calls: int) -> list[tuple[str, object]]:
-    """Return the figures beyond the first six; counts of problems only if they are not 0."""
+    """Return the figures after the first six; counts of problems only if they are not 0."""
     totals = report.totals
     pairs: list[tuple[str, object]] = [
         ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
@@ -112,14 +112,14 @@ def _print_parts(dim: str, parts: list[Part], lost: frozenset[str]) -> None:
         for name, part in named
     ]
     headers = [dim, "events" if dim == "agent" else "calls", "failed", "tokens in", "out", "cost", "time", "mean"]
-    # No mean for an agent: its time is that of its LLM and tool calls, but its events include others.
+    # No mean for an agent: its time is that of its LLM and tool calls, but it has other events, too.
     if dim == "agent":
         rows, headers = [row[:-1] for row in rows], headers[:-1]
     printing.print_table(rows, headers, align="lrrrrrrr", soft=(dim,), spare=("mean", "time", "failed"))
 
 
 def _by_name(agents: list[Part]) -> list[tuple[str, Part]]:
-    """Add up agents of the same name, and add their number to it; return each with the name alone."""
+    """Add up agents of the same name, and show their number in it; return each with the bare name."""
     named: dict[str, list[Part]] = {}
     for agent in agents:
         named.setdefault(agent.value, []).append(agent)
@@ -164,7 +164,7 @@ def _facts(project: str, session: Snapshot, report: Report) -> dict[str, Any]:
 
 
 def cost(totals: Totals, *, at_least: bool) -> str:
-    """Return a cost, marked where it is not the whole one."""
+    """Return a cost, marked if it is not the complete one."""
     return output.money_of(totals.cost, totals.unpriced, totals.llms, at_least=at_least)
 
 

@@ -87,7 +87,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
         ("content", "left out: it came through a metadata-only remote" if story.metadata_only else None),
     ]
     if snapshot.is_running:
-        # After its duration: it says what the session has been doing for that long.
+        # Behind its duration: what the session has been doing for that long.
         pairs.insert(4, ("now", "; ".join(_at_work(snapshot, until))))
     printing.print_pairs([(name, value) for name, value in pairs if value])
     for notice in [*_notices(report, snapshot.story), *_open_ends(snapshot)]:
@@ -100,7 +100,7 @@ def _cost(snapshot: Snapshot) -> str:
 
 
 def _why(reason: str | None) -> list[tuple[str, object]]:
-    """Return why it ended: what came first, and what that led to."""
+    """Return why it ended: the first cause, and its consequences."""
     line, cause = _first_line(reason), facts.cause_of(reason)
     return [("why", line)] if cause is None else [("why", cause), ("led to", line)]
 
@@ -121,7 +121,7 @@ def _notices(report: analytics.Report, story: Story) -> Iterator[str]:
         were = _count(deleted, "event was", "events were")
         yield f"at least {were} lost when the journal was deleted, the last time at {output.when(at_ns)} UTC"
     if report.damaged:
-        yield f"up to {_count(report.damaged, 'row', 'rows')} of it may be lost: the journal was damaged"
+        yield f"up to {_count(report.damaged, 'row', 'rows')} may be lost, as the journal was damaged"
     if report.cut:
         yield f"{_count(report.cut, 'value', 'values')} cut: only the beginning was stored"
 
@@ -145,14 +145,14 @@ def _at_work(snapshot: Snapshot, until: int) -> Iterator[str]:
 
 
 def _open_ends(snapshot: Snapshot) -> Iterator[str]:
-    """Return what became of the operations without an end; the reason of a derived end names those of the last run."""
+    """Describe operations without an end, except those of the last run, which the reason of a derived end names."""
     for one in open_ends.notices(snapshot):
         if not (one["is_of_last_run"] and snapshot.standing.derived):
             yield f"{one['before']}{one['kind']} {one['name']!r}{one['when']}{one['since']}"
 
 
 def _resumed(story: Story) -> str | None:
-    """Return how often a session was resumed, and when last."""
+    """Return how often a session was resumed, and when it was last."""
     if not (resumes := story.resumes):
         return None
     many = "once" if len(resumes) == 1 else f"{len(resumes)} times, the last"
@@ -245,7 +245,7 @@ def _tree_lines(page: list[Event], *, running: bool) -> Iterator[str]:
     children: dict[str | None, list[Event]] = {}
     for event in shown:
         parent, steps = event["parent"], 0
-        while parent in above and steps <= len(above):  # rows that were imported may go in circles
+        while parent in above and steps <= len(above):  # the parents of imported rows may form a cycle
             parent, steps = above[parent], steps + 1
         children.setdefault(parent if parent in ids else None, []).append(event)
     stack = [(event, "", index == 0, None) for index, event in enumerate(reversed(children.get(None, [])))]
@@ -299,12 +299,12 @@ def _stop_reason(event: Event) -> str:
 
 
 def _has_ended(event: Event) -> bool:
-    """Return whether a call ended by itself: one that its session or its process was the end of did not."""
+    """Return whether a call ended by itself, and not with its session or process."""
     return event["finished"] and not str(event.get("ended_by", "")).startswith("end of")
 
 
 def _last_words(prompt: object) -> object:
-    """Return the text of the last message of a prompt, whichever form it has."""
+    """Return the text of the last message of a prompt, whatever its format."""
     while isinstance(prompt, list | dict) and prompt:
         prompt = prompt[-1] if isinstance(prompt, list) else prompt.get("content", prompt.get("text", ""))
     return prompt if isinstance(prompt, str) else ""
@@ -326,7 +326,7 @@ def _label(event: Event) -> str:
 
 
 def _name(event: Event) -> str:
-    """Return the name of an event, as it is on the pages; an LLM call has its model as well."""
+    """Return the name of an event as on the pages; for an LLM call, with its model."""
     parts = [event["name"], event["model"] if event["kind"] == "llm" and event["model"] != event["name"] else None]
     return " ".join(part for part in parts if part)
 
@@ -379,7 +379,7 @@ def _print_timeline(snapshot: Snapshot, limit: int) -> None:
 
 
 def _drawn_to(snapshot: Snapshot, event: Event, last_ns: int) -> int:
-    """Return where the bar of an event ends: without an end, with the last row of its run."""
+    """Return where the bar of an event ends; without an end, at the last row of its run."""
     if event["end_ns"] is not None:
         return int(event["end_ns"])
     began_ns = event["start_ns"]
@@ -452,7 +452,7 @@ _VIEWS: dict[str, Callable[[Snapshot, int], None]] = {
 
 
 def show_event(opened: Home, ident: str, of_session: str | None, *, as_json: bool) -> None:
-    """Print one event in full; warn if it is not of the session that was named."""
+    """Print one event in full; warn if it is not of the named session."""
     project, session, id = opened.find_event(ident)
     if of_session is not None and opened.find(of_session)[1] != session:
         output.say(f"event {ident} is not of session {of_session}, but of {facts.full_id(session)}")
@@ -484,7 +484,7 @@ def show_event(opened: Home, ident: str, of_session: str | None, *, as_json: boo
 
 
 def _errors_of(project: Project, session: bytes, event: Event) -> list[Event]:
-    """Return the errors that a failed event is linked to: a few, of many."""
+    """Return the errors that a failed event is linked to, at most a few."""
     if not event["failed"]:
         return []
     id = bytes.fromhex(event["id"].replace("-", ""))

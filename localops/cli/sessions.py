@@ -74,10 +74,10 @@ class Order(common.Word):
     type=Order(),
     default="began",
     show_default=True,
-    help=f"The greatest first: {', '.join(_ORDERS)} or score:NAME (categories from z to a, behind numbers); "
+    help=f"The greatest first: {', '.join(_ORDERS)} or score:NAME (first numbers, then categories from z to a); "
     "sessions without that score come last.",
 )
-@click.option("--reverse", is_flag=True, help="The other way round: oldest first, or with --sort the least first.")
+@click.option("--reverse", is_flag=True, help="Reverse the order: oldest first, or with --sort the least first.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
 @click.option("--before", metavar="ID", help="The next page: sessions after this one in the list.")
 @common.place_options
@@ -101,7 +101,7 @@ def sessions(
     with common.look(home, project) as opened:
         filters.prepare(opened, wanted)
         listed = opened.sessions(wanted, before=before)
-        # One more than is shown tells whether there is a next page.
+        # One more than is shown, to know whether there is a next page.
         pick = nsmallest if reverse else nlargest
         key = _order(opened, sort, reverse=reverse)
         page = list(islice(listed, limit + 1)) if newest_first else pick(limit + 1, listed, key=key)
@@ -115,7 +115,7 @@ def sessions(
 
 
 def _order(opened: Home, sort: str, *, reverse: bool) -> Callable[[Listed], Any]:
-    """Return what a list is sorted by; a session that lacks the score comes last in either direction."""
+    """Return the key that the list is sorted by; a session without the score comes last in both directions."""
     if sort in _ORDERS:
         return _ORDERS[sort]
     name = scores.name_of(sort.removeprefix(_BY_SCORE))
@@ -162,9 +162,9 @@ def _print_table(shown: list[Listed], more: bool, *, newest_first: bool, asked: 
         rows,
         headers,
         align="llllrrrrrr",
-        # The scores that were asked for have a column of their own, which is never cut.
+        # The requested scores have columns of their own, which are never cut.
         soft=("name", "scores", "tags"),
-        # Errors and cost are not in this list: they are what people look for.
+        # Errors and cost are not in this list, as people look for these.
         spare=("tokens", "tools", "llm", "project", "tags", "scores", "took", "began"),
         styles={"state": common.state, "errors": common.errors},
     )
@@ -193,7 +193,7 @@ def _cells(listed: Listed, began: Callable[[int], str], asked: frozenset[str]) -
 
 
 def _scores(given: Iterable[Given]) -> str:
-    """Return the scores of a session, those that several judges gave under one name with their authors."""
+    """Return the scores of a session; with their authors if several judges gave scores of one name."""
     by_name: dict[str, dict[str, list[str]]] = {}
     for one in given:
         by_name.setdefault(one.name, {}).setdefault(scores.cut(one.value), []).append(one.author)
@@ -205,7 +205,7 @@ def _scores(given: Iterable[Given]) -> str:
 
 
 def _took(listed: Listed) -> str:
-    """Return how long a session took; `≥` where its process died, so it may have lasted longer."""
+    """Return how long a session took; with `≥` if its process died, as it may have lasted longer."""
     took = output.short_duration(facts.until_ns(listed) - listed.first_ns)
     return f"≥{took}" if listed.project.is_cut_off(listed) else took
 

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--require-remote", is_flag=True, help="Exit with 1 if rows of a project are not sent anywhere.")
+@click.option("--require-remote", is_flag=True, help="Exit code 1 if a project has no remote.")
 @common.place_options
 @common.json_option
 @click.pass_context
 def status(context: click.Context, require_remote: bool, home: str | None, project: str | None, as_json: bool) -> None:
     """Show the projects of the home, and what their remotes lack.
 
-    Exit code 1 if a project cannot be read; the others are still shown. A project without a remote is only reported,
-    as not every home is meant to be sent: --require-remote is for a monitor of one that is.
+    Exit code 1 if a project cannot be read; the others are still shown. A project without a remote only gets a message,
+    as not every home has to be sent: --require-remote is for monitoring one that has to be.
     """
     folder, only = common.place(home, project)
     config.check_home(folder)
@@ -84,7 +84,7 @@ def _report(folder: str, projects: list[dict[str, Any]], problems: list[str]) ->
 
 
 def _say_what_remotes_lack(projects: list[dict[str, Any]]) -> bool:
-    """Print what remotes have lost, or lacked when a prune asked them; return whether there is any."""
+    """Print what remotes have lost, or lacked when a prune asked them; return whether anything was printed."""
     remotes_of = [(facts["project"], remote) for facts in projects for remote in facts["remotes"]]
     for name, remote in remotes_of:
         if remote["rows_lost"]:

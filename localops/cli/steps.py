@@ -38,9 +38,10 @@ _REFUSED = (
 @common.place_options
 @common.json_option
 def steps(session: str, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
-    """List the steps of one session that run once (once=True), and what localops.resume() would do with each.
+    """List the steps of one session that run once, and what a resume does with each.
 
-    A step that is not listed has not begun: it runs when the program reaches it.
+    They are the calls of functions with once=True; localops.resume() resumes a session. A step that is not listed has
+    not begun: it runs when the program reaches it.
     """
     with common.look(home, project) as opened:
         where, id = opened.find(session)
@@ -97,7 +98,7 @@ def _print_steps(facts: Facts) -> None:
 
 
 def _arguments(one: Facts) -> str:
-    """Return what a step is recognised by: its key, if it has one."""
+    """Return by what a step is recognised: its key, or else its arguments."""
     return output.clean(one["input"] if one["key"] is None else f"key={one['key']}")
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from localops.journal.stored import Stored
     from localops.reading.home import Home
 
-# Seconds between two polls. Each poll is a read transaction of its own: a long one would keep a recorder's WAL growing.
+# Seconds between two polls. Each poll is a separate read transaction, as during a long one a recorder's WAL would grow.
 _POLL = 0.2
 # Rows read at a time, which bounds the memory for a large backlog.
 _PAGE = 500
@@ -36,9 +36,9 @@ _QUIET = frozenset(("host", "clock", "journal"))
 )
 @click.option("-n", "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Rows to start with.")
 @common.place_options
-@click.option("--json", "as_json", is_flag=True, help="JSON lines: one document a row, one line each.")
+@click.option("--json", "as_json", is_flag=True, help="JSON lines: one document for each row.")
 def tail(session: str | None, follow: bool, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
-    """Print the last events of a session, or of everything, a line each."""
+    """Print the last events of a session, or of all projects, a line each."""
     with common.look(home, project) as opened:
         if session is None:
             _tail_all(opened, limit, follow=follow, everything=project is None, as_json=as_json)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from localops.cli.common import F
 
 _PORT = 8640
-# Seconds after which projects, and sessions that died, are looked for again.
+# Seconds after which new projects and dead sessions are looked for again.
 _FRESH = 5.0
-# Seconds that one response may take: a page that follows a session keeps one open.
+# Seconds that a response may take: a page that follows a session keeps one open.
 _LINGER = 660.0
 
 
@@ -52,7 +52,7 @@ def ui(port: int | None, no_browser: bool, home: str | None, project: str | None
 
 def serve(folder: str, name: str | None, port: int | None, no_browser: bool, facts: dict[str, Any] | None) -> None:
     """Serve the pages of a home until Ctrl-C; with facts, print them and the link as JSON, and open no browser."""
-    # Until it listens: loading hundreds of modules makes no garbage, and searching for it takes time.
+    # Until the server listens: loading hundreds of modules makes no garbage, and looking for it takes time.
     gc.disable()
     try:
         from localops.server import listen
@@ -64,13 +64,13 @@ def serve(folder: str, name: str | None, port: int | None, no_browser: bool, fac
     from localops.server.home_reader import HomeReader
     from localops.server.limits import Limits
 
-    # Fails now, and not at the first request, if the home cannot be read.
+    # If the home cannot be read, fail now, not at the first request.
     Home(folder, name).close()
     tokens = Tokens()
     limits = Limits(request=_LINGER, farewell=1)
 
     def ready(address: str) -> None:
-        # Objects that exist by now stay: no later search for garbage looks at them.
+        # The objects that exist by now stay: exclude them from garbage collection.
         gc.freeze()
         gc.enable()
         link = f"{address}/#t={tokens.make()}"
@@ -96,7 +96,7 @@ def serve(folder: str, name: str | None, port: int | None, no_browser: bool, fac
 
 
 def _open(link: str) -> None:
-    """Open a link in a graphical browser, if there is one."""
+    """Open a link in a graphical browser if there is one."""
     if sys.platform != "darwin" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return
     import threading

@@ -1,4 +1,4 @@
-"""The options of a command that a saved view stands for."""
+"""The options of a command that correspond to a saved view."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def defaults(command: click.Command, name: str, home: str | None, project: str | None) -> dict[str, object]:
-    """Return the values of a command's options in a saved view; raise ConfigError for a filter that it lacks."""
+    """Return the values of a command's options in a saved view; raise ConfigError for a filter without an option."""
     view = views.lookup(*common.place(home, project), name)
     options = {option.name: option for option in command.params}
     values: dict[str, object] = {}
@@ -41,7 +41,7 @@ def defaults(command: click.Command, name: str, home: str | None, project: str |
 
 
 def _order(view: View, option: click.Parameter | None) -> dict[str, object]:
-    """Return the order of a view as options; none for one that only the pages have."""
+    """Return the order of a view as options; an empty dict for an order that only the pages have."""
     sort, order = (view.filters.get(name, [""])[0] for name in ("sort", "order"))
     sort = "took" if sort == "seconds" else sort
     if option is None or sort in ("", "began"):

@@ -1,4 +1,4 @@
-"""`localops views`: keep filters of the list of sessions under names."""
+"""`localops views`: save filters of the list of sessions under names."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class _AsText(common.Word):
-    """Any other type, of which a text is kept that means the same in the API, also later."""
+    """Wraps another type, and returns the text to save: it means the same in the API, and when it is used later."""
 
     def __init__(self, type: click.ParamType[Any]) -> None:
         self._type = type
         self.name = type.name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text, or fail where the type does."""
+        """Return the text, or fail if the other type does."""
         read = self._type.convert(value, param, ctx)
         if isinstance(self._type, Moment):
             return value if clock.ago(value) is not None else clock.iso(read)
@@ -42,9 +42,10 @@ class _AsText(common.Word):
 
 @click.group(cls=common.Group)
 def views() -> None:
-    """Keep filters of the list of sessions under names, for `localops sessions --view NAME` and the pages.
+    """Save filters of the list of sessions under names.
 
-    A view is of the whole home; with --project, or on a hub, of one project.
+    They are for `localops sessions --view NAME` and for the pages. A view belongs to the whole home; with --project, or
+    on a hub, to one project.
     """
 
 
@@ -64,7 +65,7 @@ def list_views(home: str | None, project: str | None, as_json: bool) -> None:
         headers = ["name", "filters", "project", "by", "saved"]
         common.print_table(rows, headers, soft=("name", "filters"), spare=("by", "saved"))
     else:
-        output.say("no saved views: `localops views save NAME` with the filters of `localops sessions` keeps one")
+        output.say("no saved views: `localops views save NAME` saves one, with the filters of `localops sessions`")
 
 
 @views.command("save")
@@ -77,9 +78,9 @@ def list_views(home: str | None, project: str | None, as_json: bool) -> None:
 def save(
     view: str, sort: str | None, reverse: bool, home: str | None, project: str | None, as_json: bool, **given: Any
 ) -> None:
-    """Save these filters as the view NAME, in place of an earlier one of that name.
+    """Save these filters as the view NAME; it replaces an earlier one of that name.
 
-    A time such as 7d is kept like that: it counts back from when the view is used.
+    A time such as 7d is saved as it is: it counts back from when the view is used.
     """
     texts = {PARAMETERS.get(option, option): _texts(value) for option, value in given.items() if value}
     if sort is not None:
@@ -122,7 +123,7 @@ def delete(name: str, home: str | None, project: str | None, as_json: bool) -> N
         output.say(f"view {output.clean(name)} deleted")
 
 
-# A function of a command keeps the texts of its options, and no times and amounts.
+# The command gets the texts of these options, not times and amounts.
 for _option in save.params:
     if isinstance(_option.type, Moment | Span | Dollars):
         _option.type = _AsText(_option.type)

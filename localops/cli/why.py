@@ -13,9 +13,10 @@ from localops.cli import common
 @common.place_options
 @common.json_option
 def why(session: str, form: str | None, home: str | None, project: str | None, as_json: bool) -> None:
-    """Say how one session ended, what was in progress, and its first error; without an ID, of the newest.
+    """Show how one session ended, what was in progress, and its first error.
 
-    Recorded texts are shown by their beginnings. What is not known is called unknown.
+    Without an ID, show the newest session. Only the beginnings of recorded texts are shown. What is not known is called
+    unknown.
     """
     common.at_most_one(json=as_json, format=form)
     with common.look(home, project) as opened:

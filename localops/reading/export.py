@@ -374,7 +374,7 @@ TABLES: dict[str, dict[str, tuple[type, str]]] = {
         "name": (str, "what is judged; null for a note"),
         "number": (float, "the value; of true and false 1 and 0"),
         "label": (str, "a value that is a text"),
-        "type": (str, "number, bool or text; null for a note, and where an earlier score is taken back"),
+        "type": (str, "number, bool or text; null for a note, and where an earlier score is withdrawn"),
         "author": (str, "who judged"),
         "version": (str, "of what judged"),
         "comment": (str, "why; of a note, its text"),

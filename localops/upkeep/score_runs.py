@@ -66,7 +66,7 @@ class Judged:
     functions: list[list[str]] = field(default_factory=list)  # name, author and version of each
     sessions: int = 0  # that were judged now
     scores: int = 0  # that were given
-    withdrawn: int = 0  # scores that were taken back
+    withdrawn: int = 0  # the number of earlier scores that were withdrawn
     unchanged: int = 0  # sessions that had been judged before
     running: int = 0  # sessions that have not ended, and were left out
     failures: list[Failure] = field(default_factory=list)

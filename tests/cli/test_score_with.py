@@ -36,7 +36,7 @@ def test_a_score_that_is_not_given_again_is_taken_back(path: Path, command: Comm
     path.write_text("def score_good(session):\n    return True\n")
     assert command("score", "--with", str(path))[2] == "localops: 2 sessions judged, 2 scores given\n"
     path.write_text("def score_good(session):\n    return None\n")
-    assert command("score", "--with", str(path))[2] == "localops: 2 sessions judged, 0 scores given; 2 taken back\n"
+    assert command("score", "--with", str(path))[2] == "localops: 2 sessions judged, 0 scores given; 2 withdrawn\n"
     assert command("score", "last")[1].count("no longer counts") == 2
 
 

@@ -180,7 +180,7 @@ def test_an_interrupted_scrub_is_finished_and_says_so(command: Command, as_json:
     searched = json.loads(command("doctor", "--secrets", "--json")[1])
     assert (searched["ok"], searched["unfinished_scrubs"]) == (False, ["default"])
     code, out, _ = command("scrub", "--yes")
-    assert (code, out.startswith("default: finished a scrub that was interrupted")) == (0, True), out
+    assert (code, out.startswith("default: finished an interrupted scrub")) == (0, True), out
     journal = Journal(str(Path(home_folder(None)) / "default"))
     journal.transact(scrubbed.begin)
     journal.close()

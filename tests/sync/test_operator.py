@@ -112,7 +112,7 @@ def test_prune_keeps_everything_when_the_hub_refuses(own: RealHub, sender: Sende
     own.start()
     document, _ = _prune(sender)
     [stays] = _stays(document).values()
-    assert "hub could not be asked whether it still has it" in (stays or "")
+    assert "hub did not answer whether it still has the session" in (stays or "")
     assert "401" in (stays or "")
     assert document["taken"] == {}
 
@@ -157,7 +157,7 @@ def test_prune_keeps_everything_when_the_hub_cannot_compare(
         broken.always(answer)
         document, _ = _prune(Sender(Path(sender.home), broken.url, own.key))
     [stays] = _stays(document).values()
-    assert "hub could not be asked whether it still has it" in (stays or "")
+    assert "hub did not answer whether it still has the session" in (stays or "")
     assert (document["taken"], document["not_asked"]) == ({}, [])
 
 
@@ -535,7 +535,7 @@ def test_prune_keeps_a_project_without_a_remote_unless_it_is_named(sender: Sende
     document, _ = _prune(sender, "--dry-run")
     assert _stays(document) == {
         "one": None,
-        "two": "its project has no remote, though others have one: choose it with --project",
+        "two": "its project has no remote, but others have one: choose it with --project",
     }
     assert _stays(_prune(sender, "--dry-run", "--project", "other")[0]) == {"two": None}
 

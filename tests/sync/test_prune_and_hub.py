@@ -254,7 +254,7 @@ def test_a_session_that_went_on_after_the_hub_had_pruned_it_stays_here(own: Real
     localops.api.client().close()
     assert sender.sync().left == 0
     before = sender.identities()
-    why = "hub pruned it before it had all of its rows: --include-unsent hub removes it here as well"
+    why = "hub pruned the session before it had all rows: --include-unsent hub removes it here as well"
     assert stays(prune(sender)[0]) == {"goes on": why}
     own.stop()
     assert stays(prune(sender)[0])["goes on"] is not None

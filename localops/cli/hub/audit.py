@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SHORT = 13  # characters of an id, as in other lists
-# Of a line, what has a column of its own.
+# The keys of a line that have a column of their own.
 _COLUMNS = ("at", "action", "key", "name", "user", "peer", "project", "session", "ids")
 
 
@@ -58,7 +58,7 @@ def _cells(line: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _sessions(line: dict[str, Any]) -> str:
-    """Return the session of a line, as other lists show it; of several the first, and how many more there are."""
+    """Return the session of a line as in other lists; of several, the first and the number of others."""
     ids = [str(id)[:_SHORT] for id in line.get("ids") or [line.get("session") or ""]]
     others = max(int(line.get("sessions") or 0), len(ids)) - 1
     return f"{ids[0]} +{others}" if ids[0] and others > 0 else ids[0]

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.server.backups import Made
 
-# Exit code where the hub lacks blobs.
+# Exit code if the hub lacks blobs.
 _LACKS = 3
 
 
@@ -31,11 +31,11 @@ def backup(
 ) -> None:
     """Copy a hub's journals, blobs, keys and deletions, while it serves.
 
-    With --store, it has the rows that are in the cache at the moment, and ClickHouse's own backup has all of them.
+    With --store, a backup has only the rows that are in the cache: back up ClickHouse by its own means, too.
 
-    Each backup is a complete data folder for `localops hub restore`. With --to, a blob that the last backup has is not
-    copied: both have the same file. A backup that fails or is killed leaves earlier ones as they were. The exit code is
-    3 if blobs of the hub are damaged, and so left out, or lost, and so taken from the last backup.
+    Each backup is a complete data folder for `localops hub restore`. With --to, a blob of the last backup is not copied
+    again: both backups share the file. If a backup fails or is killed, earlier ones stay unchanged. Exit code 3 if
+    blobs of the hub are damaged (they are left out) or lost (they are taken from the last backup).
     """
     from localops.server import backups
 
@@ -47,7 +47,7 @@ def backup(
     # To read a journal, SQLite may create files beside it.
     with owned(keys.folder):
         if into is not None:
-            # What --verify finds damaged must not have cost the older backups.
+            # With --verify, older backups are removed only after this one was read again.
             made = backups.make(keys, folder_of(into), keep=None if verify else keep)
         else:
             made = backups.make_one(keys, folder_of(path or ""))

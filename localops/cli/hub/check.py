@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.server.proof import Checked
 
-# Files that are missing, and printed each with its events.
+# The most missing files that are printed with their events.
 _MOST_FILES = 10
 
 
@@ -30,7 +30,7 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
     """Check everything that is stored, for example after a restore.
 
     It reads every page, every row, every file that a row refers to, and the keys. Exit code 1 if something is
-    missing or damaged; `localops sync --verify` on the machines sends it again. The hub can keep serving.
+    missing or damaged; `localops sync --verify` on the machines sends it again. The hub can serve meanwhile.
     """
     keys = keys_of(data)
     problems: list[str] = []
@@ -70,7 +70,7 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
                     f"{result.project}: {files} here that no row names: a sync is under way, or was interrupted before "
                     "it sent the rows; the hub removes such files after a week"
                 )
-        # Last, where they are seen.
+        # At the end of the output, where they are seen.
         for problem in problems:
             output.say(problem)
         for line in uses[:_MOST_FILES]:
@@ -115,7 +115,7 @@ def _check_store(folder: str) -> tuple[list[Checked], dict[str, Exception]]:
 
 
 def _note(folder: str, checked: Checked) -> None:
-    """Have `/health` report it from now on, or no more; another user may check, who cannot write there."""
+    """Have `/health` report the result; the check may be run by a user who cannot write there."""
     from localops.server import damage
 
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""What the commands of a hub share: their options, its keys and its store."""
+"""What the hub's commands share: options, and access to its keys and its store."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def project_option(command: F) -> F:
 
 
 class Later(Span):
-    """A time to come on the command line: `90d` from now, a day, or an ISO time (UTC unless it names a zone)."""
+    """A time in the future on the command line: `90d` from now, a day, or an ISO time (UTC unless it has a zone)."""
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
         """Return nanoseconds since 1970."""
@@ -55,7 +55,7 @@ class Later(Span):
         if at_ns is None:
             at_ns = clock.now_ns() + super().convert(value, parameter, context)
         if at_ns <= clock.now_ns():
-            self.fail(f"invalid time {value!r}: expected one to come, such as 90d or 2027-12-31", parameter, context)
+            self.fail(f"invalid time {value!r}: expected a future one, such as 90d or 2027-12-31", parameter, context)
         return at_ns
 
 
@@ -78,7 +78,7 @@ def is_confirmed(question: str) -> bool:
 
 @contextmanager
 def store_of(folder: str) -> Iterator[HomeStore]:
-    """Yield the store of a data folder, whose files stay those of its owner."""
+    """Yield the store of a data folder; files that are written stay the owner's."""
     store = open_store(mirrored.store_of(folder), folder)
     with owned(folder):
         try:
@@ -92,7 +92,7 @@ def open_store(
 ) -> HomeStore:
     """Return the store of a hub: its folder, or ClickHouse at a URL, for which the folder is a cache.
 
-    `waits`: for a hub, which takes the lease later; it may be out of reach at first, as it may later.
+    `waits`: for a hub, which takes the lease later, and may start while ClickHouse cannot be reached.
     """
     from localops.server.home_store import HomeStore
 
@@ -113,7 +113,7 @@ def files_at(folder: str, url: str) -> FilesElsewhere:
 
 @contextmanager
 def with_files(folder: str) -> Iterator[None]:
-    """Read the files of a data folder from the bucket that has them meanwhile, if they are in one."""
+    """Inside a `with` block, read the files of a data folder from their bucket, if they are in one."""
     url = mirrored.files_of(folder)
     if url is None:
         yield
@@ -139,7 +139,7 @@ def _on_clickhouse(url: str, folder: str, limits: Limits | None, bound: int | No
         if waits:
             store.lease = own
         else:
-            # Beside the hub that serves this folder, if any does.
+            # A hub may be serving this folder.
             lease.stand_by(own)
             store.times_elsewhere = own.times_elsewhere
     except EngineError as error:
@@ -154,7 +154,7 @@ def _on_clickhouse(url: str, folder: str, limits: Limits | None, bound: int | No
 
 @contextmanager
 def owned(folder: str) -> Iterator[None]:
-    """Give files that root writes in a data folder to the folder's owner, whose hub could not read them otherwise."""
+    """Give files that root writes to the owner of the data folder, whose hub could not read them otherwise."""
     try:
         yield
     finally:

@@ -33,8 +33,8 @@ def delete(session: str | None, data: str, project: str | None, replaced: str | 
     Files that only its rows refer to are deleted as well. One row about it remains, so that the hub refuses it when
     it is sent again, and a line in deletions.jsonl of the data folder.
 
-    After a restore, sessions are there again that were deleted since the backup was made: --as-in deletes them. It
-    takes the data folder that the backup has replaced, or only its deletions.jsonl.
+    A restore brings back sessions that were deleted after the backup was made: --as-in deletes them again. Its FOLDER
+    is the data folder that the backup has replaced, or only the deletions.jsonl in it.
     """
     if (session is None) == (replaced is None):
         raise click.UsageError("give either a SESSION with its --project, or --as-in")
@@ -51,7 +51,7 @@ def _delete_one(folder: str, project: str, session: str, *, yes: bool) -> None:
     from localops.server import deletions
 
     if mirrored.store_of(folder) is not None:
-        # A cache that was lost is made again, so that the session can be looked for.
+        # If the cache was lost, this rebuilds it, so that the session can be looked up.
         with store_of(folder) as store:
             if project in store.projects():
                 store.sums(project)
@@ -66,7 +66,7 @@ def _delete_one(folder: str, project: str, session: str, *, yes: bool) -> None:
     if not yes and not is_confirmed(f"Delete session {id_text(id)} ({output.clean(name)}) for good?"):
         return
     with store_of(folder) as store:
-        # First: a crash must not leave a deleted session of which a restore does not know.
+        # Noted first: after a crash, a restore has to know of every deleted session.
         noted = _note(folder, project, [id])
         if not store.delete(project, id):
             raise NotFound(f"session {id_text(id)} does not exist any more")
@@ -77,14 +77,14 @@ def _delete_one(folder: str, project: str, session: str, *, yes: bool) -> None:
 
 
 def _deleted(opened: homes.Home, session: str) -> bytes | None:
-    """Return the deleted session whose id begins like that, if there is one."""
+    """Return the deleted session whose id has this beginning, or None."""
     begin = session.lower().replace("-", "")
     deleted = (id for each in opened.projects for (id,) in each.reader.ask(statements("hub.sql")["deleted"]))
     return next((id for id in deleted if id.hex().startswith(begin)), None)
 
 
 def _delete_again(folder: str, replaced: str, only: str | None, *, yes: bool) -> None:
-    """Delete what was deleted in another data folder, whether it is here or not: machines may send it again."""
+    """Delete the sessions that were deleted in another data folder, even those that machines may yet send again."""
     from localops.server import deletions
 
     deleted, problems = deletions.of(replaced)
@@ -95,7 +95,7 @@ def _delete_again(folder: str, replaced: str, only: str | None, *, yes: bool) ->
     nothing = f"no session was deleted in {replaced}"
     if not chosen:
         output.say(f"no session is known to have been deleted in {replaced}" if problems else nothing)
-        # What could not be read may name some.
+        # The part that could not be read may name some.
         if problems:
             raise click.exceptions.Exit(1)
         return

@@ -52,10 +52,9 @@ def create(
 ) -> None:
     """Create a key to a project, and the project if it is new.
 
-    The key is shown only now: the hub stores a digest of it. With --scope send it is for a machine: it sends rows and
-    proves that they arrived, and reads no session. With --scope read it is for people and dashboards; with --scope
-    score as well, they may judge sessions. With --scope admin it is for the operator: it reads the figures of the whole
-    hub.
+    The key is shown only now, as the hub stores a digest of it. --scope send is for a machine: the key can send rows
+    and check that they arrived, but cannot read sessions. --scope read is for people and dashboards; with --scope score
+    as well, they can judge sessions. --scope admin is for the operator: the key reads the figures of the whole hub.
     """
     if project is None and set(scopes) != {"admin"}:
         raise click.UsageError("missing --project: the project that the key is for")
@@ -112,7 +111,7 @@ def _limits(entry: Key) -> dict[str, Any]:
 def list_keys(data: str, as_json: bool) -> None:
     """List the keys by their handles: the first digits of their digests.
 
-    `last used` is to the minute, and known since the hub keeps it.
+    `last used` is rounded to a minute; uses that older releases did not note are unknown.
     """
     from localops.server import usage
 
@@ -176,10 +175,10 @@ def _facts(entry: Key, used: Mapping[str, int]) -> dict[str, Any]:
     default=_WEEK_NS,
     show_default="7d",
     metavar="AGE",
-    help="How long the old key still works.",
+    help="How long the old key continues to work.",
 )
 @click.option(
-    "--expires", type=Later(), metavar="WHEN", help="When the new key ends. By default, it lasts as the old one."
+    "--expires", type=Later(), metavar="WHEN", help="When the new key ends. By default, when the old one would have."
 )
 @json_option
 def rotate(handle: str, data: str, overlap: int, expires: int | None, as_json: bool) -> None:

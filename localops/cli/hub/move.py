@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from localops.server.clickhouse.comparing import Compared
     from localops.server.clickhouse.moving import Moved
 
-# Nanoseconds between two lines about how far it is.
+# Nanoseconds between two progress messages.
 _EVERY = 10_000_000_000
 
 
@@ -35,12 +35,12 @@ _EVERY = 10_000_000_000
 def move(context: click.Context, source: str, target: str, verify: bool, as_json: bool) -> None:
     """Move the rows of a hub between its folder and ClickHouse, or its files to a bucket and back.
 
-    It runs while the hub serves, as long as it takes; what was killed goes on when it runs again. Then stop the hub,
-    run the same command once more, which takes what has come since, and start the hub with --store (or without, after
-    the way back). Senders keep their rows meanwhile. Before that last step the folder keeps every row.
+    Run it while the hub serves; if it is killed, it continues when it is run again. Then stop the hub, run the same
+    command once more to move what the hub received meanwhile, and start the hub with --store (or, after a move back,
+    without it). Senders keep their rows while the hub is stopped. Until that last step, the folder has every row.
 
-    Keys and rules stay in the folder. To move files back, stop the hub first. The exit code is 1 if both sides differ
-    in the end: nothing is changed then.
+    Keys and rules stay in the folder. To move files back, stop the hub first. Exit code 1 if both sides differ in the
+    end; then the hub's folder and store stay as they are.
     """
     is_back = _is_url(source)
     if is_back == _is_url(target):

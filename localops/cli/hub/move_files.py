@@ -8,12 +8,12 @@ from localops import clock, output
 from localops.cli.common import print_json, print_table
 from localops.cli.hub.common import files_at, note, owned, some
 
-# Nanoseconds between two lines about how far it is.
+# Nanoseconds between two progress messages.
 _EVERY = 10_000_000_000
 
 
 def move_files(context: click.Context, folder: str, url: str, *, back: bool, as_json: bool) -> None:
-    """Move the files of a hub, and print what became of them; exit code 1 if some cannot be moved."""
+    """Move the files of a hub, and print the result; exit code 1 if some cannot be moved."""
     from localops.server import files_elsewhere
 
     last_ns = clock.now_ns()
@@ -54,4 +54,4 @@ def _next(folder: str, url: str, *, is_good: bool, back: bool) -> str:
         return "`localops sync --verify` on the machines sends such files again; then run this once more"
     if back:
         return f"{folder} has every file: start the hub without --files; the files in {url} may be deleted then"
-    return f"the files of {folder} are in {url}: start the hub with --files {url}, which sends those that came since"
+    return f"the files of {folder} are in {url}: start the hub with --files {url}, which moves newer files, too"

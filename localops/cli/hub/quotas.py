@@ -49,7 +49,7 @@ class _Rate(WholeNumber):
 
 @click.group(cls=Group)
 def quota() -> None:
-    """Limit what projects store on a hub, so that none takes the room of others."""
+    """Limit how much projects store on a hub, so that none takes the space of others."""
 
 
 @quota.command("set")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--from", "place", required=True, metavar="FOLDER", help="A backup, or a folder of them: the newest good one."
+    "--from", "place", required=True, metavar="FOLDER", help="A backup, or a folder of them for the newest good one."
 )
 @data_option
 @click.option("--replace", is_flag=True, help="Move what is in the data folder aside, if it is not empty.")
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 )
 @json_option
 def restore(place: str, data: str, replace: bool, old: str | None, as_json: bool) -> None:
-    """Make a data folder of a backup, while no hub serves it.
+    """Restore a data folder from a backup, while no hub serves it.
 
-    Every file is compared with its digest first; if one is damaged, nothing of that backup is restored. Then sessions
-    are deleted again that were deleted after the backup was made, and keys are as they were last: as in the folder
-    that --replace moves aside, or that of --as-in. After that, start the hub.
+    Every file is compared with its digest first; if one is damaged, nothing of that backup is restored. Sessions that
+    were deleted after the backup was made are deleted again, and keys get their latest state: both are read from the
+    folder that --replace moves aside, or from that of --as-in. After that, start the hub.
     """
     from localops.server import restores
 
@@ -63,8 +63,8 @@ def _print(done: Restored) -> None:
     else:
         output.say(f"{these}; revoke again any that was revoked since the backup was made")
         output.say(
-            "sessions that were deleted since are here again, unless --as-in names where they were deleted: see "
-            "`localops hub delete`"
+            "sessions that were deleted after the backup was made are here again, unless --as-in names the folder in "
+            "which they were deleted: see `localops hub delete`"
         )
     output.say(
         "next: start the hub. At its next `localops sync` each machine sees which of its rows are missing here, and "

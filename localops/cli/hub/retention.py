@@ -59,8 +59,8 @@ def retention() -> None:
 def set_retention(data: str, project: str, keep: Any, keep_failed: Any, unknown: bool | None) -> None:
     """Set how long a project keeps its sessions, counted from their last row; what is not named stays.
 
-    The hub looks for older ones within an hour, and removes whole sessions, with their files. Their machines are not
-    asked, and do not bring them back.
+    Within an hour, the hub removes older sessions with their files. It does not ask the machines that sent them, and
+    does not store them again when they are sent once more.
     """
     from localops.server.policy import Policy
 
@@ -126,7 +126,7 @@ def _in_json(project: str, rules: Rules) -> dict[str, Any]:
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @json_option
 def apply(data: str, project: str | None, dry_run: bool, as_json: bool) -> None:
-    """Remove now what the rules do not keep, as the hub does by itself; it can keep serving."""
+    """Remove now what the rules do not keep, as the hub does by itself; it can serve meanwhile."""
     from localops.server.audit import named
     from localops.server.policy import Policy
     from localops.server.retention import keeps_for_ever
@@ -171,7 +171,7 @@ def _session_facts(project: str, choice: Choice) -> dict[str, Any]:
 
 
 def _apply(store: HomeStore, project: str, rules: Rules, *, dry_run: bool) -> tuple[list[Choice], Taken | None]:
-    """Remove the old sessions of a project, part by part; return them, and the sum of what was removed."""
+    """Remove the old sessions of a project in parts; return them, and the sum of what was removed."""
     from localops.errors import LocalopsError
     from localops.server.retention import BEGIN
     from localops.upkeep.prune import Taken

@@ -16,9 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.server.senders import Sender
 
-# Exit code of `senders`, apart from that of a silent machine: a person must act, as of a sync.
+# Exit code if a person has to act, as of a sync; that of a silent machine is another.
 _UNREADABLE = 4
-# And this one if there are no machines yet: their remote may be set up wrongly.
+# Exit code if there are no machines yet: their remote may be set up wrongly.
 _NEVER = 3
 
 
@@ -31,11 +31,11 @@ _NEVER = 3
 @json_option
 @click.pass_context
 def senders(context: click.Context, data: str, project: str | None, since: int | None, as_json: bool) -> None:
-    """List the machines that send rows, with the time at which the last ones came.
+    """List the machines that send rows, with the time of the last ones.
 
-    Each journal is a line: a machine has one for each home and project that it records into. A machine with nothing
-    to send is silent, too. With --silent-for, the exit code is 1 if there is any, 3 if no machine has ever sent rows,
-    and 4 if a journal cannot be read: its machines are not in the list.
+    Each line is a journal: a machine has one for each home and project that it records into. A machine with nothing
+    to send is silent, too. With --silent-for, the exit code is 1 if any is silent, 3 if no machine has ever sent rows,
+    and 4 if a journal cannot be read, as its machines are not in the list.
     """
     from localops.server import senders as all_senders
 
@@ -68,7 +68,7 @@ def _heard(folder: str, project: str | None) -> tuple[list[tuple[str, Sender]], 
     from localops.server import senders as all_senders
 
     if mirrored.store_of(folder) is not None:
-        # A cache may lack their newest rows.
+        # The cache alone may lack their newest rows.
         with store_of(folder) as store:
             names = [name for name in store.projects() if project in (None, name)]
             return [(name, sender) for name in names for sender in store.senders(name)], {}

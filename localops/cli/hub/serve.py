@@ -31,7 +31,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     default=8,
     show_default=True,
     metavar="MB",
-    help="Largest request, compressed.",
+    help="The largest request, compressed.",
 )
 @click.option("--rate", type=click.IntRange(min=1), default=100, show_default=True, help="Requests a second and key.")
 @click.option("--root-path", default="", metavar="PATH", help="Path at which a proxy serves it, if any: /localops.")
@@ -54,7 +54,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of log lines."
 )
 @click.option("--audit-reads", is_flag=True, help="Also note who reads which session in the audit log.")
-@click.option("--offer-prices", is_flag=True, help="Offer its price table to senders, which use it if they want to.")
+@click.option("--offer-prices", is_flag=True, help="Offer the hub's price table to senders that accept it.")
 @click.option(
     "--store",
     "url",
@@ -67,7 +67,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     default=4_096,
     show_default=True,
     metavar="MB",
-    help="Rows of a project that --store has here as well, for reads.",
+    help="With --store: size of the rows of a project that are also here, for reads.",
 )
 @click.option(
     "--files",
@@ -100,10 +100,10 @@ def serve(
 ) -> None:
     """Run the hub until SIGTERM or Ctrl-C.
 
-    Running requests are finished first; a second signal ends it at once. A request may have four times --max-body when
-    decompressed. Create keys with `localops hub key create`, also while the hub runs.
+    Running requests are finished first; a second signal ends the hub at once. A decompressed request may be four times
+    as large as --max-body. Create keys with `localops hub key create`, also while the hub runs.
     """
-    # Late, because Starlette and uvicorn are optional packages.
+    # Imported here, as Starlette and uvicorn are optional packages.
     try:
         from localops.server import listen, logs
         from localops.server.app import app
@@ -122,7 +122,7 @@ def serve(
     about = None if monitoring is None else watch_at(monitoring)
     folder = folder_of(data)
     begins = not os.path.exists(os.path.join(folder, session_state.HUB))
-    # Before it listens, so that a folder without keys is an error and not a hub that refuses every client.
+    # Before it listens: a folder without keys has to be an error, not a hub that refuses every client.
     keys = Keys(folder, new=new)
     logs.use(log_format, keys)
     if begins:
@@ -132,7 +132,7 @@ def serve(
         )
     limits = Limits(body=max_body << 20, inflated=4 * max_body << 20, rate=float(rate))
     store = store_at(url, folder, limits, mirror << 20, files)
-    # Until the command ends: no backup is restored below a hub that runs, and no other hub counts limits of its own.
+    # Until the command ends, so that no backup is restored into the folder, and no other hub serves it.
     with presence.serving(folder):
         take_lease(store)
         if store.files is not None:
@@ -164,7 +164,7 @@ def serve(
 
 
 def _check_alone(context: click.Context, name: str, *others: str) -> None:
-    """Refuse options that do nothing beside another one."""
+    """Refuse options that have no effect with another one."""
     for other in others:
         if context.get_parameter_source(other) is not click.core.ParameterSource.DEFAULT:
             given, spare = (f"--{each.replace('_', '-')}" for each in (name, other))
@@ -172,7 +172,7 @@ def _check_alone(context: click.Context, name: str, *others: str) -> None:
 
 
 def store_at(url: str | None, folder: str, limits: Limits, bound: int, files: str | None = None) -> HomeStore:
-    """Return the store of a hub, and note in its folder whether that is a cache."""
+    """Return the store of a hub, and note in the folder whether it is a cache."""
     _note_files(folder, files)
     known = mirrored.store_of(folder)
     if url is None and known is not None:
@@ -188,7 +188,7 @@ def store_at(url: str | None, folder: str, limits: Limits, bound: int, files: st
 
 
 def _note_files(folder: str, url: str | None) -> None:
-    """Note in a data folder where its files are; ConfigError if that was noted, and is not named."""
+    """Note in a data folder where its files are; ConfigError if a noted place is not given."""
     known = mirrored.files_of(folder)
     if url is None and known is not None:
         raise ConfigError(f"the files of {folder} are in {known}: add --files {known}, or another URL of that bucket")
@@ -202,7 +202,7 @@ def _note_files(folder: str, url: str | None) -> None:
 
 
 def take_lease(store: HomeStore) -> None:
-    """Take the right to write to ClickHouse, if rows are there; ConfigError while another hub has it."""
+    """Take the lease for writing to ClickHouse, if rows are there; ConfigError while another hub has it."""
     from localops.server.clickhouse.engine import EngineError
     from localops.server.clickhouse.lease import take_soon
     from localops.server.clickhouse.store import ClickHouseStore
@@ -214,7 +214,7 @@ def take_lease(store: HomeStore) -> None:
     except EngineError as error:
         if not error.is_passing:
             raise
-        # As soon as it answers.
+        # Take it as soon as ClickHouse answers.
         store.lease.keep()
 
 

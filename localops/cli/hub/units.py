@@ -21,7 +21,7 @@ _ABOUT = {
     "localops-sync.timer": "every five minutes",
     "Containerfile": "the hub in a container",
 }
-# The commands in the files as they are shipped.
+# The commands in the files that are shipped, which are replaced.
 _COMMANDS = ("/opt/localops/bin/localops", "%h/.local/bin/localops")
 
 
@@ -30,7 +30,7 @@ _COMMANDS = ("/opt/localops/bin/localops", "%h/.local/bin/localops")
 def units(name: str | None) -> None:
     """Print a file that runs the hub as a service; without a NAME, list them.
 
-    The units of systemd name the command that prints them: run that of the environment which is to serve.
+    The systemd units contain the path of the command that prints them: use the one of the environment that will serve.
 
     \b
     localops hub units localops-hub.service > /etc/systemd/system/localops-hub.service
