@@ -1,4 +1,4 @@
-"""Bundle files: rows to be carried to a machine with a network, and the receipts that come back for them.
+"""Bundle files: rows to carry to a machine with a network, and receipts to carry back.
 
 The file is a zip that any tool can open: `about.json` describes it, `<project>/rows.ndjson` holds batches as they are
 sent over HTTP (bundle.py), `<project>/blobs/<digest>` the files that rows name.  It is written under another name,
@@ -58,8 +58,8 @@ class Part:
     new: int = 0
     gone: int = 0  # rows of sessions that were pruned or deleted here, which stay out
     blobs: int = 0
-    waiting: int = 0  # rows that are set aside, and are not in it
-    lacking: int = 0  # blobs that rows name, and that are missing or damaged
+    waiting: int = 0  # rows that are set aside, and not in the bundle
+    lacking: int = 0  # missing or damaged blobs that rows name
     refused: dict[int, str] = field(default_factory=dict)
     receipts: list[dict[str, Any]] = field(default_factory=list)
     remote: str | None = None
@@ -72,7 +72,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Share:
-    """A part of a bundle: of a project, the rows that a remote lacks, or whole sessions."""
+    """What goes into a bundle from a project: the rows that a remote lacks, or whole sessions."""
 
     project: str
     remote: str | None = None
@@ -83,7 +83,7 @@ class Share:
 
 
 class NothingToPack(NotFound):
-    """A bundle would be empty; `waiting` rows are set aside, most of them until a file is back."""
+    """A bundle would be empty; `waiting` rows are set aside, mostly because a file is missing."""
 
     def __init__(self, waiting: int, message: str) -> None:
         super().__init__(message)
@@ -93,7 +93,7 @@ class NothingToPack(NotFound):
 def pack(home: str, shares: Iterable[Share], path: str, *, prices: bytes | None = None) -> list[Part]:
     """Write a bundle; it is complete and on disk when this returns.  Raise NotFound when it would be empty.
 
-    `prices` is a price table for the machine that takes it in.
+    `prices` is a price table for the machine that imports the bundle.
     """
     temporary = f"{path}.{os.getpid()}.part"
     try:
@@ -375,7 +375,7 @@ def batches(rows: IO[bytes]) -> Iterator[tuple[Batch, dict[int, str]]]:
 
 
 def prices_in(path: str) -> bytes | None:
-    """Return the price table that a bundle or a file of receipts carries, if it does."""
+    """Return the price table in a bundle or a file of receipts, or None."""
     try:
         if not is_bundle(path):
             with open(path, encoding="utf-8") as file:
@@ -384,7 +384,7 @@ def prices_in(path: str) -> bytes | None:
         with zipfile.ZipFile(path) as packed, packed.open(_PRICES) as member:
             return member.read(price_table.MOST + 1)
     except (*DAMAGE, AttributeError, RecursionError):
-        # It carries no table; what else is wrong with it, the import of the rest has reported.
+        # The import of the rest has reported what is wrong with the file.
         return None
 
 
@@ -402,7 +402,7 @@ def write_receipts(parts: Iterable[Part], path: str, *, prices: bytes | None = N
         for receipt in part.receipts
     ]
     with open(path, "w", encoding="utf-8") as file:
-        # As one text, since nothing else in the file is for programs alone.
+        # As one text, as people read the rest of the file.
         table = {} if prices is None else {"prices": prices.decode()}
         json.dump({"localops": bundle.WIRE, "receipts": entries, **table}, file, indent=2)
         file.write("\n")
@@ -410,7 +410,7 @@ def write_receipts(parts: Iterable[Part], path: str, *, prices: bytes | None = N
 
 
 def place_of_receipts(parts: Iterable[Part], path: str) -> str:
-    """Return where the receipts of an import go: to `path`, or beside it where they would replace better ones.
+    """Return where to write the receipts of an import: to `path`, or beside it if they would replace better ones.
 
     Those of a hub mark rows as delivered, and those of a copy do not; signed ones are better than unsigned ones.
     """

@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PROJECT = "file"  # of rows that do not say which
+_PROJECT = "file"  # for rows that do not name one
 _SQLITE = b"SQLite format 3"
 _EXPECTED = "expected a bundle, a journal, or an export of localops (sqlite, jsonl or otlp)"
 
@@ -40,7 +40,7 @@ class Opened:
 
 
 def unpack(path: str, home: str) -> Opened:
-    """Put what a file holds into an empty home; raise ConfigError for a file of another kind."""
+    """Put the contents of a file into an empty home; raise ConfigError for a file of another kind."""
     if not os.path.isfile(path):
         raise NotFound(f"{path} is not a file" if os.path.exists(path) else f"there is no file {path}")
     kind, take = _kind_of(path)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def deliver(home: str, path: str, name: str, *, project: str | None = None) -> list[Part]:
     """Send the rows of an imported bundle to a hub, under their own seqs; return the parts with the hub's receipts.
 
-    Raise Trouble when the hub cannot be reached or takes nothing.
+    Raise Trouble when the hub cannot be reached or accepts nothing.
     """
     with zipfile.ZipFile(path) as packed:
         parts = bundle_file.contents(packed)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from localops.transfer.remotes import Remote
 
 
-# Bytes: enough to split a request into several packets, and few enough for any server to take in a header.
+# Bytes: enough to split a request into several packets, and few enough for any server to accept in a header.
 _PADDING = 3_000
 # Bytes: the largest request that can be made without sending rows.  A batch or a piece of a file may have more.
 _BODY = 128_000
@@ -124,7 +124,7 @@ def _speaks_tls(host: str, port: int) -> bool:
 def _greeting(
     remote: Remote, source: Reader, folder: str, wants_tls: Callable[[], bool]
 ) -> Generator[Finding, None, bool]:
-    """Yield what answers and whether it takes the key; return whether all went well."""
+    """Yield what answers and whether it accepts the key; return whether all went well."""
     try:
         transport = Transport(remote)
         sink = sinks.open_sink(remote, source, folder, transport)
@@ -155,7 +155,7 @@ def _greeting(
 
 
 def _taking(remote: Remote, source: Reader, folder: str) -> Generator[Finding, None, bool]:
-    """Yield whether a hub could take rows: its own health report, and a POST without rows.
+    """Yield whether a hub could accept rows: its own health report, and a POST without rows.
 
     The greeting is a GET, which a full disk, a proxy or a login page may let through while no row would arrive.
     """

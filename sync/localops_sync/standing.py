@@ -38,7 +38,7 @@ class Standing:
     set_back: bool = False  # it lacks rows that it signed for
     differs: dict[bytes, Difference] = field(default_factory=dict)  # what it lacks of each session
     asked: frozenset[bytes] = frozenset()  # the sessions that it answered for
-    refused: str | None = None  # why it could not be asked, though it was reached: it may have lost everything
+    refused: str | None = None  # why it did not answer although it was reached: it may have lost everything
     unreached: str | None = None  # why it could not be reached
 
 
@@ -80,9 +80,9 @@ def ask(folder: str, reader: Reader, name: str, sessions: Collection[tuple[bytes
 
 
 def keep(folder: str, reader: Reader, name: str, standing: Standing) -> None:
-    """Keep what speaks against the receipts of a remote, and mark the rows that it lacks as unsent.
+    """Store the reason to doubt the receipts of a remote, and mark the rows that it lacks as unsent.
 
-    Which sessions were deleted there is kept as well: a prune may have to know when it cannot ask.
+    Store which sessions were deleted there, too, for a prune that cannot reach the remote.
     """
     why = _doubt(standing)
     ledger = delivery.Ledger(reader, folder, name)

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 _SESSIONS = 200
 _BLOBS = 500
 _ROWS = 5_000
-# Rows of the sessions in one request, about: the hub reads each of them before it answers.
+# About the most rows of the sessions in one request: the hub reads each of them before it answers.
 _COUNTED = 20_000
 # A session with more rows is compared row by row: its digest would need all identities in memory.
 _WHOLE = 50_000
@@ -68,7 +68,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)  # sessions that are not on the hub any more
     pruned: list[str] = field(default_factory=list)  # of these, the ones that a prune of the hub removed
-    parked: str = ""  # what the hub has of the rows that are parked here
+    parked: str = ""  # a sentence on what the hub has of the rows that are parked here
     scrubbed: int = 0  # rows of which a scrub has replaced more on the hub than here
 
     @property
@@ -85,7 +85,7 @@ class Difference:
     early: bool = False  # by a prune of the hub, before all of its rows had arrived
     rows: int = 0
     files: int = 0
-    seqs: frozenset[int] = frozenset()  # of these rows, and of those that name these files
+    seqs: frozenset[int] = frozenset()  # of the differing rows, and of those that name differing files
 
 
 def compare(one: _Pass) -> Report:
@@ -103,13 +103,13 @@ def differences(one: Side, hub: Hub, sessions: Iterable[tuple[bytes, int]]) -> d
 def lost(ledger: Ledger, hub: Hub, *, metadata_only: bool) -> dict[bytes, int]:
     """Return the sessions that were pruned here and of which a hub lost signed rows, with the number of rows.
 
-    Not those that were deleted there, and not those to which other machines have added rows: what is missing of such
-    a session cannot be known.
+    Leave out sessions that were deleted there, and those to which other machines have added rows, as it is unknown what
+    is missing of these.
     """
     expected: dict[bytes, tuple[int, str | None]] = {}
     for session, record in ledger.pruned():
         rows, digest = record.get("rows", 0), record.get("digest")
-        # It went on after it was pruned, and was pruned again.
+        # It continued after it was pruned, and was pruned again.
         if session in expected:
             rows, digest = rows + expected[session][0], None
         expected[session] = rows, None if metadata_only else digest
@@ -120,7 +120,7 @@ def lost(ledger: Ledger, hub: Hub, *, metadata_only: bool) -> dict[bytes, int]:
             there, (rows, digest) = figures.get(session, {}), expected[session]
             held = there.get("rows", 0)
             differs = None not in (digest, there.get("digest")) and there.get("digest") != digest
-            # Its rows were replaced there since by the same ones without a secret.
+            # A scrub has replaced its rows there since.
             differs &= not there.get("scrubbed")
             if not there.get("gone") and (held < rows or (held == rows and differs)):
                 missing[session] = max(1, rows - held)
@@ -159,7 +159,7 @@ class _Comparison:
         return self.report
 
     def _settled(self, journal: Journal) -> dict[int, Replaced]:
-        """Settle the rows that the hub refused as a scrub has replaced them there; return all that are settled so."""
+        """Settle parked rows that a scrub has replaced on the hub; return all rows that are settled like this."""
         ledger = self.one.ledger
         refused = {each.seq for each in ledger.parked() if each.reason == scrubbed.REFUSED}
         settled = delivery.parked(self.one.reader, self.one.remote.name, dropped=True)
@@ -232,7 +232,8 @@ class _Comparison:
     def _compare_blobs(self) -> None:
         """Find files that are missing or damaged on the hub, and have them sent again.
 
-        With its rows, which are marked as missing; at once, if only scrubbed rows name it: the hub takes none of these.
+        A file is sent with its rows, which are marked as missing; but at once if only scrubbed rows name it, as the hub
+        accepts none of these.
         """
         if "blobs" not in self.hub.proves or self.one.remote.metadata_only:
             return
@@ -266,7 +267,7 @@ class _Comparison:
             return False
 
     def _named_there(self) -> dict[str, list[int]]:
-        """Return the files of rows here that their rows on the hub name, too, each with these rows."""
+        """Return the files that rows here and the same rows on the hub both name, each with these rows."""
         named: dict[str, list[int]] = {}
         for digest, seqs in self._blobs.items():
             # The rows that the hub has with other contents name other files there.
@@ -287,7 +288,7 @@ class _Comparison:
             after, _ = page[-1]
 
     def _session(self, session: bytes, count: int, figures: dict[str, Any]) -> list[int]:
-        """Return the rows of a session that the hub lacks; none if it was deleted there, which the report says."""
+        """Return the rows of a session that the hub lacks; if it was deleted there, report that and return none."""
         self.report.sessions += 1
         if self._is_gone(session, figures):
             return []
@@ -310,7 +311,7 @@ class _Comparison:
         return bool(figures.get("gone"))
 
     def _was_whole(self, session: bytes, count: int, figures: dict[str, Any]) -> bool:
-        """Return whether a hub had all rows of a session when it pruned it: later ones it took and did not store."""
+        """Return whether a hub had all rows of a session when it pruned it: later ones it confirms without storing."""
         had = figures.get("had")
         if not isinstance(had, dict) or not all(type(had.get(name)) is int for name in ("rows", "last_ns")):
             return False
@@ -321,14 +322,14 @@ class _Comparison:
         return bool(count <= had["rows"] and last_ns <= had["last_ns"])
 
     def _lacking(self, identified: Iterable[tuple[int, Identity]]) -> list[int]:
-        """Return the rows that the hub lacks, asked for one by one: other senders may have added to the session."""
+        """Return the rows that the hub lacks, compared one by one, as other senders may have added to the session."""
         absent, other, replaced = self._ask_hub(identified)
         self._other |= other
         self._scrubbed |= replaced
         return sorted(absent | other)
 
     def _ask_hub(self, identified: Iterable[tuple[int, Identity]]) -> tuple[set[int], set[int], dict[int, Replaced]]:
-        """Return which rows the hub has not or damaged, which with other contents, and which were scrubbed there."""
+        """Return the rows that the hub lacks or has damaged, those with other contents, and those scrubbed there."""
         absent: set[int] = set()
         other: set[int] = set()
         replaced: dict[int, Replaced] = {}

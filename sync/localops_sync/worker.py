@@ -85,7 +85,7 @@ def sync(
 ) -> Outcome:
     """Make one pass; return failures of networks, remotes and files in the outcome instead of raising them.
 
-    ask: ask the remote whether it still has what it signed for, also if it was asked within the hour.
+    ask: ask the remote whether it still has what it signed for, even if it was asked within the last hour.
     """
     outcome = Outcome(project, remote.name, metadata_only=remote.metadata_only)
     folder = config.project_folder(home, project)
@@ -154,12 +154,12 @@ class Pass:
         self._coming: Iterator[Batch] = iter(())
         self._upcoming: Batch | None = None  # the batch that is packed while the remote works
         self._behind: list[Batch | None] = []  # the one after that, once it is read
-        self._clean = True  # the remote has taken all of the last batch
+        self._clean = True  # whether the remote has accepted all of the last batch
         self._probes = _PROBES
-        self._settled = 0  # rows that the remote has with more removed
-        self._withheld = 0  # of the parked rows, those whose files are missing or damaged here
+        self._settled = 0  # rows from which a scrub has removed more on the remote than here
+        self._withheld = 0  # parked rows whose files are missing or damaged here
         self._gone_back = self._renewed = False
-        # Rows that were scrubbed, and that the hub had before.
+        # Scrubbed rows that the hub already had.
         self._held_before: frozenset[int] = frozenset()
         self._left_out: Offline | None = None  # why rows were left out; the pass ends with this error
         self._incomplete: set[bytes] = set()  # the sessions of those rows: their totals differ on the remote
@@ -262,7 +262,7 @@ class Pass:
         return held
 
     def _lacks(self, hub: Hub, carried: dict[str, list[Range]]) -> bool:
-        """Return whether the hub lacks some of what carried receipts are for: it was set back since."""
+        """Return whether the hub lacks rows of receipts that were carried here, as it was set back since."""
         names = self.ledger.names()
         own = [each for journal, ranges in carried.items() if journal in names for each in ranges]
         # Seqs without a row here may never have been sent.
@@ -333,7 +333,7 @@ class Pass:
                 before = batch
 
     def _skip_gap(self, gap: Batch) -> bool:
-        """Settle rows that were pruned: there is nothing to send."""
+        """Settle rows that were pruned, so that there is nothing to send."""
         self.ledger.settle(self.journal, gap, Ack())
         return False
 
@@ -511,10 +511,10 @@ class Pass:
     # A remote that lacks rows, and verification
 
     def _go_back(self, error: Diverged) -> None:
-        """Go on from the last row that both sides have: the remote or this journal was set back to an earlier state."""
+        """Continue after the last row that both sides have: the remote or this journal is in an older state again."""
         # A second time in one pass means that the remote loses rows as fast as it confirms them.
         if self._gone_back:
-            raise Blocked(f"{self.remote.url} does not keep the rows that it takes") from error
+            raise Blocked(f"{self.remote.url} loses the rows that it confirms") from error
         self._gone_back = True
         self._keep_common(error, certain=True)
 
@@ -566,7 +566,7 @@ class Pass:
             self.outcome.worse(PARKED, f"{report.parked}: {_LIST}")
 
     def _look_for_lost(self) -> None:
-        """Look whether the hub has what was pruned here: some may be lost, or back from a newer backup."""
+        """Check whether the hub has what was pruned here: rows may be lost, or back from a newer backup."""
         known, missing = self.ledger.loss(), self._lost_sessions()
         news = self.ledger.keep_loss(self.journal, missing)
         self._report_lost(news, is_back=known is not None and not missing)
@@ -586,7 +586,7 @@ _SCRUBBED = (
 )
 _FORKED = (
     "the remote already had other rows under these numbers: this journal was set back to an earlier state, "
-    "or rows were lost there; it goes on under a new id"
+    "or rows were lost there; it continues under a new id"
 )
 
 

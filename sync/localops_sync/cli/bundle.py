@@ -39,8 +39,8 @@ def bundle(
 ) -> None:
     """Write rows to one compressed, checksummed file.
 
-    With --remote, what that remote lacks; with --session, whole sessions; with neither, everything. `localops import`
-    takes it in elsewhere, each row once, and writes a file of receipts: brought back and imported here, it marks the
+    With --remote, the rows that this remote lacks; with --session, whole sessions; with neither, everything. `localops
+    import` on another machine stores each row once, and writes a file of receipts: imported back here, it marks the
     rows as delivered. Exit code 3: files that rows name are missing or damaged here; the rest is in the bundle.
     """
     if remote is not None and idents:

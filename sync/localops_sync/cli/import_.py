@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from localops_sync.bundle_file import Part, Signed
 
-_MOST_PROBLEMS = _MOST_REFUSED = 10  # that are printed
+_MOST_PROBLEMS = _MOST_REFUSED = 10  # the most that are printed
 
 
 @click.command("import")
@@ -59,17 +59,17 @@ def import_(
 ) -> None:
     """Import a bundle, an export in jsonl, or a file of receipts. Importing one again adds nothing.
 
-    With --claude-code or --codex: the transcripts in FOLDER become sessions. What is here already, from an earlier
-    import or from hooks, is left as it is.
+    With --claude-code or --codex: the transcripts in FOLDER become sessions. What an earlier import or hooks have
+    recorded stays unchanged.
 
     With --otlp: the spans in FILE become sessions, each trace one, or all traces with the same session.id or
     gen_ai.conversation.id. FILE is one JSON document, or has one request per line. In a FOLDER, all .json and .jsonl
     files are read.
 
-    Rows go into the project they come from (or --project), and from there to its remotes with the next sync.
-    Receipts are written beside FILE; better ones that are there stay as they are. With --deliver they are the hub's,
-    and mark the rows as delivered where they come from. Without it, this machine writes the receipts, signed with the
-    key of --key-file or LOCALOPS_API_KEY; they mark rows as delivered only if it is a hub.
+    Rows go into the project of the same name (or --project), and from there to its remotes at the next sync. Receipts
+    are written beside FILE; existing ones that count for more are kept. With --deliver, they are the hub's, and mark
+    the rows as delivered on the machine that wrote FILE. Without it, this machine writes the receipts, signed with the
+    key of --key-file or LOCALOPS_API_KEY; they mark rows as delivered only if this machine is a hub.
     """
     if claude_code + codex + otlp > 1:
         raise click.UsageError("give one of --claude-code, --codex and --otlp")
@@ -100,7 +100,7 @@ def import_(
 
 
 def _take_prices(home: str, path: str, kind: str, *, wanted: bool) -> None:
-    """Use the price table that a file carries, if the user wants that; else say that there is a newer one."""
+    """Use the price table in a file if the user wants that; otherwise mention that the file has a newer one."""
     table = bundle_file.prices_in(path)
     if table is None:
         if wanted:
@@ -136,7 +136,7 @@ def _check(home: str, path: str, remote: str, project: str | None) -> None:
 
 
 def _deliver(home: str, path: str, remote: str, project: str | None) -> list[Part]:
-    """Return what the hub took of the bundle; exit when it cannot be reached, with the rows imported here."""
+    """Return what the hub accepted of the bundle; exit if it cannot be reached: the rows are imported here then."""
     # Late import: `requests` takes as long to load as everything else together.
     from localops_sync import relay
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-_MOST_PROBLEMS = 10  # that are printed
+_MOST_PROBLEMS = 10  # the most that are printed
 
 
 @click.command()
@@ -28,9 +28,9 @@ _MOST_PROBLEMS = 10  # that are printed
 def open(file: str, port: int | None, no_browser: bool, as_json: bool) -> None:
     """Show a file in the pages, until Ctrl-C, without importing it.
 
-    FILE is a bundle, an export (sqlite, jsonl or otlp), or a journal, also a damaged one. It is only read: what it
-    holds goes into a temporary home, which is removed at the end, or by the
-    next `localops open` if this one is killed. What cannot be read of it is printed on stderr.
+    FILE is a bundle, an export (sqlite, jsonl or otlp), or a journal, also a damaged one. It is only read: its contents
+    go into a temporary home, which is removed at the end, or by the next `localops open` if this one is killed. What
+    cannot be read is reported on stderr.
     """
     temporary_folders.remove_left()
     with _ended_by_signals(), temporary_folders.made(temporary_folders.OPEN) as home:

@@ -29,7 +29,10 @@ _LONG = 60  # characters of a reason that fit into a table
 
 @click.group(cls=common.Group)
 def parked() -> None:
-    """List, retry and drop rows that a remote refused; they are kept here, and do not hold up others."""
+    """List, retry and drop rows that a remote refused.
+
+    They are kept here, and do not hold up others.
+    """
 
 
 def _remote_option(command: Any) -> Any:
@@ -130,12 +133,12 @@ def _show(project: Project, row: Parked, as_json: bool) -> None:
 @parked.command()
 @click.argument("seqs", type=int, nargs=-1, metavar="[ROW]...")
 @_remote_option
-@click.option("--dropped", is_flag=True, help="Take back what was dropped, instead of the parked rows.")
+@click.option("--dropped", is_flag=True, help="Send dropped rows again, instead of parked ones.")
 @common.place_options
 def retry(seqs: tuple[int, ...], remote: str | None, dropped: bool, home: str | None, project: str | None) -> None:
     """Send parked rows again with the next sync: all, or the given ROWs.
 
-    With --dropped it undoes `localops parked drop`: the rows are sent as if they had never been refused.
+    With --dropped, it undoes `localops parked drop`.
     """
     count = sum(_unpark(home, project, remote, seqs, dropped=dropped))
     if not count:
@@ -151,15 +154,15 @@ def retry(seqs: tuple[int, ...], remote: str | None, dropped: bool, home: str | 
 @_remote_option
 @common.place_options
 def drop(seqs: tuple[int, ...], remote: str | None, home: str | None, project: str | None) -> None:
-    """Never send the ROWs: they stay here, and the remote will not have them.
+    """Never send the ROWs to the remote; they stay here.
 
-    `localops parked retry --dropped` takes that back, as long as the rows are here.
+    `localops parked retry --dropped` undoes that, as long as the rows are here.
     """
     count = sum(_unpark(home, project, remote, seqs, drop=True))
     if not count:
         check_remote(*common.place(home, project), remote)
     _check_count(count, seqs)
-    back = f"`localops parked retry --dropped {' '.join(map(str, seqs))}` takes that back"
+    back = f"`localops parked retry --dropped {' '.join(map(str, seqs))}` undoes that"
     output.say(f"{output.counted(count, 'row')} will not be sent; the journal keeps all rows: {back}")
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @common.place_options
 @common.json_option
 def receipts(remote: str | None, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
-    """List what remotes signed for: which rows, when, and whether the signature is theirs."""
+    """List the receipts of remotes: which rows, when, and whether the signature is valid."""
     top, only = common.place(home, project)
     with Home(top, only) as opened:
         shown = [facts for each in opened.projects for facts in _receipts_of(each, remote, limit)]

@@ -56,7 +56,7 @@ def remote() -> None:
 @click.argument("url")
 @click.option("--kind", type=click.Choice(remotes.KINDS), default="hub", show_default=True, help="What answers there.")
 @_key_options
-@click.option("--metadata-only", is_flag=True, help="Send figures and names; content stays here.")
+@click.option("--metadata-only", is_flag=True, help="Send only figures and names, no content.")
 @_ca_option
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="Send this header; may be repeated.")
 @click.option(
@@ -64,7 +64,7 @@ def remote() -> None:
 )
 @common.place_options
 def add(name: str, url: str, home: str | None, project: str | None, **given: Any) -> None:
-    """Add a remote called NAME at URL, to the one project there is or to that of --project.
+    """Add a remote called NAME at URL, to the only project or to that of --project.
 
     \b
     localops remote add hub https://hub.example:8642 --key-file ~/hub.key
@@ -250,11 +250,11 @@ def _reading(folder: str) -> Iterator[Reader]:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @common.place_options
 def remove(name: str, yes: bool, home: str | None, project: str | None) -> None:
-    """Forget a remote, and what it has: if it is added again, everything is sent again.
+    """Remove a remote; if it is added again, everything is sent again.
 
-    `localops prune` still keeps sessions with rows that it lacks now and that no other remote has, unless
-    --include-unsent names it; all of them, if a prune has seen that the remote lost rows, and those that were deleted
-    there.
+    `localops prune` still keeps sessions with rows that this remote lacks now and that no other remote has, unless
+    --include-unsent names it. It also keeps the sessions that were deleted there, and if an earlier prune has seen
+    that the remote lost rows, it keeps all sessions.
     """
     folder, removed = _find(home, project, name)
     if not yes and sys.stdin.isatty():
@@ -330,7 +330,7 @@ def _forget(folder: str, removed: Remote) -> Removed:
 @_ca_option
 @common.place_options
 def move(name: str, url: str, ca: str | None, home: str | None, project: str | None) -> None:
-    """Give a remote another URL: what it has stays known."""
+    """Give a remote another URL; what was delivered there counts as before."""
     folder, before = _find(home, project, name)
     moved = replace(before, url=remotes.check_url(url), ca=_absolute(ca) or before.ca)
     remotes.check_authority(moved)
@@ -343,7 +343,7 @@ def move(name: str, url: str, ca: str | None, home: str | None, project: str | N
 @_key_options
 @common.place_options
 def key(name: str, home: str | None, project: str | None, **given: Any) -> None:
-    """Give a remote another key: what it has stays known."""
+    """Give a remote another key; what was delivered there counts as before."""
     folder, before = _find(home, project, name)
     source = _key(given)
     if not any(source.values()):

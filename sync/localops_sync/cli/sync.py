@@ -56,7 +56,7 @@ class _Amount(common.WholeNumber):
 @click.command(epilog=exit_codes.EXPLAINED)
 @click.option("--remote", metavar="NAME", help="Only to this remote; otherwise to every one.")
 @click.option("--session", "ident", metavar="ID", help="Only this session's rows.")
-@click.option("--ended-only", is_flag=True, help="Leave out sessions that may still go on.")
+@click.option("--ended-only", is_flag=True, help="Leave out sessions that may still be running.")
 @click.option("--watch", type=click.FloatRange(min=1), metavar="SECONDS", help="Repeat, with so many seconds between.")
 @click.option(
     "--wait",
@@ -76,13 +76,13 @@ class _Amount(common.WholeNumber):
 @click.option("--bwlimit", type=_Amount(), metavar="N", help="Send at most so many bytes per second: 100k.")
 @click.option("--verify", is_flag=True, help="After sending, check that the hub still has every row it signed for.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be sent; open no connection.")
-@click.option("--quiet", is_flag=True, help="Print only what needs a person.")
+@click.option("--quiet", is_flag=True, help="Print only what a person has to act on.")
 @common.place_options
 @common.json_option
 def sync(**given: Any) -> None:
     """Send every remote the rows that it does not have yet.
 
-    Makes one pass and ends: for cron, or by hand. Rows that cannot be sent now are kept for a later pass.
+    It makes one pass and ends, for cron or by hand. Rows that cannot be sent now are kept for a later pass.
     """
     wanted = _Request(given)
     while True:

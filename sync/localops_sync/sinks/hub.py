@@ -40,9 +40,9 @@ _LEVEL = 5
 class Replaced(NamedTuple):
     """A row that was sent, as a scrub has left it on the hub."""
 
-    at_ns: int  # of the scrub
-    values: int  # that it has replaced; 0 if that is unknown
-    files: frozenset[str]  # that the row names there now
+    at_ns: int  # the time of the scrub
+    values: int  # how many values it has replaced; 0 if unknown
+    files: frozenset[str]  # the files that the row names there now
 
 
 class Compared(NamedTuple):
@@ -58,14 +58,14 @@ class Hub:
 
     def __init__(self, remote: Remote, source: Reader, folder: str, transport: Transport) -> None:
         self.remote, self.source, self.folder, self.transport = remote, source, folder, transport
-        self.id: str | None = None  # the hub's, and the project that the key leads to
+        self.id: str | None = None  # of the hub and the project of the key
         self.position: tuple[int, str] | None = None  # seq and id of the newest row that the hub has signed for
         self.kept: bool | None = True  # whether the hub still has that row; None when it does not know
-        self.key_ends: str | None = None  # when the key does, if it does
-        self.proves: frozenset[str] = frozenset()  # what the hub can be asked about
-        self.prices_of = ""  # the date of the price table that the hub offers, if it does
+        self.key_ends: str | None = None  # when the key expires, if it does
+        self.proves: frozenset[str] = frozenset()  # the questions that the hub can answer
+        self.prices_of = ""  # the date of the price table that the hub offers, if any
         self._compress: tuple[str, Callable[[bytes], bytes]] = ("gzip", _gzip)
-        # Earlier hubs take pieces of blobs only without compression.
+        # Older hubs accept pieces of blobs only without compression.
         self._packs_pieces = False
         self._piece = PIECE
         self._there: set[str] = set()
@@ -224,8 +224,8 @@ class Hub:
                         raise
                     self._piece = max(_LEAST_PIECE, len(piece) // 2)
                     continue
-                # 422: the whole has another digest than its name, and the hub has thrown it away.  Once is a flaw on
-                # the way; twice is a proxy that changes every body.
+                # 422: the digest of the received file is wrong, and the hub has discarded it.  If that happens once,
+                # it was damaged on the way; twice, a proxy changes every body.
                 if reply.status == 422 and restarted:
                     raise Refused(f"{self.transport.where} gets blob {digest[:12]}… in another form than it has here")
                 restarted |= reply.status == 422
@@ -248,7 +248,7 @@ class Hub:
     def _offset(self, digest: str, size: int) -> tuple[int, bool]:
         """Return how many bytes of a blob the hub has, and whether that is all of it.
 
-        The hub may have more than there is to send: asked to go on at the end, it starts again.
+        The hub may have more bytes than there are to send: if the next piece is at the end, the hub starts again.
         """
         reply = self._ask("HEAD", f"/sync/1/blobs/{digest}")
         offset = reply.headers.get("Upload-Offset", "")
@@ -303,7 +303,7 @@ class Hub:
             missing, other = (
                 {(bytes.fromhex(id), phase) for id, phase in answer[name]} for name in ("missing", "other")
             )
-            # A hub of an earlier release does not name them: they count as there.
+            # A hub of an earlier release does not name scrubbed rows: they count as stored there.
             scrubbed = {
                 (bytes.fromhex(id), phase): Replaced(_whole(at_ns), _whole(values), frozenset(_texts(files)))
                 for id, phase, at_ns, values, files in answer.get("scrubbed", ())

@@ -5,7 +5,7 @@ row that is sent again is the same span again.  Rows without a span (an opened o
 
 A wrong URL or option makes a back end refuse everything, often with the status that it has for bad spans.  So a row is
 parked only when the back end has taken some span in the same pass.  Where it has taken none yet, a plain span of our
-own is sent first; when that is refused too, a person must act.
+own is sent first; if that is refused, too, a person must act.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ class Otlp:
 
     def __init__(self, remote: Remote, source: Reader, folder: str, transport: Transport) -> None:
         self.remote, self.source, self.folder, self.transport = remote, source, folder, transport
-        self.notes: list[str] = []  # remarks of the back end, though it took everything
+        self.notes: list[str] = []  # remarks of the back end, although it accepted everything
         self._protocol = _option(remote, "protocol")
         self._auth = _option(remote, "auth")
         self._path = "" if urlsplit(remote.url).path.rstrip("/").endswith(_TRACES) else _TRACES
-        # It has taken some in this pass, so a refusal is about the spans.
+        # Whether it has accepted some in this pass, so that a refusal is about the spans.
         self._takes_spans = False
         # A refusal of a request without spans: a back end may refuse any such request.
         self._refusal: Refused | TooLarge | None = None

@@ -51,7 +51,7 @@ class AgentOps:
         return {}
 
     def model(self, model: str | None, provider: str | None) -> Attributes:
-        """Return the model that was asked, and who runs it."""
+        """Return the requested model and its provider."""
         return present({"gen_ai.request.model": model, "gen_ai.system": provider})
 
     def input(self, shape: Shape, value: object, *, has_messages: bool = False) -> Attributes:  # noqa: ARG002
