@@ -42,7 +42,7 @@ VIEWS = ("timeline", "tree", "events", "chat", "figures")
 FORMATS = {
     "json": Format("the keys of AgentOps' export, and more", (".json",), "application/json", f"{_OURS}:write_json"),
     "jsonl": Format(
-        "every row as stored, one JSON object a line; `localops import` takes it back",
+        "every row as stored, one JSON object a line; `localops import` reads it",
         (".jsonl", ".ndjson"),
         "application/x-ndjson",
         f"{_OURS}:write_jsonl",

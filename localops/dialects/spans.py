@@ -1,6 +1,6 @@
 """`otlp`: sessions as OTLP in JSON, a request a line, as OpenTelemetry's collector writes it to files.
 
-What `localops sync` sends is written here, by the same code, so that `localops import --otlp` takes it back row by
+What `localops sync` sends is written here, by the same code, so that `localops import --otlp` imports it row by
 row.  A session that has not ended has a root as well, and its open operations are spans that end with it.
 """
 
