@@ -229,5 +229,5 @@ def _loop_marks(store: HomeStore, sessions: list[bytes]) -> object:
 
 
 def _sender(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return a sender without the times at which its rows came."""
+    """Return a sender without the times at which its rows arrived."""
     return {name: value for name, value in facts.items() if name not in ("first_ns", "last_ns")}

@@ -133,7 +133,7 @@ class Cluster:
         self._try_statements()
 
     def _try_statements(self) -> None:
-        """Run a statement on all: 18.16 may crash when the first of them comes soon after its start."""
+        """Run a statement on all servers: 18.16 may crash at the first ones after its start."""
         first, *_ = self.nodes.values()
         until = time.monotonic() + SECONDS
         while True:

@@ -154,7 +154,7 @@ class Program:
     # What is sent
 
     def steps(self, *, doors: bool = True, deletions: bool = True) -> Iterator[Step]:
-        """Yield what a store is asked to do: every row comes, 30 % of the batches again, and some sessions go."""
+        """Yield the steps of a program: it stores every row, sends 30 % of the batches twice, deletes some sessions."""
         random = self.random
         more = [machine for machine in self.machines if machine.sent < len(machine.rows)]
         number = 0
@@ -176,7 +176,7 @@ class Program:
             more = [each for each in self.machines if each.sent < len(each.rows)]
 
     def _reordered(self, machine: Machine) -> Batch:
-        """Return rows that came, in another order and from another journal, as from a copy of it."""
+        """Return rows in another order and from another journal, as if from a copy of it."""
         batch = machine.batch(1, machine.sent)
         sent = [row.bare for row in batch.rows if any(row.session)]
         self.random.shuffle(sent)

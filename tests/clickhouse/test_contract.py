@@ -30,7 +30,7 @@ def test_the_same_rows_give_the_same_answers(both: Both, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(4, examples(1) * 10 + 4, 10))
 def test_a_mirror_that_was_lost_is_made_again(both: Both, seed: int) -> None:
-    """It is deleted in the middle and at the end; what comes after it, and every answer, is as if it had stayed."""
+    """It is deleted in the middle and at the end; later rows and all answers are as if it had stayed."""
     program = Program(seed)
     for number, step in enumerate(program.steps()):
         if number % 20 == 19:
@@ -45,7 +45,7 @@ def test_a_mirror_that_was_lost_is_made_again(both: Both, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(6, examples(1) * 10 + 6, 10))
 def test_cold_sessions_answer_as_others(both: Both, seed: int) -> None:
-    """Everything is evicted again and again, while rows come and before each question."""
+    """Everything is evicted again and again, while rows are stored and before each question."""
     program = Program(seed)
     both.begin_again(bound=0)
     for number, step in enumerate(program.steps()):
@@ -59,7 +59,7 @@ def test_cold_sessions_answer_as_others(both: Both, seed: int) -> None:
 
 
 def test_a_home_becomes_a_mirror(both: Both) -> None:
-    """A hub that kept its rows in a folder sends them to an empty ClickHouse first, and goes on."""
+    """A hub that kept its rows in a folder first sends them to an empty ClickHouse, and then continues."""
     program = Program(8)
     steps = list(program.steps())
     before = HomeStore(str(both.mirror.parent))
@@ -92,7 +92,7 @@ def test_rows_that_are_replaced_are_replaced_in_clickhouse(both: Both) -> None:
 
 @pytest.mark.parametrize("is_cold", [False, True])
 def test_sums_by_kind_are_of_the_contents_that_came_last(both: Both, is_cold: bool) -> None:
-    """A failure counts for its tool as soon as the content of its row has come, also if the session was evicted."""
+    """A failure counts for its tool as soon as the content of its row arrives, even if the session was evicted."""
     begun, *_, end = session_rows(1)
     text = '{"trigger":{"kind":"tool","name":"search"}}'
     failed = rows.make("error", begun[2], id=clock.new_id(), at_ns=clock.now_ns(), name="KeyError", failed=1, body=text)

@@ -58,7 +58,7 @@ def test_a_url_that_names_nothing_is_refused(url: str, problem: str) -> None:
 
 
 def test_values_are_written_as_literals(clickhouse: Server) -> None:
-    """Any value goes into a statement and comes back as it was."""
+    """Any value can be written into a statement, and is read back unchanged."""
     engine = clickhouse.engine()
     for odd in ODD:
         assert engine.ask("select {name} as a, {other} as b", name=odd, other="{name}") == [(odd, "{name}")]

@@ -42,7 +42,7 @@ for number, step in enumerate(Program(seed).steps(deletions=False)):
 
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_hub_that_is_killed_after_an_insert_counts_it_once(both: Both, clickhouse: Server, lost: bool) -> None:
-    """The rows come again to the next hub, whether the mirror is there or lost."""
+    """The rows are sent again to the next hub, whether its mirror is there or lost."""
     program = Program(20)
     steps = list(program.steps(deletions=False))
     both.store.close()
@@ -121,7 +121,7 @@ def test_figures_that_cannot_be_written_are_reported(both: Both, mortal: Server)
 
 
 def test_a_cold_session_waits_for_clickhouse(both: Both, mortal: Server) -> None:
-    """Lists and sums need it not; a page of a session that is evicted is Unavailable, and comes back."""
+    """Lists and sums do not need ClickHouse; the page of an evicted session is Unavailable until it answers."""
     program = Program(22)
     both.begin_again(bound=0)
     for step in program.steps(deletions=False, doors=False):
@@ -143,7 +143,7 @@ def test_a_cold_session_waits_for_clickhouse(both: Both, mortal: Server) -> None
 
 
 def test_a_clickhouse_that_only_reads_takes_nothing(both: Both, clickhouse: Server) -> None:
-    """A batch is Unavailable; reads go on."""
+    """A batch is Unavailable; reads continue."""
     program = Program(23)
     steps = list(program.steps(deletions=False, doors=False))
     for step in steps[:5]:

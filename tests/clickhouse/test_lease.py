@@ -81,7 +81,7 @@ def test_one_of_many_takes_it(tmp_path: Path, clickhouse: Server, monkeypatch: p
 
 
 def test_a_hub_without_the_lease_stores_nothing(both: Both, clickhouse: Server, tmp_path: Path) -> None:
-    """Its senders keep their rows; it goes on when the other has ended, and takes over what that has stored."""
+    """Its senders keep their rows; when the other hub has ended, it continues, and takes over what that one stored."""
     program = Program(71, sessions=3)
     steps = list(program.steps(deletions=False))
     third, two_thirds = len(steps) // 3, 2 * len(steps) // 3
@@ -108,7 +108,7 @@ def test_a_hub_without_the_lease_stores_nothing(both: Both, clickhouse: Server, 
 
 
 def test_commands_and_hubs_of_other_folders_are_refused(tmp_path: Path, clickhouse: Server) -> None:
-    """A hub that was killed serves its folder again at once; its lease is given back when it ends."""
+    """The folder of a killed hub can be served again at once; a hub gives its lease back when it ends."""
     url = clickhouse.url("leased")
     other = tmp_path / "other"
     Keys(str(other), new=True).create(PROJECT)

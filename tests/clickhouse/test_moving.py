@@ -1,4 +1,4 @@
-"""`localops hub move`: rows go from a hub's data folder to ClickHouse and back, while senders go on."""
+"""`localops hub move`: rows move from a hub's data folder to ClickHouse and back, while senders send."""
 
 from __future__ import annotations
 

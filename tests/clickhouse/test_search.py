@@ -72,7 +72,7 @@ def _rows(reader: Reader) -> list[Stored]:
 
 
 def test_rows_come_back_as_they_were(both: tuple[Index, ClickHouseIndex], clickhouse: Server) -> None:
-    """A row that was stored is read as it was."""
+    """A stored row is read back unchanged."""
     index, _ = both
     lines = clickhouse.engine("search").ask(
         f"select {', '.join(event_rows.READ)} from lo_event final where project = 'p' order by seq"

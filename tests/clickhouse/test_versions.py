@@ -17,7 +17,7 @@ _SECONDS = 60.0
 
 
 def test_no_earlier_version_is_left(both: Both) -> None:
-    """Neither of a row nor of what its session adds up to; every other row stays, once for each time that it came."""
+    """Earlier versions of rows and of states are deleted; every other row stays, in all its copies."""
     program, before = _filled(both)
     _replace(both)
     both.store.try_writing(PROJECT)

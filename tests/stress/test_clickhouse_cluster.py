@@ -84,7 +84,7 @@ def _until_equal(nodes: list[Node], many: int) -> None:
 
 
 def test_shards_answer_as_a_home_does(tmp_path: Path) -> None:
-    """Two of two replicas each, also when one replica of each is gone, and the mirror was lost."""
+    """Two shards of two replicas each, also if one replica of each is down, and the mirror was lost."""
     servers = Cluster(tmp_path, shards=2, replicas=2)
     try:
         (tmp_path / "both").mkdir()
@@ -106,7 +106,7 @@ def test_shards_answer_as_a_home_does(tmp_path: Path) -> None:
 
 
 def test_a_shard_is_added(tmp_path: Path) -> None:
-    """To tables of one: what is stored stays, and comes again to the same shard; later sessions are spread."""
+    """To tables of one shard: stored sessions stay, and are sent to the same shard again; later sessions are spread."""
     servers = Cluster(tmp_path, shards=2, replicas=1)
     try:
         first = Engine(address(Hosts(servers).url("hub").replace(f",{servers.nodes[1, 0].host}", ""), {}))

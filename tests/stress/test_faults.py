@@ -1,4 +1,4 @@
-"""A disk that is full or fails at any call: recording goes on, and every row is there in the end."""
+"""A disk that is full or fails at any call: recording continues, and every row is there in the end."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_nowhere_to_write_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_file_that_may_not_grow() -> None:
-    """With a limit on how large files may get, rows that no longer fit are spilled, and come in later."""
+    """With a limit on the size of files, rows that no longer fit are spilled, and moved into the journal later."""
     code = (
         "import resource, signal, sys\nfrom localops.journal.journal import Journal\nfrom tests.made import event\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"

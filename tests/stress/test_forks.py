@@ -123,7 +123,7 @@ localops.end_session("Success")
 
 
 def test_the_parent_dies_and_the_child_goes_on() -> None:
-    """While a forked child lives the session runs; when it has gone too, its end is derived."""
+    """While a forked child lives, the session runs; when it has ended, too, the end is derived."""
     code = """
 up, tell = os.pipe()
 if not os.fork():

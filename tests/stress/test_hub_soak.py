@@ -116,7 +116,7 @@ class _Operator:
         assert backups.names(str(self.into))
 
     def set_back(self) -> None:
-        """Restore the newest backup, which lacks the rows that came since."""
+        """Restore the newest backup, which lacks later rows."""
         self.there.stop()
         self._hub("restore", "--from", self.into, "--data", self.there.data, "--replace")
         self.there.start()

@@ -87,7 +87,7 @@ def cut(run: Run, folder: Path, images: int, seed: int) -> dict[str, int]:
 @pytest.mark.foreign_open
 @pytest.mark.parametrize("durability", ["power", "process"])
 def test_a_power_cut_takes_nothing_that_was_promised(tmp_path: Path, durability: str) -> None:
-    """Under "power" no acknowledged row is lost; under "process" none that came before the last sync; never corrupt."""
+    """With "power" no acknowledged row is lost, with "process" none from before the last sync; no damage."""
     seen = cut(Run(tmp_path, durability, 1), tmp_path, IMAGES, 2)
     print(durability, seen)
     assert (seen["corrupt"], seen["broken promises"], seen["holes"]) == (0, 0, 0)

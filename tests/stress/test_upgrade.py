@@ -173,7 +173,7 @@ def test_a_new_sender_and_an_old_hub(old: Code, tmp_path: Path) -> None:
 @pytest.mark.foreign_open
 @pytest.mark.parametrize("way", ["migrated", "backup"])
 def test_the_way_back(old: Code, tmp_path: Path, way: str) -> None:
-    """In a copy from before, machines send again what came since; a folder that was migrated takes no harm.
+    """In a copy from before the upgrade, machines send later rows again; a migrated folder is not damaged.
 
     Then the hub is upgraded once more, and shows every session.
     """

@@ -1,4 +1,4 @@
-"""Values of every shape, in processes of their own: none of them brings its process down, or holds it up."""
+"""Values of every shape, each in its own process: none of them crashes or blocks the process."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ ROUNDS = int(os.environ.get("STRESS_ROUNDS", "1"))
 @pytest.mark.parametrize("kill", [False, True])
 @pytest.mark.parametrize(("late", "commands"), WAYS)
 def test_a_removed_shm_costs_nothing(late: int, commands: Sequence[str], kill: bool) -> None:
-    """With recorders that come later, commands, both, and all of them killed: every acknowledged row is found."""
+    """With later recorders, commands, or both, and all of them killed: every acknowledged row is there."""
     folder = programs.project()
     for _ in range(ROUNDS):
         early = random.choice([1, 2, 3])

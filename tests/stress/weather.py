@@ -68,7 +68,7 @@ class Weather:
         chaos.passed(exchange)
 
     def _with_a_late_copy(self, exchange: chaos.Exchange) -> None:
-        """Pass a request on, and once more when its sender is far ahead."""
+        """Pass a request on, and pass a copy of it on when its sender is far ahead."""
         with self._lock:
             is_full = len(self._late) >= _MOST_LATE
         if not is_full:
