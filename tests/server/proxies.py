@@ -40,7 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
     proxy: Proxy
 
     def _hand_on(self) -> None:
-        """Ask the server behind, and give each piece of its answer back when it comes."""
+        """Ask the server behind, and pass on each piece of its answer as it arrives."""
         path = self.proxy.path
         self.proxy.seen.append(self.path)
         self.close_connection = True

@@ -131,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _is_signed(self, path: str, query: dict[str, str], body: bytes) -> bool:
-        """Calculate the signature of a request, version 4, and compare it with the one that came."""
+        """Calculate the signature of a request, version 4, and compare it with the one in the request."""
         sent = re.fullmatch(
             r"AWS4-HMAC-SHA256 Credential=(\w+)/(\w+)/([\w-]+)/s3/aws4_request, ?"
             r"SignedHeaders=([\w;-]+), ?Signature=(\w+)",

@@ -107,7 +107,7 @@ def test_errors_of_earlier_clients_are_distinguished_by_content(running: RealHub
 
 
 def test_what_is_sent_again_is_the_same_though_more_is_known_by_then(running: RealHub) -> None:
-    """An error whose tool came after it, in another request; and an event without times."""
+    """An error whose tool arrived after it, in another request; and an event without times."""
     client = Client(running).begin()
     tool = client.tool()
     error = client.error(trigger_event_id=tool["id"], trigger_event_type="tools")
@@ -123,7 +123,7 @@ def test_what_is_sent_again_is_the_same_though_more_is_known_by_then(running: Re
 
 
 def test_another_event_under_a_known_id_is_kept_beside_the_first(running: RealHub) -> None:
-    """The first stays, as for rows of senders; the other is stored as it came, and the answer says so."""
+    """The first stays, as for rows of senders; the other is stored unchanged, and the answer says so."""
     client = Client(running).begin()
     first = client.action(returns="one")
     client.events(first)
@@ -166,7 +166,7 @@ def test_json_with_nan_and_lone_surrogates_is_accepted(running: RealHub) -> None
     ids=str,
 )
 def test_an_invalid_event_does_not_affect_others(running: RealHub, bad: object) -> None:
-    """It is stored as far as it can be understood, or as it came; the others are stored, and the session is read."""
+    """As much of it as can be understood is stored, or the unchanged text; the others are stored, and can be read."""
     client = Client(running).begin()
     for _ in range(2):
         status, _ = client.events(client.action(id=str(uuid.uuid5(uuid.NAMESPACE_OID, client.session))), bad)
@@ -189,7 +189,7 @@ def test_an_invalid_body_is_refused(running: RealHub, path: str, body: bytes) ->
 
 
 def test_the_number_and_the_size_of_events_are_limited(running: RealHub) -> None:
-    """More than a client ever sends is refused as a whole."""
+    """A request with more than clients ever send is refused as a whole."""
     client = Client(running).begin()
     status, reply = client.events(*[{}] * 5_001)
     assert (status, "too many events" in reply["message"]) == (413, True)
@@ -283,7 +283,7 @@ def test_a_video_is_kept_and_no_file_of_the_hub_is_read(running: RealHub) -> Non
 
 
 def test_a_child_that_inherits_a_session_takes_nothing_from_it(running: RealHub) -> None:
-    """Its empty tags and its end do not replace those of the process that began the session and goes on."""
+    """Its empty tags and its end do not replace those of the process that began the session and is still running."""
     parent = Client(running, tags=("run",)).begin()
     parent.events(parent.action("before"))
     child = Client(running, parent.session, at=2.0).begin()
@@ -360,7 +360,7 @@ def test_a_deleted_session_stays_deleted(tmp_path: Path) -> None:
 
 
 def test_events_belong_to_their_agents(running: RealHub) -> None:
-    """By the id that the client gave the agent, which may come after the event."""
+    """By the agent's id from the client; the agent may arrive after the event."""
     client = Client(running).begin()
     agent = str(uuid.uuid4())
     client.events(client.action(agent_id=agent))

@@ -124,7 +124,7 @@ def _plain(many: int | None = None) -> bytes:
 
 @pytest.mark.parametrize("what", _BROKEN)
 def test_a_broken_body_stores_nothing(running: RealHub, what: str) -> None:
-    """Each broken body has its own status and a message, and the hub goes on."""
+    """Each broken body has its own status and a message, and the hub continues."""
     before = running.ask("GET", "/api/1/analytics")
     body, headers, status = _BROKEN[what]
     answered, reply = running.ask("POST", "/sync/1/rows", body(), headers=headers)
@@ -253,7 +253,7 @@ def test_no_address_redirects(running: RealHub) -> None:
 
 
 def test_events_are_returned_in_pages(running: RealHub) -> None:
-    """Events come in the order of their rows; an operation that has not ended is at its start, with its input."""
+    """Events are in the order of their rows; an operation that has not ended is at its start, with its input."""
     sent = session_rows(3)
     opened = rows.make(
         "tool", sent[0][2], id=clock.new_id(), phase=rows.OPEN, at_ns=clock.now_ns(), name="t", body='{"params":1}'

@@ -218,7 +218,7 @@ def test_a_full_disk_costs_lines_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_hub_whose_audit_log_cannot_be_written_serves(tmp_path: Path) -> None:
-    """Exports go on; the log of the hub tells its operator."""
+    """Exports still work; the log of the hub reports it to the operator."""
     with hub(tmp_path) as running:
         session = _stored(running)
         (running.data / audit.NAME).mkdir()

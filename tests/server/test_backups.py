@@ -173,7 +173,7 @@ def test_a_backup_that_is_killed_leaves_the_others(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("unshare") is None or os.geteuid() != 0, reason="a full disk needs root and unshare")
 @pytest.mark.parametrize("room", [0, 60_000])
 def test_a_full_disk_leaves_the_others(tmp_path: Path, room: int) -> None:
-    """The reason is printed, the unfinished backup is removed, and the one before it is as it was."""
+    """The reason is printed, the unfinished backup is removed, and the one before it does not change."""
     into = tmp_path / "disk"
     into.mkdir()
     with hub(tmp_path) as running:

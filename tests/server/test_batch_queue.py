@@ -1,4 +1,4 @@
-"""Batches that come at the same moment are stored together, and each gets its own answer."""
+"""Batches that arrive at the same moment are stored together, and each gets its own answer."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def store(tmp_path: Path) -> HomeStore:
 
 
 def test_batches_of_one_group_are_stored_with_a_receipt_each(store: HomeStore, tmp_path: Path) -> None:
-    """Their rows are those of one transaction; receipts and positions are as if each had come alone."""
+    """Their rows are in one transaction; receipts and positions are as if each had arrived alone."""
     batches = _batches(5)
     outcomes = store.ingest_together("p", [Arrived(batch, {}, f"key {batch.journal}") for batch in batches], by="hub")
     newest = 0
@@ -79,7 +79,7 @@ def test_a_batch_that_comes_twice_in_one_group_is_stored_once(store: HomeStore, 
 
 
 def test_a_batch_follows_one_of_the_same_group(store: HomeStore) -> None:
-    """The row before it is one that came just now."""
+    """The row before it has just been received, in the same group."""
     sent = session_rows(5)
     first, other = batch_of(sent[:3]), _batches(1)[0]
     second = batch_of(sent[3:], 4, previous=bundle.previous(first))
@@ -112,7 +112,7 @@ def test_a_batch_that_cannot_be_written_keeps_no_other_from_it(store: HomeStore,
 
 
 def test_a_journal_that_takes_nothing_is_not_tried_for_each(store: HomeStore, tmp_path: Path) -> None:
-    """All of a group are refused for now, after few tries; none of it is there."""
+    """After a few attempts all batches of the group are refused for now, and no row is stored."""
     store.close()
     connection = apsw.Connection(str(tmp_path / "p" / "journal.db"))
     connection.execute("create trigger full before insert on event begin select raise(abort, 'disk full'); end")

@@ -136,7 +136,7 @@ def test_only_files_of_the_pages_are_served(pages: RealPages, name: str) -> None
 
 
 def test_a_file_is_sent_once_for_each_time_it_changes(pages: RealPages) -> None:
-    """It comes with its type and a tag; a browser that has it gets 304."""
+    """It is sent with its type and a tag; a browser that has it gets 304."""
     answer = pages.get("/web/login.js", cookie="")
     assert (answer.status, answer.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
     assert answer.headers["cache-control"] == "no-cache"
@@ -180,7 +180,7 @@ def test_a_token_that_others_may_have_seen_is_good_once() -> None:
 
 
 def test_a_token_that_is_good_once_lets_in_one_of_many() -> None:
-    """However close together they come."""
+    """Even if all requests arrive at the same moment."""
     tokens = Tokens()
     entered: list[object] = []
 

@@ -93,7 +93,7 @@ def test_a_hub_keeps_files_in_a_bucket(tmp_path: Path, s3: S3) -> None:
 
 
 def test_a_bucket_that_does_not_answer_loses_nothing(tmp_path: Path, s3: S3) -> None:
-    """The sender gets 503 and keeps the file; what it sent is here already when it comes again."""
+    """The sender gets 503 and keeps the file; when it sends it again, the hub already has the bytes."""
     with hub(tmp_path, "default", "--files", s3.url) as running:
         wait_until(lambda: running.ask("GET", "/ready")[0] == 200)
         s3.is_broken = True

@@ -116,7 +116,7 @@ def test_the_damage_of_one_project_fails_no_test_of_another(own: RealHub, sender
 def test_a_journal_that_cannot_be_read_is_shown_to_its_own_machines(
     own: RealHub, sender: Sender, tmp_path: Path
 ) -> None:
-    """The others can go on."""
+    """Machines of other projects are not affected."""
     other = Sender(tmp_path / "other", own.url, own.new_key("other"))
     other.write(1)
     assert other.sync().code == 0

@@ -74,7 +74,7 @@ def _cookie(running: RealHub, *headers: tuple[str, str]) -> str:
     ],
 )
 def test_the_client_is_the_last_hop_that_is_no_proxy(hops: list[str], client: str) -> None:
-    """What a client writes into the header itself stands before its address, and is not read."""
+    """What a client itself writes into the header precedes its address, and is not read."""
     assert Proxies(["127.0.0.1", "10.0.0.0/8", "2001:db8::/64"]).client("127.0.0.1", hops) == client
 
 
@@ -103,7 +103,7 @@ def test_a_peer_is_a_proxy_only_if_it_is_named() -> None:
 
 
 def test_headers_of_a_named_proxy_count(tmp_path: Path) -> None:
-    """The log has the client's address; the cookie is for HTTPS only if the client came by it."""
+    """The log has the client's address; the cookie is for HTTPS only if the client used HTTPS."""
     with hub(tmp_path, "default", "--access-log", "--proxy", "10.0.0.0/8", "--proxy", "127.0.0.1") as running:
         assert "; secure" in _cookie(running, ("X-Forwarded-Proto", "https")).lower()
         assert "; secure" not in _cookie(running, ("X-Forwarded-Proto", "https, http")).lower()
@@ -127,7 +127,7 @@ def test_headers_of_others_are_ignored(tmp_path: Path) -> None:
 
 
 def test_clients_behind_a_proxy_have_their_own_share_of_logins(tmp_path: Path) -> None:
-    """One that tries many keys does not keep another one out, though both come from the proxy."""
+    """One that tries many keys does not lock out another, although both are behind the same proxy."""
     with hub(tmp_path, "default", "--proxy", "127.0.0.1", login=20.0) as running:
         begun = []
         for _ in range(6):
@@ -164,7 +164,7 @@ def test_a_unix_socket_is_for_the_group(tmp_path: Path) -> None:
 
 
 def test_a_socket_that_a_killed_hub_left_is_replaced(tmp_path: Path) -> None:
-    """One with a listener is not, and no other file is ever removed."""
+    """A socket with a listener is not replaced, and no other file is removed."""
     path = tmp_path / "hub.sock"
     with hub(tmp_path, "default", "--uds", str(path)) as running:
         with pytest.raises(OSError, match="in use"), sockets.unix_listening(str(path)):

@@ -60,7 +60,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
 
 
 def _ask(held: RealHub, method: str, path: str, body: bytes | None = None, **headers: str) -> str:
-    """Return all of an answer, or its first lines if it goes on."""
+    """Return an answer, or its first lines if it is a stream."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         request = urllib.request.Request(held.url + path, body, sent, method=method)

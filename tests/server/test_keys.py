@@ -1,4 +1,4 @@
-"""Keys: shown once, kept as digests, gone when they are revoked."""
+"""Keys: shown once, stored as digests, invalid once they are revoked."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_no_hub_begins_where_one_has_lost_its_keys(tmp_path: Path) -> None:
 
 
 def test_the_file_of_usual_keys_is_that_of_earlier_releases(tmp_path: Path) -> None:
-    """A key without scopes in the file may send and read for ever; only a key that needs more has more fields."""
+    """A key without scopes in the file may always send and read; only other keys have more fields."""
     keys = Keys(str(tmp_path))
     usual = keys.match(keys.create("mine", "laptop"))
     assert usual is not None

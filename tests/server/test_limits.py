@@ -34,7 +34,7 @@ def test_a_key_has_its_share_and_no_more() -> None:
 
 
 def test_a_client_that_does_not_try_again_waits_for_its_turn() -> None:
-    """The end of a request lets the next one in, in the order they came; too many, or too long, are refused."""
+    """When a request ends, the next one is let in, in order of arrival; too many, or after too long, are refused."""
     shares = Shares(Limits(at_once=1, queued=2, queue_wait=60.0))
     order: list[int] = []
 
@@ -224,7 +224,7 @@ def impatient(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
     ids=["nothing", "half a head", "half a head behind a request"],
 )
 def test_a_head_that_does_not_end_is_cut_off(impatient: tuple[str, int], begun: bytes) -> None:
-    """uvicorn alone would wait for ever."""
+    """uvicorn alone would wait without limit."""
     with socket.create_connection(impatient, timeout=30) as sock:
         sock.sendall(begun)
         assert _read(sock).count(b"200 OK") == begun.count(b"\r\n\r\n")

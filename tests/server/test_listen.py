@@ -68,7 +68,7 @@ def _is_well(running: RealHub) -> bool:
 
 
 def _has_read_all(running: RealHub) -> None:
-    """Wait until a hub has read what it was sent: one loop reads everything, in the order in which it came."""
+    """Wait until a hub has read what it was sent: one loop reads everything in order of arrival."""
     assert running.ask("GET", "/health", key="")[0] == 200
 
 
@@ -79,7 +79,7 @@ def test_answers_go_out_at_once() -> None:
 
 
 def test_incomplete_requests_do_not_affect_other_clients(running: RealHub, connect: list[socket.socket]) -> None:
-    """Heads that do not end, bodies that do not come, and nothing at all: others are served meanwhile."""
+    """Heads that do not end, bodies that do not arrive, or nothing at all: others are served meanwhile."""
     for number in range(60):
         begun = [b"", b"GET /hea", b"POST /sync/1/rows HTTP/1.1\r\nHost: x\r\n", _head(running, 1_000, key="x")]
         _open(running, connect).sendall(begun[number % len(begun)])
@@ -251,7 +251,7 @@ def test_a_thousand_machines_are_connected_at_once(tmp_path: Path) -> None:
 
 
 def test_a_connection_is_kept_for_more_requests(running: RealHub, connect: list[socket.socket]) -> None:
-    """Requests may come one after the other, and two at once in one packet."""
+    """Requests may follow each other, or be two in one packet."""
     sock = _open(running, connect)
     ask = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
     for _ in range(3):
@@ -445,7 +445,7 @@ def test_a_hub_reports_its_problems(tmp_path: Path, capfd: pytest.CaptureFixture
 
 
 def test_sighup_does_not_end_the_hub(tmp_path: Path) -> None:
-    """Log rotation sends SIGHUP: the hub goes on, also without a certificate to read again."""
+    """Log rotation sends SIGHUP: the hub continues, even if there is no certificate to read again."""
     with hub(tmp_path) as found:
         assert found.process is not None
         found.process.send_signal(signal.SIGHUP)

@@ -54,7 +54,7 @@ def test_what_is_no_key_opens_nothing(running: RealHub) -> None:
 
 
 def test_a_cookie_is_worth_nothing_to_another_site(running: RealHub) -> None:
-    """Nor can it send rows: that takes the key itself, which may come from anywhere."""
+    """It cannot send rows either: that needs the key itself, which may be used from anywhere."""
     cookie = _enter(running, running.key)[1]
     assert _ask(running, "/api/1/sessions", Cookie=cookie, Origin="http://evil.example")[0] == 403
     assert _ask(running, "/api/1/sessions", Cookie=cookie, Sec_Fetch_Site="cross-site")[0] == 403
@@ -76,7 +76,7 @@ def test_a_revoked_key_ends_the_visit(running: RealHub) -> None:
 
 
 def test_a_stream_ends_when_its_key_is_revoked(running: RealHub) -> None:
-    """The key may have come with the request, or at the login."""
+    """Whether the key was sent with the request or at the login."""
     for shown in (True, False):
         key = running.new_key("default")
         header = {"Cookie": _enter(running, key)[1]} if shown else {"Authorization": f"Bearer {key}"}

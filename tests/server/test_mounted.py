@@ -138,7 +138,7 @@ def test_the_openapi_document_has_the_path(below: Below) -> None:
 
 
 def test_news_come_through(below: Below) -> None:
-    """The stream is open, and new events come through it when they happen."""
+    """The stream is open, and new events arrive through it when they happen."""
     request = urllib.request.Request(f"{below.proxy.url}/api/1/live", headers={"Cookie": below.cookie})
     with urllib.request.urlopen(request, timeout=30) as stream:
         assert stream.readline() == b"retry: 2000\n"

@@ -77,7 +77,7 @@ def test_an_exporter_needs_the_address_and_the_key(running: RealHub, kind: str, 
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_whatever_the_order_it_is_what_an_import_of_a_file_makes(running: RealHub, kind: str, tmp_path: Path) -> None:
-    """Each span in a request of its own; where the root comes last, to the letter, else but for the agent."""
+    """Each span is in its own request; if the root arrives last, rows are identical, otherwise except for the agent."""
     trace = new_trace()
     file = tmp_path / "traces.json"
     file.write_text(json.dumps(request(*run_of(trace))))
@@ -115,7 +115,7 @@ def test_whatever_the_order_it_is_what_an_import_of_a_file_makes(running: RealHu
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_traces_of_one_session_are_one_whichever_span_says_so(running: RealHub, kind: str) -> None:
-    """By session.id of the root, which comes last; by the conversation of a call; later spans need not say it."""
+    """By session.id of the root, which arrives last, or by the conversation of a call; later spans need neither."""
     name = f"s-{uuid.uuid4()}"
     first, second, third = new_trace(), new_trace(), new_trace()
     taken(running, *run_of(first)[:3], kind=kind)
@@ -190,7 +190,7 @@ def test_of_two_spans_with_one_identity_the_first_stays(running: RealHub, kind: 
 
 
 def test_a_root_that_never_comes(tmp_path: Path) -> None:
-    """Its spans become a session when they have waited; a root that comes after all names and ends it."""
+    """After the wait its spans become a session; if the root arrives later, it names and ends that."""
     with hub(tmp_path, trace_wait=0.5) as there:
         trace = new_trace()
         spans = run_of(trace)

@@ -66,7 +66,7 @@ def _messages(trace: str, id: int) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize("first", ["logs", "spans"])
 def test_the_content_of_a_call_joins_its_span(running: RealHub, kind: str, first: str) -> None:
-    """Whichever comes first, as long as the trace waits: prompt and answer are those of the call."""
+    """Whichever arrives first while the trace waits: prompt and answer become those of the call."""
     trace = new_trace()
     spans = run_of(trace)
     if first == "spans":
@@ -168,7 +168,7 @@ def test_records_without_a_trace_are_refused(running: RealHub, kind: str) -> Non
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_a_trace_of_records_alone(tmp_path: Path, kind: str) -> None:
-    """When no span comes they become a session by themselves; a kill in between changes nothing."""
+    """If no span arrives, the records become a session; a kill in between changes nothing."""
     with hub(tmp_path, trace_wait=0.5) as there:
         trace = new_trace()
         logged(there, *_messages(trace, 3), record(trace, 3, body="plain"), kind=kind)

@@ -1,4 +1,4 @@
-"""A span that is sent again after a scrub of the hub: neither its row nor its file comes back."""
+"""A span that is sent again after a scrub of the hub: neither its old row nor its file is stored again."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class _Reader(HTMLParser):
 
 @pytest.mark.parametrize("path", ["/", "/s/{id}", "/analytics", "/compare?a={id}&b={id}", "/?tag={tag}", "/s/ffffffff"])
 def test_recorded_text_is_only_ever_text(run: tuple[RealPages, str], path: str) -> None:
-    """No element of a page comes from recorded text, and no script is inline: only files, and data."""
+    """No element of a page is made from recorded text, and no script is inline: only files, and data."""
     from urllib.parse import quote
 
     pages, id = run
@@ -168,7 +168,7 @@ def test_columns_hold_every_event_once(run: tuple[RealPages, str]) -> None:
 
 
 def test_pages_of_columns_make_the_whole(run: tuple[RealPages, str]) -> None:
-    """Pages of any size make the whole; an event that ended later comes again under the same seq, unchanged."""
+    """Pages of any size add up to the whole; an event that ended later is listed again with the same seq, unchanged."""
     pages, id = run
     whole = pages.get(f"/api/1/sessions/{id}/timeline").json
     entries: dict[int, tuple[object, ...]] = {}
@@ -204,7 +204,7 @@ def test_events_are_chosen_by_kind_and_words(run: tuple[RealPages, str]) -> None
 
 
 def test_a_search_of_a_session_continues_where_it_stopped(run: tuple[RealPages, str]) -> None:
-    """Part by part from the newest row, each event by its first row; after a seq, only what came later."""
+    """Part by part from the newest row, each event by its first row; after a seq, only later rows."""
     pages, id = run
     path = f"/api/1/sessions/{id}/matches?limit=1"
     part = pages.get(f"{path}&text=north*").json
@@ -221,7 +221,7 @@ def test_a_search_of_a_session_continues_where_it_stopped(run: tuple[RealPages, 
 
 
 def test_pages_of_events_with_words_go_on_where_they_stopped(run: tuple[RealPages, str]) -> None:
-    """Every event, in the order in which they arrived; one with the words in both of its rows may come again."""
+    """Every event, in order of arrival; one with the words in both of its rows may be listed twice."""
     pages, id = run
     path = f"/api/1/sessions/{id}/events?text=script"
     events = pages.get(path).json["events"]

@@ -1,4 +1,4 @@
-"""Two hubs on one data folder: the second waits for the end of the first, and gives up if that does not come."""
+"""Two hubs on one data folder: the second waits for the first to end, and gives up if it does not."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _second(running: RealHub, patience: float) -> subprocess.Popen[str]:
 
 
 def test_a_second_hub_on_a_folder_is_refused(tmp_path: Path) -> None:
-    """It prints why, and the first one goes on."""
+    """It prints the reason, and the first one continues."""
     with hub(tmp_path) as running:
         printed, why = _second(running, 0.2).communicate(timeout=60)
         assert printed == ""
@@ -40,7 +40,7 @@ def test_a_second_hub_on_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_hub_takes_over_from_one_that_stops_or_dies(tmp_path: Path) -> None:
-    """A supervisor may start the next one before the last one is gone; a killed one leaves no lock behind."""
+    """A supervisor may start the next one before the last one has ended; a killed one leaves no lock behind."""
     with hub(tmp_path) as running:
         for end in (running.stop, running.kill):
             process = _second(running, 120)

@@ -94,7 +94,7 @@ def _sent(running: RealHub, *more: tuple[str, int, str | None]) -> tuple[str, li
 
 
 def test_events_are_asked_for_by_their_seqs(running: RealHub) -> None:
-    """Events come in any order, also an operation that set its input only at its end; unknown ones are left out."""
+    """In any order, also an operation that set its input only at its end; unknown ones are left out."""
     operation = ("tool", rows.OPEN, "{}"), ("tool", rows.DONE, '{"params":{"page":7}}')
     ident, (call, tool) = _sent(running, *operation)
     reply = running.ask("GET", f"/api/1/sessions/{ident}/previews?seqs={tool},99999999,{call},{call - 1}")[1]
@@ -131,7 +131,7 @@ def test_an_answer_is_shown_without_the_signs_of_markdown(completion: str, shown
 
 
 def test_model_calls_are_shown_by_their_answers(running: RealHub) -> None:
-    """The answer is in the last row of a call; a call that goes on, or failed, shows what it was given, as such."""
+    """The answer is in the last row of a call; a running or failed call shows its input, marked as such."""
     halves = ("llm", rows.OPEN, '{"prompt":"Who?"}'), ("llm", rows.DONE, '{"completion":"An owl."}')
     ident, (bare, call) = _sent(running, *halves)
     reply = running.ask("GET", f"/api/1/sessions/{ident}/previews?seqs={bare},{call}")[1]

@@ -32,7 +32,7 @@ def _quotas(running: RealHub) -> Any:
 
 
 def test_a_full_project_stores_nothing_more(tmp_path: Path) -> None:
-    """It answers 507 and goes on reading; others go on; with a higher quota it stores again."""
+    """It answers 507, but reads still work, as do other projects; with a higher quota it stores again."""
     with hub(tmp_path) as running:
         other = running.new_key("other")
         _set(running, "--rows", "5")
@@ -210,7 +210,7 @@ def test_what_clients_of_agentops_send_counts_too(tmp_path: Path) -> None:
 
 
 def test_spans_that_wait_are_stored_though_the_project_is_full(tmp_path: Path) -> None:
-    """They were acknowledged before; what comes now is refused."""
+    """They were acknowledged before; later spans are refused."""
     with hub(tmp_path, trace_wait=1.0) as running:
         _set(running, "--rows", "7")
         waits, whole = new_trace(), new_trace()

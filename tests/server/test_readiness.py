@@ -120,7 +120,7 @@ def test_keys_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None
 
 @pytest.mark.foreign_open
 def test_a_damaged_journal(tmp_path: Path) -> None:
-    """One of several is trouble, but the hub goes on taking rows of the others; without any other, it is not ready."""
+    """One of several is a problem, but the hub accepts rows of the others; if it is the only one, it is not ready."""
     with hub(tmp_path, fresh=0.2) as running:
         other = running.new_key("other")
         assert _take(running) == 200

@@ -113,7 +113,7 @@ def test_the_audit_log_continues_after_a_restore(saved: RealHub, tmp_path: Path)
 
 
 def test_a_hub_that_runs_is_not_replaced(saved: RealHub, tmp_path: Path) -> None:
-    """The restore is refused, and the hub goes on."""
+    """The restore is refused, and the hub continues."""
     saved.start()
     printed = _hub("restore", "--from", tmp_path / "backups", "--data", saved.data, "--replace", code=2)
     assert "stop it first" in printed

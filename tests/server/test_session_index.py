@@ -126,7 +126,7 @@ def test_a_list_is_that_of_the_walk(store: HomeReader, filters: Filters) -> None
 
 @pytest.mark.parametrize("ascending", [True, False])
 def test_any_order_page_by_page(store: HomeReader, ascending: bool) -> None:
-    """Each session comes once, in the requested order, with pages of any size; equal ones newest first."""
+    """Each session is listed once, in the requested order, with pages of any size; equal ones newest first."""
 
     def value(one: dict[str, Any]) -> Any:
         known = {"cost": one["cost_nano"], "tokens": one["tokens_in"] + one["tokens_out"]}

@@ -1,4 +1,4 @@
-"""Signals: a stop finishes what runs and refuses what comes, a second one ends at once, SIGHUP renews a certificate."""
+"""Signals: a stop finishes running requests, a second one ends at once, SIGHUP renews a certificate."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _hang_up(running: RealHub, capfd: pytest.CaptureFixture[str], word: str) -> 
 
 
 def test_a_renewed_certificate_is_served(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Connections that are open go on with the old one, new ones get the new one, with and without a server name."""
+    """Open connections keep the old one, new ones get the new one, with and without a server name."""
     pair = _Pair(tmp_path)
     with hub(tmp_path, "default", "--tls-cert", str(pair.cert), "--tls-key", str(pair.key)) as running:
         first = _serial(running, pair)
@@ -215,7 +215,7 @@ ui.serve(sys.argv[1], None, 0, True, {})
 
 
 def test_a_signal_in_the_moment_it_listens_stops_it(tmp_path: Path) -> None:
-    """Before its main loop has begun, from where uvicorn would leave without a shutdown: threads would go on."""
+    """Before its main loop has begun, uvicorn would leave without a shutdown, and threads would run on."""
     command = [sys.executable, "-c", _STOPPED_AS_IT_LISTENS, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -59,7 +59,7 @@ def test_a_blob_comes_in_pieces(store: HomeStore, tmp_path: Path) -> None:
 
 
 def test_what_upkeep_has_to_sweep_is_seen(store: HomeStore, tmp_path: Path) -> None:
-    """An upload that was given up a week ago, and traces of scrubbed rows; nothing once they are gone."""
+    """An upload that was abandoned a week ago, and traces of scrubbed rows; nothing after they are removed."""
     _take(store)
     assert not store.is_untidy("p")
     with closing(Journal(str(tmp_path / "data" / "p"))) as journal:
@@ -93,7 +93,7 @@ def test_a_blob_with_another_digest_is_thrown_away(store: HomeStore) -> None:
 
 
 def test_a_beginning_that_is_too_long_is_thrown_away(store: HomeStore) -> None:
-    """A sender gave too large a size: nothing could ever be added to that beginning."""
+    """The sender gave too large a size, so that nothing could be added to it."""
     store.add_to_blob("p", _DIGEST, 0, 1 << 20, _DATA + b"and more")
     with pytest.raises(Misplaced) as refused:
         store.add_to_blob("p", _DIGEST, 0, len(_DATA), _DATA)
@@ -126,7 +126,7 @@ def test_two_hubs_of_one_folder_do_not_mix_a_blob_up(store: HomeStore, tmp_path:
 
 
 def test_a_blob_that_is_whole_survives_a_power_cut(store: HomeStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its bytes are on the disk, and its name is: no sender would ever send it again."""
+    """Both its bytes and its name are synced, as no sender would send it again."""
     synced: set[int] = set()
     monkeypatch.setattr(os, "fsync", lambda file: synced.add(os.fstat(file).st_ino))
     store.add_to_blob("p", _DIGEST, 0, len(_DATA), _DATA)
@@ -135,7 +135,7 @@ def test_a_blob_that_is_whole_survives_a_power_cut(store: HomeStore, monkeypatch
 
 
 def test_a_blob_that_a_sender_asks_about_is_kept(store: HomeStore) -> None:
-    """The rows that refer to it may be on their way, however long ago it came."""
+    """The rows that refer to it may be about to arrive, however old the blob is."""
     store.add_to_blob("p", _DIGEST, 0, len(_DATA), _DATA)
     os.utime(blobs.path_of(os.path.join(store.folder, "p"), _DIGEST), (0, 0))
     assert store.blob("p", _DIGEST) == (len(_DATA), True)

@@ -96,7 +96,7 @@ def test_upkeep_is_no_stored_row(tmp_path: Path) -> None:
 
 
 def test_other_projects_keep_a_hub_ready(tmp_path: Path) -> None:
-    """A proxy goes on sending to a hub that one project of it can be stored on; `/health` reports the other."""
+    """A proxy keeps sending to a hub if one of its projects can be stored; `/health` reports the other."""
     with hub(tmp_path, fresh=0.1, unready=0.0, tried=0.1) as own:
         own.new_key("other")
         (own.folder / "uploads").write_text("in the way")
