@@ -240,7 +240,7 @@ class Chaos:
         return None if left else Request(first[0], first[1], headers, b"".join(pieces))
 
     def _meet(self, connection: socket.socket, request: Request) -> bool:
-        """Behave; gives whether the connection can go on."""
+        """Behave as requested; return whether the connection can be used again."""
         with self._lock:
             self.seen.append(request)
             behaviour = self._next.pop(0) if self._next else self._otherwise
@@ -325,7 +325,7 @@ def reset_after(exchange: Exchange) -> None:
 
 
 def silence_after(exchange: Exchange) -> None:
-    """Keep silent after the real server has done its work; its answer never comes."""
+    """Let the real server do its work, but never send its answer."""
     exchange.passed()
     silence(exchange)
 

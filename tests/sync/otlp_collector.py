@@ -38,7 +38,7 @@ TAKEN: Answer = (200, PROTOBUF, b"")
 
 
 class Collector:
-    """A back end on loopback: keeps what comes, and answers as the test wants."""
+    """A back end on loopback: stores what it receives, and answers as the test requests."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
@@ -76,7 +76,7 @@ class Collector:
         self._server.server_close()
 
     def spans(self) -> list[Any]:
-        """Every span that came, in order."""
+        """Every received span, in order."""
         return [
             span
             for path, headers, body in self.requests

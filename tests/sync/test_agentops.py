@@ -93,7 +93,7 @@ def sync(url: str, **options: Any) -> dict[int, str]:
 
 
 def until_done(url: str, *, restart: bool, many: int = 2000, **options: Any) -> int:
-    """Go on, through every trouble, until nothing is left; how often there was trouble."""
+    """Repeat passes, through every failure, until nothing is left; return the number of failures."""
     worker = Worker(url, **options)
     for troubles in range(200):
         try:
@@ -347,7 +347,7 @@ def test_a_request_that_broke_off_has_its_time_before_a_look(service: Service, u
 
 
 def test_notes_that_could_not_be_kept_cost_a_look(service: Service, url: str) -> None:
-    """If the same process comes again with rows that it has delivered, none of them is sent twice."""
+    """If the same process sends rows that it has delivered before, none of them is stored twice."""
     record(40)
     with Worker(url) as worker:
         assert worker.run(many=50, settle=False) == 160
@@ -522,7 +522,7 @@ def test_workers_killed_at_any_step_leave_each_event_once(service: Service, url:
 
 
 def test_a_running_session_is_updated_without_reading_it_back(service: Service, url: str) -> None:
-    """Each pass makes small requests only, sends what is new, and the end when it has come."""
+    """Each pass makes only small requests, sends what is new, and the end after it was recorded."""
     session = record(3, end=None)
     sync(url)
     assert_once(service)

@@ -266,7 +266,7 @@ def test_a_fault_that_passes(trip: Trip, chaos_before: Chaos, behaviour: Behavio
 
 
 def test_stored_and_never_answered(trip: Trip, chaos_before: Chaos) -> None:
-    """Rows that were stored without an answer are sent once more, and are known."""
+    """Rows that were stored without an answer are sent again, and recognised."""
     chaos_before.always(_at(ROWS, chaos.silence_after))
     assert trip.go(max_seconds=SHORT).code == exit_codes.BUDGET
     assert trip.arrived() == trip.here()

@@ -113,7 +113,7 @@ def test_idle_time_is_not_saved_up(clock: Clock) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 5_000), st.floats(0, 20)), max_size=20), st.integers(1, 2_000))
 def test_the_rate_is_kept(requests: list[tuple[int, float]], rate: int) -> None:
-    """However requests come, never more goes out than the rate allows for the time that has passed."""
+    """However requests are made, never more is sent than the rate allows for the elapsed time."""
     clock = Clock()
     budget = clock.budget(bytes_per_second=rate)
     sent = 0

@@ -1,4 +1,4 @@
-"""Rows travel in a file, each once, with their blobs; receipts come back, and count only if they are genuine."""
+"""Rows travel in a file, each once, with their blobs; receipts travel back, and count only if they are genuine."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ def test_any_damage_is_called_so(home: str, tmp_path: Path) -> None:
 
 
 def test_the_receipts_of_a_hub_that_was_handed_the_rows_deliver_them(home: str, tmp_path: Path) -> None:
-    """From the machine on the way the rows and files go on to the hub, and its receipts count where they come from."""
+    """The machine on the way sends rows and files to the hub, whose receipts count where the rows were recorded."""
     path, back, there = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts"), str(tmp_path / "there")
     with hub(tmp_path / "real") as real:
         for place in (home, there):
@@ -583,7 +583,7 @@ def test_an_empty_bundle_is_not_written(home: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["missing/run.lops", "home"], ids=["no folder", "a folder"])
 def test_an_error_of_writing_has_the_name_of_the_file(home: str, tmp_path: Path, place: str) -> None:
-    """An error names the file of the command, not the temporary one, which is gone."""
+    """An error names the file of the command, not the temporary file."""
     path = str(tmp_path / place)
     with pytest.raises(OSError) as raised:  # noqa: PT011  which one depends on the place
         bundle_file.pack(home, [Share("default")], path)

@@ -70,7 +70,7 @@ def _bring_back(sender: Sender, own: RealHub) -> None:
 def test_receipts_of_a_restored_hub_do_not_hide_what_it_lost(
     own: RealHub, sender: Sender, other: Sender, tmp_path: Path, new_rows: int
 ) -> None:
-    """The rows that came back by receipts are newer than the lost ones, with and without rows to send after them."""
+    """The rows of later receipts are newer than the lost ones, with and without rows to send after them."""
     sender.write(6)
     sender.sync()
     _save(own, tmp_path / "saved")
@@ -107,7 +107,7 @@ def test_a_bundle_that_is_passed_on_does_not_hide_what_the_hub_lost(
 def test_carried_rows_that_a_restored_hub_lost_are_sent(
     own: RealHub, sender: Sender, other: Sender, tmp_path: Path, was_met: bool, is_carried_again: bool
 ) -> None:
-    """The hub still has what came before them, and may have what came after them; the machine need not know it yet."""
+    """The hub still has earlier rows, and may have later ones; the machine may not know the hub yet."""
     if was_met:
         sender.write(2)
         sender.sync()

@@ -1,4 +1,4 @@
-"""A newer price table comes from a hub, with a bundle and with receipts, and only where both sides ask for it."""
+"""A newer price table is taken from a hub, a bundle or receipts only if both sides ask for it."""
 
 from __future__ import annotations
 

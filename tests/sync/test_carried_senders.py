@@ -1,4 +1,4 @@
-"""What `hub senders` shows of machines whose rows come late, twice, or never."""
+"""`hub senders` for machines whose rows arrive late, twice, or never."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _only(own: RealHub) -> Machine:
 
 
 def _age(own: RealHub, days: int) -> None:
-    """Let everything that the hub has received have come some days earlier."""
+    """Move the arrival of everything that the hub has received some days into the past."""
     own.stop()
     connection = apsw.Connection(str(own.folder / "journal.db"))
     connection.execute("update received set at_ns = at_ns - ?", (days * _DAY,))
@@ -47,7 +47,7 @@ def _pack(sender: Sender, path: Path) -> Path:
 
 
 def test_rows_that_were_pruned_before_they_could_be_sent_are_not_counted(own: RealHub, sender: Sender) -> None:
-    """The ranges that a sender reports as delivered cover them, and no row of them ever came."""
+    """The ranges that a sender reports as delivered cover them, but no row of them ever arrived."""
     session = clock.new_id()
     sender.write(40, session=session)
     with Reader(sender.journal) as reader:
@@ -64,7 +64,7 @@ def test_rows_that_were_pruned_before_they_could_be_sent_are_not_counted(own: Re
 
 
 def test_rows_of_an_earlier_release_are_estimated_until_others_come(own: RealHub, sender: Sender) -> None:
-    """A hub that did not count knows only what its ranges cover; what comes from now on is added to that."""
+    """A hub that did not count knows only what its ranges cover; later rows are added to that."""
     sender.write(5)
     assert sender.sync().code == 0
     many = len(sender.identities())
@@ -81,7 +81,7 @@ def test_rows_of_an_earlier_release_are_estimated_until_others_come(own: RealHub
 
 
 def test_a_bundle_that_is_carried_again_is_no_sign_of_life(own: RealHub, sender: Sender, tmp_path: Path) -> None:
-    """Nothing of it is new: when the machine was heard, its newest row and its lag stay as they were."""
+    """It has nothing new: when the machine last sent, its newest row and its lag do not change."""
     sender.write(3)
     earlier = _pack(sender, tmp_path / "earlier.lops")
     sender.write(3)
@@ -100,7 +100,7 @@ def test_a_bundle_that_is_carried_again_is_no_sign_of_life(own: RealHub, sender:
 def test_an_old_bundle_that_comes_after_a_newer_one_is_no_sign_of_life(
     own: RealHub, sender: Sender, tmp_path: Path
 ) -> None:
-    """Its rows are new here and counted, but the machine was last heard when its newest row came."""
+    """Its rows are new and counted, but the machine's newest row is still the one that arrived before."""
     sender.write(3)
     earlier = _pack(sender, tmp_path / "earlier.lops")
     shutil.copy(earlier, tmp_path / "delayed.lops")

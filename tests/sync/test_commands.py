@@ -25,7 +25,7 @@ from tests.warm import localops
 
 @pytest.fixture
 def sender(tmp_path: Path, real: RealHub) -> Sender:
-    """Return a home with three rows and one about the journal, none of which was sent."""
+    """Return a home with three rows and one about the journal, none of them sent."""
     sender = Sender(tmp_path / "home", real.url, real.new_key(tmp_path.name.strip("_")))
     sender.write(3)
     return sender
@@ -291,7 +291,7 @@ def test_an_offline_pass_reports_that_rows_are_kept(sender: Sender) -> None:
 
 
 def test_a_problem_for_a_person_is_printed_once_an_hour(sender: Sender) -> None:
-    """Cron does not mail every five minutes; another fault, or the same one come back, is printed at once."""
+    """Cron must not mail every five minutes; another problem, or the same one after a success, is printed at once."""
     good = sender.remote.key or ""
     _localops(sender, "remote", "key", "hub", "--key", "6b1f2f0e-0000-4000-8000-000000000009")
     first, again = (_localops(sender, "sync", "--quiet") for _ in range(2))

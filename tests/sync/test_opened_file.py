@@ -245,7 +245,7 @@ def test_what_a_killed_one_left_is_removed_by_the_next(tmp_path: Path) -> None:
     ids=lambda value: getattr(value, "name", str(value)),
 )
 def test_a_signal_ends_it_and_nothing_stays(number: signal.Signals, is_early: bool, tmp_path: Path) -> None:
-    """A closed terminal, Ctrl-Backslash, and a signal that comes while the file is still read."""
+    """A closed terminal, Ctrl-Backslash, and a signal while the file is still being read."""
     path, temporary = tmp_path / "run.jsonl", tmp_path / "temporary"
     localops.start_session().end_session("Success")
     with recorded_runs.opened() as runs, path.open("wb") as file:
@@ -272,7 +272,7 @@ def test_a_signal_ends_it_and_nothing_stays(number: signal.Signals, is_early: bo
 
 
 def test_a_file_is_in_the_pages_and_nothing_stays(tmp_path: Path) -> None:
-    """The session is in the list of a real server; at its end the temporary home is gone, and none was imported."""
+    """A real server lists the session; at the end the temporary home is removed, and nothing was imported."""
     session = localops.start_session(name="a run to show")
     assert session is not None
     session.record(localops.ActionEvent("step"))

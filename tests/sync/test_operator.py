@@ -227,7 +227,7 @@ def test_a_malformed_page_that_holds_no_row_is_found(own: RealHub, sender: Sende
 
 @pytest.mark.foreign_open
 def test_doctor_does_not_hide_that_a_row_is_missing_on_the_hub(own: RealHub, sender: Sender) -> None:
-    """Only the derived tables know of it, so `--fix` leaves them; the row comes back, or its session is deleted."""
+    """Only derived tables show it, so `--fix` leaves them, until the row is sent again or its session is deleted."""
     _record("back", "deleted")
     sender.sync()
     _changed_there(own, "delete from event where kind = 'llm'")
@@ -338,7 +338,7 @@ def test_a_hub_in_an_empty_folder_warns_that_it_is_new(tmp_path: Path) -> None:
 
 @pytest.mark.foreign_open  # the backup is read to its digest
 def test_check_names_the_keys_that_a_restore_has_revived(own: RealHub, sender: Sender, tmp_path: Path) -> None:
-    """A backup holds the keys as they were; the command prints which of them work."""
+    """A backup has the keys of its time; the command prints which of them work."""
     assert _hub(own, "backup", "-o", str(tmp_path / "backup")).returncode == 0
     (key,) = json.loads(_hub(own, "key", "list", "--json").stdout)["keys"]
     assert _hub(own, "key", "revoke", key["key"]).returncode == 0
@@ -426,7 +426,7 @@ def _metadata_only(own: RealHub, tmp_path: Path) -> Sender:
 
 
 def test_content_that_no_remote_has_stays(own: RealHub, tmp_path: Path) -> None:
-    """A metadata-only remote has none of it; prune asks for consent, unless another remote has all of it."""
+    """A metadata-only remote has no content; prune needs consent, unless another remote has everything."""
     sender = _metadata_only(own, tmp_path)
     _record("prompts")
     session = localops.start_session(name="figures")

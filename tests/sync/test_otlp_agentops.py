@@ -122,7 +122,7 @@ def test_a_token_is_waited_for_no_longer_than_the_pass(collector: Collector) -> 
     ],
 )
 def test_a_key_goes_to_the_hosts_that_were_named(url: str, expected: str) -> None:
-    """Only the cloud's own two hosts belong together; anywhere else tokens come from where the spans go."""
+    """Only the cloud's own two hosts belong together; for others, tokens are requested where the spans are sent."""
     from localops_sync.sinks import otlp
 
     assert otlp._auth_url(Remote("far", url, kind="otlp", options={"auth": "agentops"})) == expected

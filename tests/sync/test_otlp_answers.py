@@ -162,7 +162,7 @@ def test_a_rejected_span_refuses_the_batch(collector: Collector, kind: str, repl
 
 
 def test_the_rejected_span_is_found_by_halves(collector: Collector) -> None:
-    """Asking about ever less leaves one row that is refused; all others are taken."""
+    """Bisection leaves one row that is refused; all others are accepted."""
     localops.init()
     for number in range(20):
         localops.record(localops.ActionEvent(action_type=f"step {number}"))

@@ -119,7 +119,7 @@ _BODIES = st.none() | st.sampled_from(["", "nonsense", "[]", "7"]) | st.dictiona
 
 @given(_COLUMNS, _BODIES)
 def test_any_row_can_be_sent(columns: dict[str, Any], body: Any) -> None:
-    """Rows may come from anybody's journal: whatever their columns and bodies hold, both forms can be written."""
+    """Rows may be from any journal: whatever their columns and bodies contain, both forms can be written."""
     from localops.otlp.translation import Translation
 
     stored = body if body is None or isinstance(body, str) else encode.dumps(body).decode()

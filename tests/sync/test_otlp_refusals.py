@@ -83,7 +83,7 @@ def test_a_remote_that_refuses_every_span_parks_none(
 def test_one_row_that_is_refused_is_parked_alone(
     collector: Collector, poison: int, takes_empty: bool, status: int
 ) -> None:
-    """Wherever it stands: what is taken in the same pass shows that it is the row, or else a plain span shows it."""
+    """At any position: spans that are accepted in the same pass, or a plain span, show that the row is the reason."""
     _steps(*(f"step {number:02}" for number in range(12)))
 
     def answer(path: str, headers: dict[str, str], body: bytes) -> Answer:

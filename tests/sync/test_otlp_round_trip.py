@@ -1,4 +1,4 @@
-"""What localops sends as spans, it reads again: rows go out through the sink and come back by the mapping."""
+"""What localops sends as spans can be read again: the sink writes rows, and the mapping reads them."""
 
 from __future__ import annotations
 

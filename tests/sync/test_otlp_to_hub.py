@@ -86,7 +86,7 @@ def test_rows_come_back_as_they_were(tmp_path: Path, protocol: str) -> None:
 
 
 def _sent_again(there: RealHub, protocol: str) -> None:
-    """Send everything once more, as a remote that knows nothing of the first time."""
+    """Send everything again, as to a remote that knows nothing of the first time."""
     remote = Remote("again", there.url, kind="otlp", key=there.key, options={"protocol": protocol})
     assert worker.sync(os.environ["LOCALOPS_HOME"], "default", remote).code == exit_codes.DONE
 

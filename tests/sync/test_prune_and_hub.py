@@ -32,7 +32,7 @@ def _doubt(sender: Sender) -> str | None:
 def test_damage_that_prune_has_seen_is_not_forgotten_while_the_hub_is_down(
     own: RealHub, sender: Sender, options: list[str]
 ) -> None:
-    """The rows are unsent, and nothing else goes on receipts of that hub; the next pass puts both right."""
+    """The rows are unsent, and no session is removed by receipts of that hub until the next pass."""
     record("lost", prompt="what is lost")
     record("filmed", prompt="x" * 2_000_000)
     record("whole")
@@ -96,7 +96,7 @@ def test_a_hub_that_prune_has_seen_without_its_rows_is_not_trusted_while_it_is_d
 
 
 def test_what_the_hub_has_kept_long_enough_may_go_here_as_well(own: RealHub, sender: Sender) -> None:
-    """A hub that prunes by age does not keep sessions on the machines for ever; what a person deleted there stays."""
+    """What a hub prunes by age, machines can prune, too; sessions that a person deleted there stay."""
     record("retired", "deleted", "kept")
     sender.sync()
     done = run_localops(own.data, "prune", "--session", _session(sender, "retired"), "--state", "Success", "--yes")
@@ -120,7 +120,7 @@ def test_what_the_hub_has_kept_long_enough_may_go_here_as_well(own: RealHub, sen
 
 
 def test_a_hub_can_retire_what_never_ended(own: RealHub, sender: Sender) -> None:
-    """Its machine may be gone for good, and with it every process that could write the end."""
+    """Its machine may not exist any more, nor a process that could write the end."""
     sender.write(3)
     sender.sync()
     before = json.loads(run_localops(own.data, "sessions", "--json").stdout)["sessions"]
@@ -209,7 +209,7 @@ def test_removing_a_hub_that_was_set_back_does_not_free_what_it_signed_for(
 
 @pytest.mark.foreign_open
 def test_a_removed_hub_frees_by_name_what_it_was_doubted_for(own: RealHub, sender: Sender) -> None:
-    """A remote that does not exist any more holds no session for ever."""
+    """A remote that no longer exists must not protect sessions for ever."""
     record("one", prompt="what is lost")
     sender.sync()
     changed_there(own, "delete from event where body like '%what is lost%'")

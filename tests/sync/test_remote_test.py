@@ -64,7 +64,7 @@ def _swallowed(then: Behaviour) -> Behaviour:
     ("then", "ok"), [(chaos.silence, False), (chaos.reset, False), (chaos.status(431), True), (chaos.passed, True)]
 )
 def test_a_line_that_loses_large_requests_is_found(before: tuple[Chaos, Sender], then: Behaviour, ok: bool) -> None:
-    """A small hello is answered there and no row would ever arrive; any answer shows that a request got through."""
+    """Small requests are answered there, but rows would never arrive; any answer shows that a request arrived."""
     way, sender = before
     way.always(_swallowed(then))
     with Reader(sender.journal) as reader:

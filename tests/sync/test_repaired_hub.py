@@ -45,7 +45,7 @@ def _rows_lost(sender: Sender) -> int:
 
 @pytest.mark.foreign_open
 def test_a_repair_that_lost_nothing_alarms_nobody(own: RealHub, sender: Sender) -> None:
-    """All rows that the machine has pruned are there: the pass only sends the rows here once more."""
+    """The hub still has all rows that the machine has pruned: the pass only sends the remaining rows again."""
     _record_and_prune(sender)
     before = identities(str(own.folder / "journal.db"))
     _repair(own, 0)
@@ -90,7 +90,7 @@ def test_verify_finds_what_is_damaged_of_a_pruned_session(own: RealHub, sender: 
 
 @pytest.mark.foreign_open
 def test_a_repair_remembers_what_was_deleted(own: RealHub, sender: Sender) -> None:
-    """Everything is sent again after a repair, and a deleted session must not come back with it."""
+    """Everything is sent again after a repair, but a deleted session must not be stored again."""
     record("deleted", "other")
     sender.sync()
     listed = json.loads(run_localops(own.data, "sessions", "--json").stdout)["sessions"]

@@ -53,7 +53,7 @@ def test_a_busy_remote_is_asked_again(code: int) -> None:
 
 @pytest.mark.parametrize("code", [511, 202, 600])
 def test_another_server_is_not_asked_again(code: int) -> None:
-    """An answer that no remote gives comes from something in between, which a later pass may not meet."""
+    """An answer that no remote gives is from something in between, which a later pass may not meet."""
     failure = retry.trouble(code, "", {}, "hub.example")
     assert isinstance(failure, Offline)
     assert not failure.answered
@@ -142,7 +142,7 @@ def test_retry_after_a_date_without_a_clock(now: str | None) -> None:
 
 @given(st.text(), st.none() | st.text())
 def test_no_header_makes_it_fail(header: str, now: str | None) -> None:
-    """For any header, the wait is None or one that can be waited."""
+    """For any header, the result is None or a time that can be waited."""
     seconds = retry.seconds(header, now=now)
     assert seconds is None or 0 <= seconds <= retry.RETRY_AFTER_MOST
 

@@ -91,7 +91,7 @@ def trouble(transport: Transport, **options: Any) -> Trouble:
 
 
 def test_request_and_answer(server: Chaos, call: Call) -> None:
-    """Method, path, body and headers arrive; status, headers and JSON come back."""
+    """Method, path, body and headers arrive; status, headers and JSON are returned."""
     server.then(chaos.status(200, {"stored": 3}, X_Sort="good"))
     reply = post(call(f"{server.url}/below/"))
     assert (reply.status, reply.headers["x-sort"], reply.json()) == (200, "good", {"stored": 3})
@@ -144,7 +144,7 @@ def test_a_request_ends_with_the_pass(server: Chaos, call: Call) -> None:
 
 
 def test_head_has_no_body(server: Chaos, call: Call) -> None:
-    """The length in a reply to HEAD is that of a body that does not come, and is not waited for."""
+    """A reply to HEAD states the length of a body that is not sent, and not waited for."""
     transport = call(server.url)
     server.then(chaos.raw(Answer(200, b"abc", {"Upload-Offset": "7"})))
     assert transport.ask("HEAD", "/blob").headers["upload-offset"] == "7"
@@ -504,7 +504,7 @@ _DRIPS = [
 @pytest.mark.parametrize("reused", [False, True], ids=["new", "reused"])
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
 def test_drips(authority: Authority, call: Call, behaviour: chaos.Behaviour, reused: bool, secure: bool) -> None:
-    """An answer that comes in drops ends at its deadline with an error, and leaves neither thread nor connection."""
+    """An answer that arrives byte by byte ends at its deadline with an error, and leaves no thread or connection."""
     with Chaos(tls=authority.context() if secure else None) as server:
         transport = call(server.url, ca=authority.path)
         if reused:
@@ -579,7 +579,7 @@ def test_headers_without_end(server: Chaos, call: Call, behaviour: chaos.Behavio
     ids="page empty broken plain nan untyped bytes".split(),
 )
 def test_captive_portal(server: Chaos, call: Call, behaviour: chaos.Behaviour) -> None:
-    """A 200 that is not JSON came from something in between."""
+    """A 200 that is not JSON is from something in between."""
     server.always(behaviour)
     with pytest.raises(Offline, match="nothing counts as sent") as raised:
         post(call(server.url)).json()

@@ -111,7 +111,7 @@ def test_a_file_of_which_the_hub_has_too_much_is_sent_again(sender: Sender, ther
 def test_an_impossible_offset_of_a_file_ends_the_pass(
     answer: chaos.Behaviour, weather: tuple[chaos.Chaos, Sender]
 ) -> None:
-    """An answer by which a transfer would go on forever, or would seem complete, ends the pass."""
+    """An answer that would make a transfer endless, or seem complete, ends the pass."""
     broken, sender = weather
     filmed(sender, b"film" * 1_000)
     broken.always(lambda exchange: (answer if exchange.request.method == "PATCH" else chaos.passed)(exchange))
@@ -159,7 +159,7 @@ def test_files_are_compressed_if_that_helps(
 
 
 def test_a_piece_that_cannot_be_unpacked_says_nothing_of_rows(own: RealHub) -> None:
-    """Damage on the way is answered with 422: the sender asks what is here and goes on; 400 would park the row."""
+    """Damage on the way is answered by 422, after which the sender continues; 400 would park the row."""
     data = b"film" * 1_000
     headers = {"Upload-Offset": "0", "Upload-Length": str(len(data)), "Content-Encoding": "gzip"}
     path = f"/sync/1/blobs/{hashlib.sha256(data).hexdigest()}"

@@ -97,7 +97,7 @@ def test_a_copied_home_and_its_original_both_arrive(sender: Sender, there: str, 
 
 @pytest.mark.parametrize("new_rows", [True, False])
 def test_a_hub_that_was_set_back_is_noticed_whatever_the_order(own: RealHub, tmp_path: Path, new_rows: bool) -> None:
-    """Rows that went ahead of those below them do not hide that these are gone: the next pass brings them again."""
+    """Even if later rows arrived before lost ones are noticed, the next pass sends the lost ones again."""
     sender = Sender(tmp_path / "home", own.url, own.key)
     first, later = localops.clock.new_id(), localops.clock.new_id()
     for _ in range(10):

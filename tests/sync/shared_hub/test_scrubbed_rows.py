@@ -76,7 +76,7 @@ def test_rows_that_were_scrubbed_before_they_are_sent(sender: Sender, there: Pat
 
 
 def test_rows_that_were_sent_are_replaced_there(sender: Sender, there: Path) -> None:
-    """In place, with what is derived from them; the rest of the hub's rows, and all figures, are as they were."""
+    """In place, with what is derived from them; the hub's other rows, and all figures, do not change."""
     sender.write(5, body='{"params":{}}')
     sender.write(3, body=BODY)
     journal = Journal(sender.folder)
@@ -234,7 +234,7 @@ def test_a_metadata_only_remote_loses_names_and_tags(real: RealHub, there: Path,
 
 
 def test_a_second_scrub_follows_the_first(sender: Sender, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rule that comes later replaces what an earlier scrub has left, whether the hub has heard of that or not."""
+    """A newer rule replaces what an earlier scrub has left, whether the hub knows of that scrub or not."""
     word = "correct-horse-battery"
     monkeypatch.delenv("SOME_PASSWORD", raising=False)
     for between in (True, False):
@@ -299,7 +299,7 @@ def test_a_file_scrubbed_with_different_rules(
     monkeypatch: pytest.MonkeyPatch,
     is_copy_first: bool,
 ) -> None:
-    """The rows show the beginning of both alone: what the first has removed at the end does not come back."""
+    """The rows show only the beginnings of both; what the first scrub removed at the end is not stored again."""
     words = "first-horse-staple", "second-horse-staple"
     for name in ("ONE_PASSWORD", "OTHER_PASSWORD"):
         monkeypatch.delenv(name, raising=False)

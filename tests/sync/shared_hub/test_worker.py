@@ -163,7 +163,7 @@ def test_what_was_not_signed_for_is_sent_again(
 
 
 def test_a_budget_ends_a_pass_between_batches(sender: Sender) -> None:
-    """Rows, bytes or seconds: what is used up ends the pass with 6, and the next goes on where it stopped."""
+    """Rows, bytes or seconds: a used-up budget ends the pass with 6, and the next one continues there."""
     sender.write(30)
     outcome = sender.sync(budget=PassBudget(max_rows=10), limits=Limits(rows=4))
     assert (outcome.code, outcome.sent, outcome.left) == (exit_codes.BUDGET, 10, 21)
@@ -372,7 +372,7 @@ def test_rows_between_those_that_went_ahead_are_few_requests(sender: Sender, the
 def test_an_invalid_answer_raises_no_error(
     weather: tuple[chaos.Chaos, Sender], path: str, change: Callable[[Any], object]
 ) -> None:
-    """An invalid answer counts as no answer, wherever in a pass it comes; rows are sent or kept."""
+    """An invalid answer counts as no answer, at any point of a pass; rows are sent or kept."""
     broken, sender = weather
     filmed(sender, b"film")
     sender.sync()
@@ -448,7 +448,7 @@ def test_the_hub_has_the_same_figures(sender: Sender, there: str, tmp_path: Path
 
 @pytest.mark.foreign_open
 def test_a_project_that_cannot_be_read_stops_no_other(sender: Sender, there: str) -> None:
-    """`localops sync` goes on to the next project if one of them is broken, and exits with the worse code."""
+    """`localops sync` continues with the next project, and exits with the worse code."""
     sender.write(2)
     bad = Path(config.project_folder(sender.home, "another"))
     bad.mkdir()
