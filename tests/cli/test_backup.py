@@ -27,7 +27,7 @@ def session() -> localops.Session:
 
 
 def test_a_backup_is_a_plain_file_with_everything(session: localops.Session, as_json: AsJson, tmp_path: Path) -> None:
-    """While the session goes on, the copy has every row, no WAL, is for the owner alone, and sqlite3 can read it."""
+    """While the session runs, the copy has every row, no WAL, is for the owner alone, and sqlite3 can read it."""
     path = tmp_path / "copy.db"
     (written,) = as_json("backup", "-o", str(path))["backups"]
     assert (written["project"], written["bytes"]) == ("default", path.stat().st_size)

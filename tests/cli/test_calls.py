@@ -156,7 +156,7 @@ def test_filters_choose_calls_and_their_sessions(
 
 
 def test_tables_can_be_read(sessions: list[localops.Session], command: Command) -> None:
-    """Of calls and of groups, and a sentence where there is none."""
+    """Tables of calls and of groups, and a sentence if there are none."""
     code, out, _ = command("calls", "--failed", "--limit", "1", "--tag", "second")
     assert code == 0
     assert "tool get_order" in out

@@ -358,7 +358,7 @@ def test_a_killed_run_does_not_pass(check: Check, command: Command) -> None:
 
 
 def test_a_run_whose_child_was_killed_in_a_tool_does_not_pass(check: Check) -> None:
-    """Though the program went on and ended it as a success; a child that was killed between its calls lost none."""
+    """Although the program continued and ended as a success; a child that is killed between its calls loses none."""
     program = """
 import os, sys, localops
 from localops.decorators import tool

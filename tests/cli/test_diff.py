@@ -64,7 +64,7 @@ def test_what_differs_is_shown_below_the_totals(runs: tuple[str, str], command: 
 
 
 def test_the_words_say_how_a_step_differs(journal: Journal, command: Command) -> None:
-    """Other models and arguments, failures with their errors, durations, cost and tokens, and what came or went."""
+    """Other models and arguments, failures with their errors, durations, cost and tokens, added and removed steps."""
     slow, dear, other = tool("slow"), llm("dear?"), llm("other?")
     a = [slow, dear, other, tool("breaks"), tool("heals", True), step("gone", tool("x"), tool("y")), llm("asked?")]
     b = [plan.copy() for plan in a[:3]]
@@ -166,7 +166,7 @@ def test_the_newest_run_is_the_second(runs: tuple[str, str], as_json: AsJson) ->
 
 
 def test_the_newest_run_is_compared_with_the_one_before_it(journal: Journal, command: Command, as_json: AsJson) -> None:
-    """With that of the same name; if there is none, another run has to be given."""
+    """With that of the same name; if there is none, another run has to be named."""
     start_ns = 1_795_900_000_000_000_000
     ids = [id_text(record(journal, [tool("t")], start_ns=start_ns + number)) for number in range(3)]
     session = localops.start_session(name="other")
@@ -355,7 +355,7 @@ def test_what_later_prompts_repeat_is_counted(journal: Journal, command: Command
 
 
 def test_each_step_is_counted_once_and_the_costs_add_up(journal: Journal, command: Command, as_json: AsJson) -> None:
-    """By what it is; what else it is stands in brackets. What the steps do not explain has a part of its own."""
+    """Under the first difference that applies; others are in brackets. Unexplained costs are a separate part."""
     a, b = _chat("Lyon", 2), _chat("Nice", 2)
     b[-1].tokens, b[-1].cost, b[0].seconds = (300, 20), 3_000_000, 2.0
     a.append(llm("gone?"))
@@ -427,7 +427,7 @@ def test_an_empty_run_lacks_every_step(journal: Journal, command: Command) -> No
 
 
 def test_what_cannot_be_compared_is_noted(journal: Journal, command: Command) -> None:
-    """A run that goes on is marked, as steps may still be added to it."""
+    """A running run is marked, as steps may still be added to it."""
     a = id_text(record(journal, [tool("t")]))
     session = localops.start_session()
     out = command("diff", a, "last")[1]

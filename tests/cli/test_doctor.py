@@ -73,7 +73,7 @@ def test_what_a_killed_open_left_is_mentioned_and_removed(
 
 
 def test_a_broken_pattern_is_explained(command: Any, tmp_path: Path) -> None:
-    """Which one, where, what is wrong, what happens meanwhile, and what to do; each by itself, as it was written."""
+    """Each pattern as it was written: which one, where, what is wrong, what happens meanwhile, and what to do."""
     (tmp_path / "home").mkdir(mode=0o700, exist_ok=True)
     path = tmp_path / "home" / "config.toml"
     path.write_text("redact = ['PINE-\\d+', '(OAK-\\d+', '[']\n")

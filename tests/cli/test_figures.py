@@ -182,7 +182,7 @@ def test_an_agent_without_a_name_has_the_same_id_everywhere(command: Command, as
 
 
 def test_an_incomplete_cost_has_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    """Models that have no price are distinguished from those whose calls came without tokens."""
+    """Models without a price are distinguished from models whose calls have no token counts."""
     session = localops.start_session()
     session.record(LLMEvent(model="my-local", prompt_tokens=5, completion_tokens=5))
     session.record(LLMEvent(model="gpt-4o"))

@@ -16,7 +16,7 @@ def _localops(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_key_is_listed_with_all_that_limits_it(tmp_path: Path) -> None:
-    """Its name, scopes and end, and whether it was ever used; never the key itself."""
+    """Its name, scopes and end, and when it was last used; never the key itself."""
     data = ("--data", str(tmp_path))
     options = ("--project", "mine", "--name", "laptop of Ada", "--scope", "send", "--expires", "10d")
     made = _localops("hub", "key", "create", *data, *options)
@@ -66,7 +66,7 @@ def test_a_key_is_rotated(tmp_path: Path) -> None:
 
 
 def test_wrong_limits_are_refused(tmp_path: Path) -> None:
-    """No key is made that could not work as it was meant."""
+    """No key is created whose limits could not work."""
     data = ("--data", str(tmp_path))
     for options in (
         ("--project", "mine", "--scope", "all"),

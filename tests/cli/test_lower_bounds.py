@@ -175,7 +175,7 @@ def test_the_lines_of_the_session_say_so(as_json: AsJson, by: str) -> None:
 
 @pytest.mark.usefixtures("lost")
 def test_a_model_that_was_only_begun_is_counted_once_a_session(as_json: AsJson) -> None:
-    """Its line has the session, and no call; the lines of other models are as they were."""
+    """Its line has the session, and no call; the lines of other models do not change."""
     lines = {line["model"]: line for line in as_json("analytics", "--by", "model")["lines"]}
     assert {model: (line["sessions"], line["events"]) for model, line in lines.items()} == {
         "gpt-4o": (2, 2),

@@ -60,7 +60,7 @@ def test_output_that_does_not_fit_is_paged(rows: int, is_paged: bool) -> None:
 
 
 def test_the_number_of_rows_follows_them() -> None:
-    """On a terminal, a line on stderr would come before the rows, which are shown when the command ends."""
+    """On a terminal, a line on stderr would appear before the rows, which are shown when the command ends."""
     with localops.start_session(name="a run"):
         pass
     shown = _on_terminal("query", "select name from session", rows=20, pager="less")

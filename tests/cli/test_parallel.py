@@ -150,7 +150,7 @@ def test_what_is_not_parallel_has_its_order(
 
 
 def test_a_stream_beside_the_calls_it_asks_for_hides_no_order(journal: Journal) -> None:
-    """A model's answer goes on while the tool that it has asked for runs."""
+    """A model's answer is still streamed while the tool that it has asked for runs."""
 
     def run(*names: str) -> Steps:
         return Steps.read(journal, record(journal, [_answer(name, turn) for turn, name in enumerate(names)]))

@@ -121,7 +121,7 @@ def test_a_pipe_gets_utf_8_whatever_the_locale(session: localops.Session, encodi
 
 
 def test_a_terminal_that_lacks_a_character_shows_another(session: localops.Session) -> None:
-    """On a terminal that is not in UTF-8 a question mark stands for what it cannot show."""
+    """A terminal that is not in UTF-8 shows a question mark for it."""
     ours, theirs = os.openpty()
     done = subprocess.run(
         [sys.executable, "-m", "localops", "search", "Ärger"],
@@ -197,7 +197,7 @@ def test_later_rows_are_found_by_later_searches(session: localops.Session, as_js
 
 
 def test_a_search_begins_with_the_first_occurrence(as_json: AsJson) -> None:
-    """Of each session, in the order of its events, though later prompts repeat it; newer sessions come first."""
+    """Of each session, in the order of its events, although later prompts repeat it; newer sessions are first."""
     for name, project in (("older", "one"), ("newer", "two")):
         session = localops.start_session(name=name, config=localops.Config(project=project))
         assert session is not None

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.foreign_open  # it damages and carves files that no con
 
 @pytest.fixture
 def damaged(tmp_path: Path) -> Path:
-    """Return a journal whose first page is gone, with 100 events in it."""
+    """Return a journal whose first page is lost, with 100 events in it."""
     session = localops.start_session()
     assert session is not None
     for index in range(100):

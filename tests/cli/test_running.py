@@ -41,7 +41,7 @@ def long() -> Iterator[str]:
 
 
 def _grows(read: Callable[[], float]) -> bool:
-    """Return whether a length is that until now: more at each look, though no row came."""
+    """Return whether a duration is that until now: it grows with each call, although no row was added."""
     first = read()
     return read() > first > 0
 

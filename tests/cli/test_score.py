@@ -170,7 +170,7 @@ def test_a_value_for_json_is_exact(command: Command) -> None:
 
 
 def test_lists_are_filtered_and_sorted_by_score(command: Command, as_json: AsJson) -> None:
-    """The greatest first, or the least; sessions without the score come last."""
+    """The greatest first, or the least; sessions without the score are last."""
     for name, value in (("low", 0.25), ("none", None), ("high", 0.75)):
         begun = localops.start_session(name=name)
         if value is not None:
@@ -212,7 +212,7 @@ def test_a_sort_by_a_score_that_nothing_has_is_refused(command: Command) -> None
 
 
 def test_lists_are_sorted_by_categories(command: Command, as_json: AsJson) -> None:
-    """By their letters, behind numbers, in the command and where pages ask; sessions without the score come last."""
+    """By their letters, after numbers, in the command and in the API; sessions without the score are last."""
     for name, value in (("b", "mild"), ("none", None), ("c", "Severe"), ("a", "low"), ("number", 1)):
         begun = localops.start_session(name=name)
         if value is not None:
@@ -232,7 +232,7 @@ def test_lists_are_sorted_by_categories(command: Command, as_json: AsJson) -> No
 
 
 def test_the_list_names_authors_where_there_are_several(command: Command) -> None:
-    """One opinion stands for itself, two of one name are apart."""
+    """A single score has no author; several scores of one name are listed with their authors."""
     for ann, judge in ((0.4, 0.7), (0.9, 0.9), (0.8, None)):
         begun = localops.start_session()
         begun.score("tidy", ann, by="ann")

@@ -41,7 +41,7 @@ def test_a_score_that_is_not_given_again_is_taken_back(path: Path, command: Comm
 
 
 def test_a_failure_names_its_line(path: Path, command: Command) -> None:
-    """The last line of the file that the error came through, with the session; not those of libraries."""
+    """With the session: the last line of the user's file in the traceback, not a line of a library."""
     path.write_text(
         "import json\n\ndef helper():\n    raise RuntimeError('judge broke')\n\n"
         "def score_a(session):\n    return helper()\n\n"

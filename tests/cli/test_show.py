@@ -196,7 +196,7 @@ def test_an_ambiguous_id_names_its_matches(session: localops.Session, command: C
 
 
 def test_each_process_is_named_once(command: Command) -> None:
-    """A process that ended the session and came back is one; without the host it is its number."""
+    """A process that ended the session and joined it again counts once; without a host it is shown as its number."""
     for opted_out in (False, True):
         config = localops.Config(env_data_opt_out=opted_out)
         first = localops.start_session(config=config)
@@ -379,7 +379,7 @@ def test_what_an_agent_does_stays_in_what_the_agent_is_in(command: Command) -> N
 
 
 def test_the_cause_of_an_end_stands_above_its_reason(command: Command, as_json: AsJson) -> None:
-    """A program raises its own exception from the one that matters, which comes first."""
+    """If a program raises its own exception from another one, the original exception is shown first."""
     session = localops.start_session(name="chained")
     with suppress(RuntimeError), session:
         try:

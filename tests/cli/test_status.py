@@ -89,7 +89,7 @@ def test_rows_that_wait_are_said_by_whoever_shows_figures(name: str, command: An
 
 
 def test_rows_of_a_home_that_was_never_made_are_seen(command: Any, as_json: Any, tmp_path: Path) -> None:
-    """Rows that are only in the user's state folder are a project that waits, until they can come in."""
+    """Rows that are only in the user's state folder are shown as a waiting project."""
     (tmp_path / "later").write_text("")
     localops.api._reset()
     session = localops.init(home=str(tmp_path / "later"))

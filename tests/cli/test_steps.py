@@ -74,7 +74,7 @@ def test_the_document_has_the_facts_of_each(recorded: str, as_json: Callable[...
 
 
 def test_what_a_resume_would_do_is_what_it_does(command: Command, as_json: Callable[..., dict[str, Any]]) -> None:
-    """An idempotent step runs again, one inside of a step that is given back is not called, and a key is shown."""
+    """An idempotent step runs again, a step inside one whose result is returned is not called, and a key is shown."""
     ran: list[str] = []
 
     @tool(once=True, idempotent=True)
@@ -206,7 +206,7 @@ def test_steps_whose_arguments_were_scrubbed_may_be_refused(command: Command, tm
 
 
 def test_steps_recorded_without_rules_are_foreseen(command: Command, as_json: Callable[..., dict[str, Any]]) -> None:
-    """With `redact=False`, arguments hold what the rules of a resumed run find; not where a key stands for them."""
+    """With `redact=False`, arguments contain what the rules of a resumed run detect; a key avoids that."""
     made: list[str] = []
 
     def pay(card: str) -> int:

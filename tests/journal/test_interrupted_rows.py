@@ -100,7 +100,7 @@ def test_an_interrupted_row_is_spilled_while_the_journal_cannot_tell(
 
 
 def test_rows_past_the_mark_are_known_where_only_a_newer_release_folds(journal: Journal, folder: str) -> None:
-    """Rows that come from elsewhere are looked for among those that are not folded, too."""
+    """Imported rows are also looked up among rows that are not folded."""
     row = event("a")
     journal.append(row)
     journal._file.may_fold = False
@@ -111,7 +111,7 @@ def test_rows_past_the_mark_are_known_where_only_a_newer_release_folds(journal: 
 def test_a_spill_file_that_another_process_takes_is_no_error(
     journal: Journal, folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One that was listed, and is gone or locked when its turn comes, keeps no row from the journal."""
+    """A listed file that is then missing or locked does not keep other rows from the journal."""
     journal.append(event("a"))
     for name in ("b", "c"):
         Spill(folder).write(event(name))

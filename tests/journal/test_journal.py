@@ -110,7 +110,7 @@ def test_statements_stay_prepared_however_many_rows_are_added(journal: Journal) 
 
 
 def test_a_locked_journal_costs_one_wait(journal: Journal, folder: str) -> None:
-    """Rows that cannot be written go to the spill file after one bounded wait, the next at once, and come in later."""
+    """Rows go to the spill file after one bounded wait, later ones at once; all are moved into the journal later."""
     journal.append(event("before"))
     other = Journal(folder)
 

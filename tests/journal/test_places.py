@@ -75,7 +75,7 @@ def test_a_row_that_no_place_takes_is_counted_once_and_says_why(
 
 
 def test_a_home_that_is_a_file(tmp_path: Any) -> None:
-    """If the home cannot be created, rows go to the user's state folder; once it can, they come in."""
+    """If the home cannot be created, rows go to the user's state folder; once it can, they are moved into it."""
     home = tmp_path / "file"
     home.write_text("not a folder")
     journal = Journal(str(home / "default"))
@@ -108,7 +108,7 @@ _WRITER = (
 
 @pytest.mark.parametrize("end", ["journal.close()", "os._exit(1)"])
 def test_on_a_network_file_system_each_process_has_its_own_file(folder: str, end: str) -> None:
-    """There a process writes a part of its own, which comes in when it has ended, in peace or not, and not before."""
+    """Each process writes its own part, which is added to the journal after it has ended, even by a kill."""
     mounts = _nfs(folder)
     writer = programs.start(_WRITER + "print(1, flush=True); sys.stdin.readline()\n" + end, folder, mounts)
     programs.first_line(writer)
@@ -123,7 +123,7 @@ def test_on_a_network_file_system_each_process_has_its_own_file(folder: str, end
 
 
 def test_what_lies_beside_a_part_goes_with_it(folder: str) -> None:
-    """SQLite's own file beside a part goes when the part has come in, and when a killed process left it alone."""
+    """SQLite's files beside a part are removed after the part was added, also if a killed process left them."""
     mounts = _nfs(folder)
     assert programs.run(_WRITER + "os._exit(1)", folder, mounts).returncode == 1
     place = Path(folder, "parts")

@@ -30,7 +30,7 @@ def again(began: localops.Session, **options: Any) -> localops.Session:
 
 
 class Socket:
-    """A class whose instances cannot come back."""
+    """A class whose instances cannot be restored."""
 
 
 SECRET = "sk-proj-" + "Ab3" * 16

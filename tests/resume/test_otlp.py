@@ -45,7 +45,7 @@ session.end_session("Success")
 
 
 def _carry(path: Path) -> None:
-    """Export the sessions of the home of the test, and go on in another that imports them."""
+    """Export the sessions of the test's home, and continue in another home that imports them."""
     file = path / "runs.otlp"
     with recorded_runs.opened() as runs:
         file.write_bytes(exported(runs))
@@ -57,7 +57,7 @@ def _arrive(path: Path, file: Path) -> None:
 
 
 def test_an_imported_run_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps that are done, inside others or decided by a hook are given back; the rest runs."""
+    """Steps that are done, inside others or decided by a hook return their results; the rest runs."""
     programs.run(_STEPS, "first")
     second = programs.run(_STEPS, "second")
     assert second.stdout == "('a', {'é': 1.0}) (3, {'é': 1.0}) (3, {'é': 1.0}) asked \n"

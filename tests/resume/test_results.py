@@ -1,4 +1,4 @@
-"""A result comes back equal and of its class, or not at all."""
+"""A result is returned equal and of the same class, or not at all."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_model_of_pydantic_is_restored() -> None:
 
 @pytest.mark.parametrize("value", [Socket(), [1, Socket()], threading.Lock(), type("Here", (dict,), {})()])
 def test_a_class_that_cannot_come_back_is_an_error_at_the_first_run(value: object, effects: Effects) -> None:
-    """It says what to do; the step has run, so it is done, and never given back as something else."""
+    """The error says what to do; the step has run, so it is done, and never returns something else as its result."""
 
     @tool(once=True)
     def connect() -> object:
@@ -174,7 +174,7 @@ def test_a_class_that_cannot_come_back_is_an_error_at_the_first_run(value: objec
 def test_a_secret_in_a_result_is_neither_kept_nor_replaced(
     value: object, effects: Effects, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The run goes on with a warning; resumed, the step says that its result is not here, and the hook may know it."""
+    """The run continues with a warning; when resumed, the step has no result here, and the hook may know it."""
 
     @tool(once=True)
     def login() -> object:
@@ -272,7 +272,7 @@ def test_a_scrubbed_result_is_not_restored(effects: Effects, size: int, tmp_path
 
 
 def test_a_result_with_a_note_of_an_earlier_scrub_is_not_restored(effects: Effects) -> None:
-    """Its row says that it is kept, and counts what was removed; a result that always had a note is given back."""
+    """Its row counts what was removed; a result that always contained such a note is returned."""
 
     @tool(once=True)
     def read(text: str) -> str:
@@ -301,7 +301,7 @@ def test_a_result_with_a_note_of_an_earlier_scrub_is_not_restored(effects: Effec
 
 
 def test_a_step_whose_name_was_scrubbed_is_found_again(effects: Effects, tmp_path: Path) -> None:
-    """With the steps inside of it: none of them runs twice."""
+    """So are the steps inside it: none of them runs twice."""
     inner = effects.step(name="inner")
 
     @tool(once=True, name="pay PINE-1234")

@@ -1,4 +1,4 @@
-"""A session that is resumed gives back what its steps returned, and never repeats what may have happened."""
+"""A resumed session returns what its steps returned, and never repeats what may have happened."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ for order in sys.argv[2:]:
 
 
 def test_a_killed_run_continues_where_it_stopped() -> None:
-    """What is done is given back, what failed runs again, what was under way raises, and the rest runs."""
+    """Results of done steps are returned, failed steps run again, one in progress raises, and the rest runs."""
     first = programs.run(PAYING, "first", "a", "refused", "killed")
     assert first.returncode == -9
     assert first.stdout.splitlines()[-1] == "paying killed"
@@ -239,7 +239,7 @@ def test_a_resumed_session_is_the_same_session(effects: Effects) -> None:
 
 
 def test_a_run_continues_on_another_machine(tmp_path: Path, effects: Effects, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bundle of a killed run is imported and resumed; results in blobs come along."""
+    """A bundle of a killed run is imported and resumed; it has results in blobs, too."""
     large = "x" * 2_000_000
     program = """
 import os, localops
@@ -313,7 +313,7 @@ def test_a_copy_without_content_is_refused() -> None:
 
 
 def test_a_session_of_a_hub_is_refused() -> None:
-    """Its processes are on other machines, and its rows come from them."""
+    """Its processes are on other machines, which also send its rows."""
     began = localops.init()
     began.end_session("Success")
     Path(programs.project()).parent.joinpath("hub.json").write_text("{}")

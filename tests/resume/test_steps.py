@@ -229,7 +229,7 @@ def test_threads_share_the_numbers(effects: Effects) -> None:
 
 
 def test_steps_inside_a_step_belong_to_it(effects: Effects) -> None:
-    """One that is given back does not run its inner steps, and they are not given to calls outside of it."""
+    """If an outer step's result is returned, inner steps do not run, and calls elsewhere do not get their results."""
     act = effects.step(name="act")
     broken = [True]
 
@@ -291,7 +291,7 @@ def test_a_step_needs_to_know_its_session(effects: Effects, bare_threads: None) 
 
 
 def test_without_captured_arguments_a_key_is_needed(effects: Effects) -> None:
-    """And a result that is not recorded cannot be given back."""
+    """A result that is not recorded cannot be returned either."""
     act, with_key = effects.step(name="act"), effects.step(name="other", key="only")
     began = localops.init(capture=False)
     with pytest.raises(localops.StepError, match="capture is off"):
@@ -303,7 +303,7 @@ def test_without_captured_arguments_a_key_is_needed(effects: Effects) -> None:
 
 
 def test_what_identifies_a_step_is_not_redacted(effects: Effects) -> None:
-    """Whatever a function of the program replaces: else no call would ever be recognised."""
+    """Whatever the program's function replaces, as otherwise no call would be recognised."""
     act = effects.step()
     began = localops.init(redact=lambda text: "gone" if len(text) == 32 else text)
     assert act("x") == 1
@@ -354,7 +354,7 @@ for number in range(60): run(number)
 
 
 def test_a_step_over_another_decorator_knows_its_own_exceptions(effects: Effects) -> None:
-    """An exception that comes out of the function is a failure, whatever else is around it: it runs again."""
+    """An exception that leaves the function is a failure, whatever other decorators are around it: it runs again."""
 
     @tool(once=True)
     @operation
