@@ -267,7 +267,7 @@ def link(home: Path) -> Iterator[str]:
 
 
 class Elsewhere:
-    """Where all requests go that are not for this machine: nothing answers, and what came is known."""
+    """The destination of all requests that are not for this machine: it does not answer, but records them."""
 
     def __init__(self) -> None:
         self._came: list[bytes] = []
@@ -287,7 +287,7 @@ class Elsewhere:
                     self._came.append(connection.recv(200))
 
     def came(self) -> list[str]:
-        """Return the beginnings of the requests that have come since they were last asked for."""
+        """Return the beginnings of the requests since the last call."""
         came, self._came = self._came, []
         return [repr(each) for each in came if each]
 

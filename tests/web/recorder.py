@@ -291,7 +291,7 @@ def unpriced() -> None:
 
 
 def stopped() -> None:
-    """A session that went on when its budget was reached."""
+    """Record a session that continued when its budget was reached."""
     session = localops.start_session(name="too dear", config=localops.Config(budget_usd=0.01))
     session.update_metadata({"dataset": "v3"})
     try:
@@ -306,7 +306,7 @@ def one() -> None:
 
 
 def running() -> None:
-    """Record a session that goes on until its input ends: one more tool call for each line."""
+    """Record a session that runs until its input ends: one more tool call for each line."""
     session = begin("still going", ["running"])
     print("ready", flush=True)
     for _ in sys.stdin:

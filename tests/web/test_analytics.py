@@ -192,7 +192,7 @@ def test_the_boxes_leave_no_holes(visit: Visit) -> None:
 
 
 def test_what_is_shown_is_not_moved(visit: Visit) -> None:
-    """Boxes wait for those above them, whichever reply comes first."""
+    """Boxes wait for those above them, whichever reply arrives first."""
     held: list[Route] = []
     visit.page.route("**/analytics/daily*", lambda route: held.append(route))
     with visit.page.expect_response("**/sessions?sort=errors*"):

@@ -315,7 +315,7 @@ def test_a_search_finds_what_came_back(looking: Visit) -> None:
 
 
 def test_what_a_search_found_so_far_is_marked(looking: Visit) -> None:
-    """While older calls are still searched, the totals and the list say that more may come."""
+    """While older calls are still searched, the totals and the list say that there may be more."""
     page = looking.open("/calls")
 
     def unfinished(route: Route) -> None:
@@ -401,7 +401,7 @@ def test_a_prompt_that_begins_like_others_shows_what_differs(looking: Visit) -> 
 
 
 def test_the_words_of_a_prompt_are_not_cut(looking: Visit) -> None:
-    """The sentence that differs stands there whole, with when it was seen first; its group shows all of the prompt."""
+    """The differing sentence is shown completely, with when it was first seen; its group shows the whole prompt."""
     page = looking.open("/calls?by=prompt")
     expect(page.get_by_role("button", name="First seen")).to_be_visible()
     words = " ".join(f"passage {number}" for number in range(20))
@@ -438,7 +438,7 @@ def test_a_version_of_a_prompt_shows_what_changed(chromium: Browser, tmp_path: P
 
 
 def test_a_model_is_shown_by_its_answer_everywhere(looking: Visit) -> None:
-    """In the list, in a group and in the session; what was given stands there as such where there is no answer."""
+    """In the list, in a group and in the session; without an answer its input is shown, marked as such."""
     [answered, *_] = [one for one in looking.facts("calls?kind=llm&limit=500")["calls"] if one["answer"]]
     page = looking.open(f"/calls?kind=llm&session={answered['session_id']}")
     line = page.locator(f"#rows tr[data-id='{answered['id']}'] .preview")
@@ -456,7 +456,7 @@ def test_a_model_is_shown_by_its_answer_everywhere(looking: Visit) -> None:
 
 
 def test_more_rows_come_while_one_scrolls(looking: Visit) -> None:
-    """Each call once, in the order of the server; after a thousand rows, another page goes on."""
+    """Each call once, in the order of the server; after a thousand rows there is another page."""
     page = looking.open("/calls?sort=tokens&order=asc")
     for _ in range(200):
         page.evaluate("scrollTo(0, document.body.scrollHeight)")

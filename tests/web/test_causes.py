@@ -95,7 +95,7 @@ def test_an_operation_names_the_failure_inside_it(visit: Visit) -> None:
 
 
 def test_the_reason_of_an_end_begins_with_its_cause(visit: Visit) -> None:
-    """The exception that the others were raised from comes first; before its script has run, too."""
+    """The exception from which the others were raised is shown first, even before the page's script has run."""
     page = visit.session("chained", "tree")
     cause, led_to = "ValueError: invalid literal for int() with base 10: ", " — led to RuntimeError: setup failed"
     expect(page.locator("#reason")).to_have_text(f"End reason: {cause}'x'{led_to}")

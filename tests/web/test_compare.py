@@ -78,7 +78,7 @@ CHANGES = [
 
 
 def test_changes_are_marked_in_runs_of_words(visit: Visit) -> None:
-    """What is removed comes first, then what is added; the words of two sentences are not shuffled."""
+    """What is removed is shown first, then what is added; the words of two sentences are not mixed."""
     script = """([one, other]) => import("/web/words.js").then((words) => words.difference(one, other))"""
     page = visit.open("/login")
     for one, other, pieces in CHANGES:
@@ -107,7 +107,7 @@ def test_a_long_passage_without_changes_is_folded(visit: Visit) -> None:
 
 
 def test_the_sentence_that_differs_stands_above_a_long_text(visit: Visit) -> None:
-    """As it was and as it is, whole, with the words that differ marked."""
+    """In its old and its new form, complete, with the differing words marked."""
     page = _opened(visit, "gpt-4o")
     changed = page.locator(".changed").first
     expect(changed.locator("h4")).to_have_text("2 sentences differ")

@@ -63,7 +63,7 @@ def test_a_key_shows_its_project_and_no_other(served: RealHub, stranger: Visit) 
 
 
 def test_the_machines_that_send_are_a_page_of_the_hub(served: RealHub, stranger: Visit) -> None:
-    """It is in the navigation, is a table that fits narrow windows, and says when the last rows came."""
+    """It is in the navigation, is a table that fits narrow windows, and says when the last rows arrived."""
     show(stranger, served.key)
     page = stranger.page
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Senders").click()

@@ -122,7 +122,7 @@ def test_turns_are_drawn_when_they_come_near(talk: Visit) -> None:
 
 
 def test_a_conversation_is_read_to_its_end_and_back(talk: Visit) -> None:
-    """Turns come as one scrolls, those far away go, and one that has the focus or was opened stays as it is."""
+    """Turns load while scrolling, and distant ones are removed; one that has the focus or was opened stays."""
     page = talk.session("long talk", "chat")
     first = page.locator(".turn", has_text="answer 0")
     first.wait_for()
@@ -160,7 +160,7 @@ IN_SIGHT = """(() => {
 
 
 def test_a_followed_conversation_keeps_its_size(program: Program, visit: Visit) -> None:
-    """However many turns come: those above are released, and come back for a reader who scrolls up."""
+    """However many turns are added: those above are removed, and load again for a reader who scrolls up."""
     program.step()
     page = visit.session("running", "chat")
     page.locator("#follow").click()
@@ -207,7 +207,7 @@ def test_charts_of_a_running_session_stay(program: Program, visit: Visit) -> Non
 
 
 def test_news_leave_the_rows_that_did_not_change(chromium: Browser, tmp_path: Path) -> None:
-    """A row keeps its element, its focus and a selection while other sessions come and go on."""
+    """A row keeps its element, its focus and a selection while other sessions appear and change."""
     home = tmp_path / "live"
     warm.run([sys.executable, "-c", RECORDER], env=environment(home), check=True, timeout=120)
     with serving(home) as link, visiting(chromium, link) as visit:
@@ -244,7 +244,7 @@ def _sessions(numbers: range) -> list[rows.Row]:
 
 
 def test_a_list_keeps_its_size_beside_a_recorder(chromium: Browser, tmp_path: Path) -> None:
-    """At its top it has the rows of one page, however many sessions come: the oldest go."""
+    """At its top it has the rows of one page, however many sessions are added: the oldest are removed."""
     home = tmp_path / "home"
     journal = Journal(str(home / "default"))
     journal.add(_sessions(range(60)))

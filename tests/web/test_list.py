@@ -61,7 +61,7 @@ def test_a_value_is_excluded_without_a_key_held_down(chromium: Browser, link: st
 
 
 def test_a_menu_says_that_it_goes_on_below(visit: Visit) -> None:
-    """An arrow stands at its edge until the end is in sight, also after a part of it was opened."""
+    """An arrow is at its edge until the end is in sight, also after a part of it was opened."""
     page = visit.open("/")
     page.set_viewport_size({"width": 1280, "height": 500})
     settled(visit, 4)
@@ -88,7 +88,7 @@ def test_the_focus_of_the_tabs_of_a_session_is_whole(visit: Visit) -> None:
 
 
 def test_a_session_without_events_for_a_while_looks_quiet(chromium: Browser, tmp_path: Path) -> None:
-    """Its state loses the colour of what goes on, and its row says how long ago the last event was."""
+    """Its state loses the colour of running sessions, and its row says how long ago the last event was."""
     with (
         under_way(tmp_path / "home", "running"),
         serving(tmp_path / "home") as link,
@@ -136,7 +136,7 @@ TAGS = """(box) => {
 
 
 def test_as_many_tags_are_shown_as_fit(chromium: Browser, tmp_path: Path) -> None:
-    """They use the whole line; an ellipsis stands for those that have no room, and the title has all."""
+    """They use the whole line; an ellipsis replaces those that have no room, and the title has all."""
     tags = ["support", "prompt-v2", "customer-facing", "region-eu-central-1", "an-experiment"]
     tags += [f"shard-{number}" for number in range(12)]
     recorded(tmp_path / "home", "one")

@@ -186,7 +186,7 @@ def test_the_list_is_walked_with_keys(visit: Visit) -> None:
 
 
 def test_two_sessions_are_chosen_and_compared_with_keys(visit: Visit) -> None:
-    """`x` chooses the session the list stands on; `d` leaves only what differs between two."""
+    """`x` chooses the current session of the list; `d` leaves only the differences of two."""
     visit.open("/")
     settled(visit, 4)
     keyboard = visit.page.keyboard
@@ -221,7 +221,7 @@ def test_a_search_goes_on_until_all_is_looked_through(chromium: Browser, tmp_pat
 
 
 def test_the_head_says_how_the_session_stands_and_what_it_cost(visit: Visit) -> None:
-    """State, reason, figures, where the cost came from, and the machine.
+    """State, reason, figures, the source of the cost, and the machine.
 
     However deep its facts are, no value is squeezed into a column of letters.
     """
@@ -240,7 +240,7 @@ def test_the_head_says_how_the_session_stands_and_what_it_cost(visit: Visit) -> 
 
 
 def test_each_view_opens_by_click_and_by_key(visit: Visit) -> None:
-    """Five views, numbered; the one that is open stands in the address."""
+    """Five views, numbered; the open one is in the address."""
     page = visit.session("night")
     for number, view in enumerate(VIEWS, 1):
         page.keyboard.press(str(number))
@@ -263,7 +263,7 @@ def test_the_tree_shows_what_is_inside_what(visit: Visit) -> None:
 
 
 def test_an_event_shows_everything_of_it(visit: Visit) -> None:
-    """Prompt, answer, tokens and cost of a call; the stored row on request; the event stands in the address.
+    """Prompt, answer, tokens and cost of a call; the stored row on request; the event is in the address.
 
     A picture comes from the blobs of the home, under its digest.
     """
@@ -476,7 +476,7 @@ def test_content_is_searched_to_the_end(owls: Visit) -> None:
 
 
 def test_a_conversation_opens_at_the_event_that_is_selected(owls: Visit) -> None:
-    """Earlier turns come when they are near, and do not push it away; as it was left it comes back."""
+    """Earlier turns load when they are near, without moving it; after another view it is at the same place."""
     page = owls.session("so many owls", "chat")
     first = page.locator(".turn").first.get_attribute("data-id") or ""
     page = owls.session("so many owls", "chat", event=f"?event={int(first) + 700}")

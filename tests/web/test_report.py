@@ -93,7 +93,7 @@ TEXTS = """() => [...document.querySelectorAll("#totals, #notices, #view, #hidde
 
 
 def texts(page: Page) -> list[str]:
-    """Return what a session's page says, once nothing is to come."""
+    """Return the texts of a session's page, once it has loaded completely."""
     before: list[str] = []
     for _ in range(100):
         now: list[str] = page.evaluate(TEXTS)
@@ -117,7 +117,7 @@ def wait_for_alike(page: Page, other: Page) -> None:
 
 
 def wait_for_same_texts(page: Page, other: Page) -> None:
-    """Wait until two pages have the same texts: some come late, after a pause without any."""
+    """Wait until two pages have the same texts: some load late, without a change in between."""
     for _ in range(20):
         here, elsewhere = texts(page), texts(other)
         if here == elsewhere:

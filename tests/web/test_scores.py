@@ -61,7 +61,7 @@ def test_a_session_is_judged_on_its_page(chromium: Browser, tmp_path: Path) -> N
 
 
 def test_the_list_names_the_judges_where_there_are_several(chromium: Browser, tmp_path: Path) -> None:
-    """Two numbers of one name are apart; one opinion stands for itself."""
+    """Two numbers of one name are listed with their judges; a single one without."""
     home = tmp_path / "home"
     localops.init(home=str(home), auto_start_session=False)
     for ann, judge in ((0.4, 0.7), (0.9, 0.9), (0.8, None)):

@@ -50,7 +50,7 @@ def test_a_run_that_was_searched_by_its_name_opens_whole(visit: Visit) -> None:
 
 @pytest.fixture(scope="module")
 def clocks(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
-    """A visit to a home with a run whose name stands in one of its events, too."""
+    """A visit to a home with a run whose name is also in one of its events."""
     folder = tmp_path_factory.mktemp("clocks") / "home" / "default"
     journal = Journal(str(folder))
     for number, name in enumerate(("fix the clock", "sweep the floor")):

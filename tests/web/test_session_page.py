@@ -1,4 +1,4 @@
-"""The page of a session: its room, its head, its details, and what it says about a run that goes on."""
+"""The page of a session: its room, its head, its details, and what it shows of a running session."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def test_repeats_are_marked(chromium: Browser, tmp_path: Path) -> None:
 
 
 def test_figures_wait_for_the_events(visit: Visit) -> None:
-    """What a session cost may come before its events, of which the figures are."""
+    """The cost of a session may be shown before its events, from which the figures are calculated."""
     held: list[Route] = []
     night = next(each for each in visit.facts("sessions")["sessions"] if "night" in each["tags"])
     visit.page.route("**/timeline?*", lambda route: held.append(route))
@@ -306,7 +306,7 @@ def test_a_view_follows_a_run(chromium: Browser, tmp_path: Path) -> None:
 
 
 def test_the_panel_is_all_that_scrolls_in_the_details(browsed: Visit) -> None:
-    """The answer comes first, then what is new in the prompt; the messages before are in a fold."""
+    """The answer is first, then what is new in the prompt; earlier messages are in a fold."""
     page = browsed.session("browsed", "tree")
     page.locator(".row", has_text="Click button 5").click()
     details = page.locator("#details")

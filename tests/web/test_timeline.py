@@ -216,7 +216,7 @@ def test_a_run_that_was_killed_is_as_long_as_its_record(visit: Visit) -> None:
 
 
 def test_a_process_that_died_ends_with_the_last_row_of_its_run(visit: Visit) -> None:
-    """Of a resumed run, and not where another process ended it; one that goes on has no end yet."""
+    """Of a resumed run, not where another process ended it; a running one has no end yet."""
     script = """async (until) => (await import("/web/lanes.js")).processes(
         [{ began: "2026-11-24T10:24:00Z", last: null }, { began: "2026-11-24T11:06:00Z", last: null }],
         { t0: Date.parse("2026-11-24T10:24:00Z"), pauses: [[8e6, 2520e6]] }, until,

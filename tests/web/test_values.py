@@ -312,7 +312,7 @@ def test_a_long_answer_hides_no_tool_call(values: Visit) -> None:
 
 
 def test_json_folds(values: Visit) -> None:
-    """Deep values are folded at first, JSON inside of a text is JSON, and long lists come in parts."""
+    """Deep values are folded at first, JSON inside a text is shown as JSON, and long lists load in parts."""
     page = event(values, "deep")
     tree = page.locator("#details .tree-of-json")
     assert tree.get_by_text('"inside":').is_visible()

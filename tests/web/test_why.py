@@ -37,7 +37,7 @@ def test_the_post_mortem_is_a_fold_that_shows_text(visit: Visit, name: str) -> N
 
 
 def test_a_short_timeline_leaves_room_for_it(visit: Visit) -> None:
-    """It stands below the bars, without a click; the other views and a long timeline need their room."""
+    """It is below the bars, without a click; the other views and a long timeline need their room."""
     page = visit.session("night")
     story = page.locator("#story")
     expect(story.locator("h3").first).to_have_text("How it ended")
