@@ -235,7 +235,7 @@ def outcome(
 
 
 def assert_all_arrived(result: dict[str, Any], many: int) -> None:
-    """Check that each exception arrived in the program, that each call has its row once, and that nothing is left.
+    """Check that each exception arrived in the program, that each call has one row, and that nothing is left over.
 
     Python itself swallows what is raised in a finaliser; it may be one of Python's, and none of ours.
     """

@@ -347,7 +347,7 @@ def content(reply: Reply | None) -> dict[str, object] | None:
 
 
 class Model:
-    """Stands for pydantic's model: an object that knows its fields, and tells them when it is asked."""
+    """Imitates pydantic's model: an object that knows its fields, and returns them."""
 
     def __init__(self, **fields: Any) -> None:
         self.__dict__.update(fields)

@@ -1,4 +1,4 @@
-"""Runs of made-up agents with planted loops, and with what only looks like one; each call is known by its id.
+"""Made-up runs of agents with planted loops, and with calls that only look like loops; each call is known by its id.
 
 This file knows nothing of the detector: a run is written with the functions that programs use, and says itself which
 calls it planted.  What is planted is a call, a cycle or a failure that comes three times or more and brings nothing

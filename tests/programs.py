@@ -56,7 +56,7 @@ def first_line(program: subprocess.Popen[str]) -> str:
 
 
 def kill(program: subprocess.Popen[str]) -> tuple[str, str]:
-    """Kill a program where it stands, and get what it had written."""
+    """Kill a program at once, and return what it had written."""
     program.kill()
     out, err = program.communicate(timeout=30)
     return out, err

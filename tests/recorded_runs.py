@@ -1,4 +1,4 @@
-"""Runs of all kinds in the home of the test, for what goes out and comes in: ended, killed, running, priced later."""
+"""Runs of all kinds in the home of the test, for exports and imports: ended, killed, running, priced later."""
 
 from __future__ import annotations
 

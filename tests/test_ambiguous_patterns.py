@@ -73,7 +73,7 @@ def test_nothing_is_said_of_very_large_patterns() -> None:
 
 
 def test_a_text_shows_that_they_are_slow() -> None:
-    """One that is called slow does not come to an end with 40 characters; one that is called quick does."""
+    """A pattern that is reported as slow does not finish with 40 characters; one that is not does."""
     program = "import re, sys; re.search(sys.argv[1], 'a' * 60 + '!')"
     slow = subprocess.Popen([sys.executable, "-c", program, r"(a|aa)+$"])
     try:

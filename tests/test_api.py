@@ -169,7 +169,7 @@ def test_a_key_that_cannot_be_used_is_not_shown(capsys: pytest.CaptureFixture[st
 
 
 def test_a_home_that_is_a_file_costs_no_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a journal, events go to the spill file with a warning, and the program goes on."""
+    """Without a journal, events go to the spill file with a warning, and the program continues."""
     home = tmp_path / "file"
     home.write_text("not a folder")
     session = begun(home=home)
@@ -220,7 +220,7 @@ def test_a_call_without_a_session_warns_once(name: str, when: str, capsys: pytes
 
 
 def test_no_session_and_no_current_session_warn_separately(capsys: pytest.CaptureFixture[str]) -> None:
-    """A warning that no session is open does not suppress a later one that none of several is current."""
+    """The warning that no session is open does not suppress the warning that none of several is current."""
     import threading
 
     localops.record(localops.ActionEvent())

@@ -245,5 +245,5 @@ def test_an_exported_file_of_tables_says_the_same(failed: Session, tmp_path: Pat
 
 
 def test_sql_uses_the_name_of_the_price_row() -> None:
-    """The name is in the SQL once more."""
+    """The name is repeated in the SQL."""
     assert f"'{rows.UNBILLED}'" in sql.script("queries.sql")

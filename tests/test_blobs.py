@@ -19,7 +19,7 @@ from tests import programs, warm
 
 
 def test_a_blob_is_found_under_its_digest(tmp_path: Path) -> None:
-    """Bytes and files are kept under their SHA-256, once, private, and come back the same."""
+    """Bytes and files are stored under their SHA-256, once and private, and are read back unchanged."""
     data = os.urandom(3 << 20)
     (tmp_path / "video").write_bytes(data)
     digest = blobs.keep(str(tmp_path), data)

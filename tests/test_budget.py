@@ -96,7 +96,7 @@ def test_a_call_without_a_price_prints_a_warning(capsys: pytest.CaptureFixture[s
 
 
 def test_all_processes_spend_the_same_money() -> None:
-    """The money that a subprocess spends is gone for its parent."""
+    """What a subprocess spends counts for its parent."""
     session = begun()
     code = "import localops; localops.init(); localops.record(localops.ToolEvent(cost=0.6))"
     env = {**session.env(), "PYTHONPATH": str(Path(localops.__file__).parent.parent)}

@@ -1,4 +1,4 @@
-"""Calls by the words in them: against a look at every row in plain Python, at once and in steps, as rows come."""
+"""Search for calls by words: compared with a plain search of every row, at once and in steps, while rows are added."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _json(**fields: Any) -> str:
 
 
 def test_words_choose_calls(tmp_path: Path) -> None:
-    """Anywhere or in a part; also while rows come between two looks of a search that is interrupted after each."""
+    """Anywhere or in a part; also if rows are added between two steps of a search that is interrupted after each."""
     program = _Calls(1)
     journal = Journal(str(tmp_path / "default"))
     journal.add([made.event("run", "session", id=made.SESSION, body="{}")])

@@ -50,7 +50,7 @@ class _Program:
             self.rows.append(made.event("Success", "end", session))
 
     def llm(self, session: bytes) -> None:
-        """An LLM call in one row: some without a price, which comes later for some of these."""
+        """Return an LLM call in one row: some have no price, and some of these get one later."""
         chance = self.chance
         at = clock.now_ns()
         took = chance.randrange(10**9)
@@ -180,7 +180,7 @@ def _read_all(sources: list[Source], asked: Asked, **order: Any) -> list[call_qu
 @pytest.mark.parametrize("sort", call_query.SORTS)
 @pytest.mark.parametrize("ascending", [False, True])
 def test_calls_are_listed_in_every_order(written: tuple[str, _Program], sort: str, ascending: bool) -> None:
-    """Page by page, each call once, as a sort of all calls puts them; those without the figure come last."""
+    """Page by page, each call once, in the order of a sort of all calls; calls without the figure are last."""
     home, program = written
     with _sources(home) as sources:
         read = _read_all(sources, Asked(), sort=sort, ascending=ascending)
@@ -455,7 +455,7 @@ def _open(folder: Path) -> tuple[Journal, Project, CallTable, Source]:
 
 
 def test_pages_hold_while_others_record(tmp_path: Path) -> None:
-    """Each call that was there from the beginning is on one page, whatever comes in between, in every order."""
+    """Each call that existed at the beginning is on one page, whatever is recorded meanwhile, in every order."""
     for sort in call_query.SORTS:
         journal, project, table, source = _open(tmp_path / sort)
         chance = random.Random(3)

@@ -143,7 +143,7 @@ def test_the_index_of_deleted_sessions_is_deleted(session: Session, index: _Open
     st.dictionaries(st.text(max_size=5), st.recursive(st.integers(-9, 9) | st.text(max_size=5), st.lists, max_leaves=5))
 )
 def test_a_digest_depends_on_no_order(values: dict[str, object]) -> None:
-    """Equal arguments have one digest, whatever order their keys came in."""
+    """Equal arguments have one digest, whatever the order of their keys."""
     plain = {key: value for key, value in values.items() if key != "more"}
     assert digest(plain) == digest(dict(reversed(plain.items())))
     assert digest({**plain, "more": 1}) != digest(plain)

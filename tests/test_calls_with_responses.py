@@ -19,7 +19,7 @@ def recorded(session: Session) -> dict[str, Any]:
 
 
 def test_a_call_is_filled_from_what_it_returned() -> None:
-    """Model, tokens, cost, completion and the rest come from the response; it is kept once."""
+    """Model, tokens, cost, completion and the rest are read from the response, which is stored once."""
     with start_session() as session:
         session.record(LLMEvent(prompt="how high is the tide?", returns=MESSAGE))
         event = recorded(session)

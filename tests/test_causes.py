@@ -146,7 +146,7 @@ def test_a_traceback_of_another_error_is_not_its_own() -> None:
 
 
 def test_the_reason_of_an_end_has_its_cause_in_a_line() -> None:
-    """What stands first in a head: the class and the message, for a group of the first exception in it."""
+    """For the head of a page: the class and the message; for a group, those of its first exception."""
 
     def reason(raising: Callable[[], object]) -> str:
         try:

@@ -65,7 +65,7 @@ def test_several_sessions_and_none_current_is_named(client: Client) -> None:
 
 
 def test_joining_what_is_open_here_is_no_second_session(client: Client) -> None:
-    """The id of a session of this process gives back that session, with the new tags too."""
+    """The id of a session of this process returns that session, with the new tags added."""
     session = client.start(["a"])
     assert client.start(["b"], session.session_id) is session
     assert session.tags == ["a", "b"]
@@ -121,7 +121,7 @@ def test_sessions_of_one_project_share_a_journal(client: Client) -> None:
 
 
 def test_each_config_has_its_own_redaction(client: Client) -> None:
-    """Patterns of one session are not those of the next, even when they come and go."""
+    """Patterns of one session do not apply to the next, even when configurations alternate."""
     for word in ("apple", "pear", "plum"):
         session = client.start(config=Config(project="own", redact=[word]))
         session.record(ActionEvent(params="apple pear plum"))
@@ -155,13 +155,13 @@ def test_redaction_may_be_a_function_or_off(client: Client) -> None:
     ("argv", "name"), [(["/a/run.py"], "run.py"), (["-c"], "python"), ([""], "python"), ([], "python")]
 )
 def test_a_script_has_a_name(argv: list[str], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The script without its folder; where there is none, Python itself."""
+    """The script without its folder; without a script, Python itself."""
     monkeypatch.setattr("sys.argv", argv)
     assert script_name() == name
 
 
 def test_a_session_says_its_defaults() -> None:
-    """Default tags come first, and each tag once."""
+    """Default tags are first, and each tag is listed once."""
     client = Client(Config(default_tags=["team", "x"], signals=False))
     assert client.start(["x", "y"]).tags == ["team", "x", "y"]
     assert localops.Config().default_tags == []

@@ -174,7 +174,7 @@ def test_an_unfinished_answer_counts_once_its_transcript_is_old(
 
 
 def test_hooks_and_import_count_nothing_twice(tmp_path: Path) -> None:
-    """Rows of the hooks stay as they are; the import adds the calls, and what came before the hooks."""
+    """Rows of the hooks do not change; the import adds the calls, and what happened before the hooks."""
     ls = {"tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_use_id": "toolu_1"}
     read = {"tool_name": "Read", "tool_input": {"file_path": "/none"}, "tool_use_id": "toolu_2"}
     for each in (

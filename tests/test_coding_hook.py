@@ -146,7 +146,7 @@ def test_a_session_whose_agent_died_is_derived() -> None:
 
 
 def test_a_resumed_session_runs_again() -> None:
-    """After its end another process of the agent may go on with it."""
+    """After its end, another process of the agent may continue it."""
     _quietly(event("SessionStart"), event("SessionEnd", reason="exit"))
     assert programs.standing().state == "Success"
     _quietly(event("SessionStart", source="resume"))
@@ -169,7 +169,7 @@ def test_secrets_stay_out() -> None:
     "given", ["", "garbage", "[]", "null", '{"hook_event_name": "Stop"}', '{"session_id": 7}', "\ufeff{}", "{" * 5000]
 )
 def test_an_invalid_event_is_one_line_on_stderr(given: str) -> None:
-    """The agent goes on: exit code 0 and nothing on stdout."""
+    """The agent continues: exit code 0 and nothing on stdout."""
     done = hook(given)
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.startswith("localops hook: ")
@@ -184,7 +184,7 @@ def test_odd_values_are_recorded() -> None:
 
 
 def test_a_home_that_cannot_be_written_is_one_line_on_stderr(tmp_path: Path) -> None:
-    """Without a place for the row, it is lost with a message, and the agent goes on."""
+    """Without a place for the row, it is lost with a message, and the agent continues."""
     (tmp_path / "file").write_text("")
     environment = {"LOCALOPS_HOME": str(tmp_path / "file" / "home"), "XDG_STATE_HOME": str(tmp_path / "file")}
     done = hook(event("PreToolUse", tool_name="Bash"), env=environment)
@@ -193,7 +193,7 @@ def test_a_home_that_cannot_be_written_is_one_line_on_stderr(tmp_path: Path) -> 
 
 
 def test_a_full_disk_is_one_line_on_stderr() -> None:
-    """If no file may grow, the row is lost, and the agent goes on."""
+    """If no file may grow, the row is lost, and the agent continues."""
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0));"

@@ -1,4 +1,4 @@
-"""Settings come from the call, the environment or the file, and an invalid one is explained."""
+"""Settings are read from the call, the environment or the file, and an invalid one is explained."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_a_wrong_variable_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_a_configuration_with_changes() -> None:
-    """`but` keeps what was given and changes the rest; the first one stays as it was."""
+    """`but` returns a configuration with changes; the first one does not change."""
     first = Config(project="a", strict=True)
     second = first.but(project="b")
     assert (first.project, second.project, second.strict) == ("a", "b", True)
@@ -330,7 +330,7 @@ def test_a_bad_pattern_in_the_file_is_reported_though_another_setting_is_nearer(
 def test_a_broken_pattern_turns_off_no_other(
     written: Callable[[str], Path], capsys: pytest.CaptureFixture[str], in_file: bool
 ) -> None:
-    """It is named with its text and its place, as are those in use; the built-in rules go on."""
+    """It is named with its text and its place, as are the valid ones; the built-in rules still apply."""
     patterns: list[Any] = ["ACME-(", r"EMP-\d{6}"]
     if in_file:
         written(f"redact = {json.dumps(patterns)}")

@@ -107,7 +107,7 @@ PLACE = (None, b"operation", None)
 
 
 def test_a_generator_is_in_its_place_only_while_it_runs() -> None:
-    """Between two items the caller is where it was, and the generator goes on where it stopped."""
+    """Between two items the caller is in its own place, and the generator then continues in its place."""
 
     def items() -> Iterator[object]:
         yield scope.get()

@@ -649,7 +649,7 @@ def test_session_functions_of_every_kind() -> None:
 
 @pytest.mark.parametrize("how", ["decorator", "with"])
 def test_a_session_in_a_generator_that_is_closed(how: str) -> None:
-    """Its caller may have had enough, or be gone, as the client of a stream: nothing says that it succeeded."""
+    """Its caller may have left, as the client of a stream does: it is unknown whether it succeeded."""
     localops.init(auto_start_session=False)
     sessions: list[Session] = []
 

@@ -48,7 +48,7 @@ def _seqs(batches: list[Batch]) -> list[int]:
 
 
 def test_what_was_settled_is_not_sent_again(journal: Journal, ledger: Ledger) -> None:
-    """Batches come in order within their limit; after settling them nothing is left, until something is written."""
+    """Batches are in order and within their limit; after they are settled nothing is left until the next row."""
     batches = list(ledger.batches(Limits(rows=4)))
     assert [len(batch.rows) for batch in batches] == [4, 4, 3]
     for batch in batches:
@@ -167,7 +167,7 @@ def test_a_remote_that_lost_rows_gets_them_again(journal: Journal, ledger: Ledge
 
 
 def test_what_prune_took_is_no_work(tmp_path: Path) -> None:
-    """Rows that are gone from the journal leave no gap that is asked for for ever."""
+    """Rows that were removed from the journal leave no gap that is requested again and again."""
     session = localops.start_session(name="old")
     assert session is not None
     session.record(localops.ActionEvent("a"))

@@ -1,4 +1,4 @@
-"""Sessions go out as OTLP and come in again, and no figure has changed."""
+"""Sessions are exported as OTLP and imported again, and no figure changes."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_imported_spans_are_exported_unchanged(tmp_path: Path) -> None:
 
 
 def test_a_running_session_has_a_root_and_open_operations(tmp_path: Path) -> None:
-    """What is under way is in the file, says so, and comes back as under way."""
+    """Open operations are in the file, marked as such, and are open again after an import."""
     session = localops.start_session(name="now")
     assert session is not None
     with session.operation("wait"), recorded_runs.opened() as runs:

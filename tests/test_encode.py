@@ -279,7 +279,7 @@ def test_a_hundred_thousand_elements() -> None:
 
 
 def test_nothing_is_changed() -> None:
-    """Encoding leaves the user's objects as they were."""
+    """Encoding does not change the user's objects."""
     value = {
         "password": "hunter22",
         "n": [math.inf, {1: (2, {3})}],
@@ -422,7 +422,7 @@ PLAIN = st.recursive(
 
 @given(PLAIN)
 def test_plain_values_come_back(value: object) -> None:
-    """A JSON value comes back equal, by the quick way and by the walk."""
+    """A JSON value is read back equal, by the quick way and by the walk."""
     assert loads(Encoder(redactor=None).encode({"params": value})) == {"params": value}
     assert Walk().plain(value) == value
 
@@ -436,7 +436,7 @@ def _tuples(depth: int) -> object:
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH - 2, MAX_DEPTH, 1_800, 5_000])
 def test_tuples_are_followed_as_far_as_lists(depth: int) -> None:
-    """orjson follows them for ever and past the end of its buffer, so it is not given what is nested deeper."""
+    """orjson follows them without a limit, past the end of its buffer, so it never gets deeply nested ones."""
     body = _body_of(_tuples(depth))
     assert ("notes" in body) == (depth >= MAX_DEPTH)
 
@@ -687,7 +687,7 @@ def test_without_memory_a_smaller_event_is_written() -> None:
 
 
 def test_dumps_of_what_is_nested_deep() -> None:
-    """A text that can be read can be written again: it may come from another program."""
+    """A text that can be read can be written again, as it may be from another program."""
     deep = "[" * 600 + "]" * 600
     assert dumps(loads(deep)).decode() == deep
 

@@ -14,7 +14,7 @@ COLOURED = "\x1b[36mauth\x1b[0m=\x1b[35mNone\x1b[0m "
 
 
 def test_a_place_of_a_reading_is_one_of_the_text() -> None:
-    """Each character of a reading comes from the place in the text where it is written, through all levels."""
+    """Each character of the decoded text has the place in the original where it is written, through all levels."""
     text = "first \x1b[31mone\x1b[0m %2561%20b \\u0026amp;c " + "far " * 500 + "&lt;d&gt; =3D=\nend"
     for reading in readings(text, bool):
         for at, sign in enumerate(reading.text):
@@ -55,7 +55,7 @@ def test_an_innocent_text_at_the_end_of_a_part() -> None:
 
 
 def test_a_long_secret_is_cut_by_an_escape() -> None:
-    """A value that goes on behind an escape is removed as a whole, however far its name is from the escape."""
+    """A value that continues after an escape is removed as a whole, however far its name is from the escape."""
     value = f"{'aB3-' * 700}\\u002b{'xY7-' * 30}"
     assert Redactor().clean(f"say token={value} end")[0] == "say token=[redacted:token] end"
 

@@ -116,7 +116,7 @@ def test_a_uuid_is_the_same_id_in_every_form() -> None:
 
 
 def test_an_error_describes_its_exception() -> None:
-    """Type, details and traceback come from the exception; what was given wins."""
+    """Type, details and traceback are those of the exception; arguments take precedence."""
     try:
         raise KeyError("lost")
     except KeyError as error:

@@ -62,7 +62,7 @@ def test_a_sigterm_handler_is_set_only_over_the_default(prepare: str, options: s
 
 
 def test_sigterm_is_given_back_when_the_session_ends() -> None:
-    """Outside of sessions the default action stands, and a handler set meanwhile is not touched."""
+    """Outside of sessions the default action is set, and a handler that was set meanwhile stays."""
     code = _INIT + (
         "mine = signal.getsignal(signal.SIGTERM)\nlocalops.end_session('Success')\n"
         "print(mine is not signal.SIG_DFL, signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)\n"
@@ -343,7 +343,7 @@ def test_what_cannot_be_loaded_during_the_shutdown_costs_no_event() -> None:
 
 
 def test_sigterm_in_the_middle_of_a_write_is_still_the_end() -> None:
-    """A SIGTERM while the journal is locked by another: the end goes to the spill file and comes in later."""
+    """If another process has locked the journal at a SIGTERM, the end goes to the spill file, and is moved later."""
     code = _INIT + (
         "import apsw\nother = apsw.Connection(session._journal.path)\nother.execute('begin immediate')\n"
         "threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"

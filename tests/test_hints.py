@@ -46,7 +46,7 @@ def test_a_strict_session_says_it_in_the_error() -> None:
 def test_an_argument_that_a_function_lacks_is_noted_with_the_nearest(
     function: Callable[..., object], option: str, hint: str | None
 ) -> None:
-    """It is a TypeError, as everywhere in Python; what was meant stands below the traceback."""
+    """It is a TypeError, as everywhere in Python; the suggestion is below the traceback."""
     with pytest.raises(TypeError) as caught:
         function(**{option: "a"})
     text = "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])

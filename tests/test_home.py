@@ -112,7 +112,7 @@ def test_a_list_is_the_same_before_and_after_folding(journal: Journal, filters: 
 @settings(max_examples=examples(15))
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(["x", "y"])), min_size=1, max_size=12))
 def test_pages_put_together_are_the_list(sessions: list[tuple[str, str]]) -> None:
-    """However sessions lie in projects and time, going on after each one gives each once, newest first."""
+    """However sessions are spread over projects and time, pages after each other have each once, newest first."""
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory() as folder:

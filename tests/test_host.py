@@ -29,7 +29,7 @@ a line that the kernel never wrote
 
 
 def test_environment_has_the_keys_that_readers_know() -> None:
-    """The description has AgentOps' form, with the part that comes later."""
+    """The description has AgentOps' format, with the part that is recorded later."""
     described = host.environment()
     assert described == {**described, "OS": host.basics()["OS"]}
     assert described["SDK"]["AgentOps SDK Version"] == localops.__version__

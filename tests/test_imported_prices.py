@@ -43,7 +43,7 @@ def _take(home: str, document: dict[str, Any]) -> imported_prices.Taken:
 
 
 def test_the_shipped_table_is_valid() -> None:
-    """What we write passes our own checks, and comes out of them unchanged."""
+    """What we write passes our own checks unchanged."""
     data = Path(SHIPPED).read_bytes()
     checked = price_table.checked(data, today=TODAY)
     assert checked.left_out == 0
@@ -96,7 +96,7 @@ def test_a_model_with_an_unknown_rate_is_unpriced_and_not_too_cheap(tmp_path: Pa
 
 
 def test_a_newer_table_is_used_with_its_origin_and_an_older_one_is_not(tmp_path: Path) -> None:
-    """The newest of the imported and the shipped table counts; the user's own prices come first."""
+    """The newest of the imported and the shipped table counts; the user's own prices take precedence."""
     home = _home(tmp_path)
     assert not _take(home, table({"acme-1": "input=5"}, "2020-01-01")).is_new
     assert config.prices(home).origin is None

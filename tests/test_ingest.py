@@ -1,4 +1,4 @@
-"""Rows of another journal come in whole, once, in one synced step, and a sender that is ahead gets an error."""
+"""Rows of another journal are stored completely, once, in one synced step; a sender that is ahead gets an error."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_sender_that_is_ahead_gets_an_error(hub: Journal, sender: tuple[Journa
 
 
 def test_a_journal_knows_its_earlier_names(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
-    """Rows that came from a journal before it was moved count as held after it has a new id."""
+    """Rows of a journal from before it was moved count as held after it has a new id."""
     _, ledger, _ = sender
     first, second, *_ = _batches(ledger, 2)
     ingest.take(hub, first, by="hub")
@@ -141,7 +141,7 @@ def test_other_rows_under_the_same_seqs_are_noticed(hub: Journal, sender: tuple[
 
 
 def test_what_was_held_of_other_rows_is_not_told(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
-    """Once other rows came under the same seqs, one of them in order does not vouch for those that never came."""
+    """Once other rows arrived under the same seqs, a row in order does not prove that earlier ones arrived."""
     _, ledger, _ = sender
     [batch] = _batches(ledger, 100)
     ingest.take(hub, batch, by="hub")
@@ -275,7 +275,7 @@ def test_rows_with_other_contents_are_not_signed(hub: Journal, sender: tuple[Jou
 def test_a_damaged_row_is_mended_by_the_same_row(
     hub: Journal, sender: tuple[Journal, Ledger, bytes], damage: str
 ) -> None:
-    """A row in which bits have flipped is replaced when the original comes again."""
+    """A row with flipped bits is replaced when the original is sent again."""
     source, ledger, _ = sender
     [batch] = _batches(ledger, 100)
     ingest.take(hub, batch, by="hub")

@@ -268,7 +268,7 @@ def test_a_library_without_an_instrumentor_is_named(server: ModelServer, tmp_pat
 
 
 def test_an_instrumentor_that_breaks_is_one_line(server: ModelServer, tmp_path: Path) -> None:
-    """The program goes on without it."""
+    """The program continues without it."""
     folder = tmp_path / "openinference" / "instrumentation"
     folder.mkdir(parents=True)
     (tmp_path / "openinference" / "__init__.py").touch()
@@ -284,7 +284,7 @@ def test_an_instrumentor_that_breaks_is_one_line(server: ModelServer, tmp_path: 
 
 
 def test_a_version_that_no_instrumentor_knows_is_one_line(server: ModelServer, warm: Warm, tmp_path: Path) -> None:
-    """It is left alone, and the program goes on."""
+    """It is not instrumented, and the program continues."""
     (tmp_path / "openai-0.1.dist-info").mkdir()
     (tmp_path / "openai-0.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: openai\nVersion: 0.1\n")
     warnings = _run_warm(
@@ -400,7 +400,7 @@ def test_a_budget_stops_before_the_call(server: ModelServer, warm: Warm) -> None
 
 
 def test_a_stream_that_is_abandoned_is_recorded(server: ModelServer, warm: Warm) -> None:
-    """With what came until then."""
+    """With what it had received until then."""
     _run_warm(
         warm,
         server,

@@ -57,7 +57,7 @@ METHODS = ("__str__", "__repr__", "__getattribute__", "__iter__", "__len__", "__
 @pytest.mark.parametrize("error", [Stop, KeyboardInterrupt, SystemExit, GeneratorExit, TimeoutError, ValueError])
 @pytest.mark.parametrize("method", [*METHODS, "model_dump", "to_dict", "tolist"])
 def test_what_a_value_raises_never_arrives(error: type[BaseException], method: str) -> None:
-    """In every field of an event, by every method: the event is recorded, and the program goes on."""
+    """In every field of an event, by every method: the event is recorded, and the program continues."""
     value = type("Hostile", (), {method: raises(error)})()
     session = localops.init(env_data_opt_out=True)
     assert session is not None
@@ -380,7 +380,7 @@ def is_free(lock: Any) -> bool:
 
 
 def test_a_turn_that_is_interrupted_is_over() -> None:
-    """No lock of `init` stays held, wherever the exception comes: other threads would wait for it."""
+    """No lock of `init` stays held, wherever the exception is raised, as other threads would wait for it."""
     place = 0
     while interrupted_at(place, lambda: api.in_turn(lambda: None)):
         assert is_free(api._lock), place
@@ -399,7 +399,7 @@ def test_a_limit_that_another_thread_has_raised() -> None:
 
 
 def test_a_raised_recursion_limit_is_set_back() -> None:
-    """So is the limit, and its lock: the exception may come between any two steps."""
+    """So is its lock: the exception may be raised between any two steps."""
 
     def action() -> None:
         try:
@@ -423,7 +423,7 @@ def test_a_raised_recursion_limit_is_set_back() -> None:
 
 
 def test_what_interrupts_a_fork_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Soon after it, wherever in our hooks it comes, in the parent; Python would print it, and go on.
+    """Soon after the fork, wherever in our hooks it is raised, in the parent; Python would only print it.
 
     Not in the hooks of others that run after ours, as those of `logging`: Python would print it there, too.
     """
@@ -463,7 +463,7 @@ def test_what_a_call_of_ours_raises_once_is_not_the_programs() -> None:
 
 
 def test_no_function_runs_when_an_object_is_freed() -> None:
-    """Python prints what a signal handler raises in one, and goes on: the program's timeout would not arrive."""
+    """Python only prints what a signal handler raises in one: the program's timeout would not arrive."""
     session = localops.init(env_data_opt_out=True)
     recorder = session.recorder
 
@@ -619,7 +619,7 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 
 
 def test_an_exception_is_kept_wherever_holding_it_is_interrupted() -> None:
-    """Both arrive, the held exception and the one that came meanwhile, and nothing is left behind."""
+    """The held exception and the one that interrupted both arrive, and nothing is left behind."""
     places = 1  # the first is where hold() begins: there the caller's `except` still has the exception
     while True:
         held = ValueError("held")
@@ -715,7 +715,7 @@ def test_ctrl_c_arrives_while_a_result_is_asked_for_its_screenshot(ctrl_c: Calla
 
 
 def test_an_operation_that_is_interrupted_ends_once() -> None:
-    """Wherever an exception comes at the end of a call: also after its row was written, when more is to be done."""
+    """Wherever an exception is raised at the end of a call: also after its row was written, when more is to be done."""
     session = localops.init(env_data_opt_out=True)
     assert session is not None
     place, ids = 0, set()

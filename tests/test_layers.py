@@ -313,7 +313,7 @@ def test_classes_of_click_take_no_type_parameter_at_run_time() -> None:
 
 
 def test_no_module_imports_sqlite3() -> None:
-    """The standard sqlite3 is a second SQLite: it comes in with sqlite-utils, in export.py, or not at all."""
+    """The standard sqlite3 is a second SQLite: only export.py loads it, with sqlite-utils."""
     wrong = [str(file) for file in _FILES if "sqlite3" in {name.partition(".")[0] for name in _imported(file)}]
     assert not wrong, "these import sqlite3:\n" + "\n".join(wrong)
 

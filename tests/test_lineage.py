@@ -172,7 +172,7 @@ two.end_session("Success")
 
 
 def test_a_session_that_was_ended_by_another_is_not_opened_again(tmp_path: Path) -> None:
-    """Anyone may end a session: a child that comes later has none, though the parent does not know of the end."""
+    """Anyone may end a session: a later child has none, even if the parent does not know of the end."""
     top = "def end(): work('last'); localops.end_session('Failure')\n"
     done = program(tmp_path, "spawn", "localops.init()\nchild(end)\nchild(work, 'after')\nos._exit(0)", top)
     assert actions() == [["last"], ["after"]]
@@ -222,7 +222,7 @@ def start():
 
 
 def test_a_parent_that_is_gone_leaves_nothing_to_join(tmp_path: Path) -> None:
-    """A session whose process has died is not joined by its orphan; one that had joined goes on."""
+    """Its orphans do not join a session whose process has died; one that had joined continues."""
     top = """
 def orphan(early):
     if early: work("early")

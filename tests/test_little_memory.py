@@ -41,7 +41,7 @@ os._exit(0)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on the address space")
 def test_nested_values_without_memory_for_frames() -> None:
-    """The process goes on after many events that could not be encoded, and no MemoryError leaves the encoder.
+    """The process survives many events that could not be encoded, and no MemoryError leaves the encoder.
 
     Python 3.11 does not survive failed calls, and to look at an exception takes memory in every version.
     """

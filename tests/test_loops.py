@@ -55,7 +55,7 @@ def read(session: Session | None = None) -> dict[str, Any]:
 
 
 def test_planted_loops_are_found_and_nothing_else() -> None:
-    """Of many runs: precision and recall, and an alarm of each that comes before the fourth round begins."""
+    """Precision and recall over many runs, and an alarm for each loop before its fourth round begins."""
     scripts: dict[uuid.UUID, loop_runs.Script] = {}
     alarms: list[tuple[Planted | None, int]] = []
 
@@ -279,7 +279,7 @@ def test_how_long_an_answer_took_is_no_news(answer: str) -> None:
     ],
 )
 def test_what_changes_besides_is_news(answer: str) -> None:
-    """A result that is a duration and nothing else, how far something has come, and other numbers."""
+    """A result that is only a duration, progress such as `30s of 300s`, and other numbers."""
     assert kinds(*[call(returns=json.loads(answer.format(n))) for n in range(1, 5)]) == []
 
 
@@ -364,7 +364,7 @@ def test_a_habit() -> None:
 
 
 def test_without_keeping_it_needs_little_memory() -> None:
-    """A program that goes on for ever has a few calls in memory, and one alarm of each loop."""
+    """A program that runs without end has a few calls in memory, and one alarm for each loop."""
     detector = loops.Detector(keep=False)
     alarms = [loop for _ in range(500) if (loop := detector.add(call())) is not None]
     failing = [call("b", {"n": n}, failed=True, error=1) for n in range(500)]
@@ -648,7 +648,7 @@ def test_a_loop_that_was_stopped_stays_stopped() -> None:
 
 
 def test_a_loop_that_is_recorded_afterwards_is_stopped_each_time() -> None:
-    """Its calls were made already, and count; of one that the hook lets go on, nothing more is heard."""
+    """Its calls were already made, and count; if the hook lets a loop continue, it is not called for it again."""
     heard: list[int] = []
 
     def stop(_: Session, loop: Loop) -> None:
@@ -669,7 +669,7 @@ def test_a_loop_that_is_recorded_afterwards_is_stopped_each_time() -> None:
 
 
 def test_a_call_that_is_recorded_afterwards_ends_what_was_stopped() -> None:
-    """As does one that begins here: the agent has done something else, and may come back to it."""
+    """So does a call that begins here: the agent has done something else, and may try the first call again."""
 
     def stop(_: Session, loop: Loop) -> None:
         raise LoopDetected(str(loop))

@@ -149,7 +149,7 @@ def test_have_i_failed_at_sees_a_call_of_a_session_that_runs(memory: Memory) -> 
 
 
 def test_last_time_finds_a_task_that_is_worded_otherwise(memory: Memory) -> None:
-    """Words that no session has are left out, and named; the newest session comes first."""
+    """Words that no session has are ignored, and named; the newest session is first."""
     ids = record(Path(memory.folder))
     asked = ask(memory, "last_time", task="Please find me the brightest lighthouse in Lyon")
     assert "about find, lighthouse, lyon (without brightest)" in asked.head
@@ -165,7 +165,7 @@ def test_last_time_finds_a_task_that_is_worded_otherwise(memory: Memory) -> None
 
 
 def test_sessions_are_listed_filtered_and_paged(memory: Memory) -> None:
-    """Each page goes on where the last one ended, until all were there."""
+    """Each page begins where the last one ended, until all were listed."""
     ids = record(Path(memory.folder), sessions=9)
     listed, cursor = list[str](), None
     pages = 0
@@ -198,7 +198,7 @@ def test_a_session_has_its_end_figures_and_errors(memory: Memory) -> None:
 
 
 def test_events_come_in_their_order_page_by_page(memory: Memory) -> None:
-    """Each event once, with what it was given and what came of it; failed ones alone."""
+    """Each event once, with its input and its result; failed ones alone."""
     ids = record(Path(memory.folder), sessions=1)
     seen, cursor = list[tuple[str, Any]](), None
     while True:

@@ -54,7 +54,7 @@ def _events() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("spans", ["", OTEL])
 def test_a_call_has_arguments_result_and_error(spans: str) -> None:
-    """Each counts once, also when the SDK's own spans are recorded; what a program sees stays as it was."""
+    """Each counts once, also when the SDK's own spans are recorded; what the program gets does not change."""
     events, _ = _run(
         spans
         + """

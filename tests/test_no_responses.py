@@ -102,7 +102,7 @@ def test_the_methods_of_a_dict_are_not_called() -> None:
 
 
 def test_iterators_and_coroutines_are_not_run() -> None:
-    """A generator is as it was, and a coroutine can still be awaited."""
+    """A generator is not advanced, and a coroutine can still be awaited."""
     numbers = iter(range(3))
 
     def generate() -> Iterator[int]:

@@ -162,7 +162,7 @@ def _recorded() -> tuple[str, str | None, list[dict[str, Any]]]:
 
 
 def test_the_exception_of_a_cell_is_an_error_of_the_session() -> None:
-    """Each once, with its traceback; the session goes on, and ends with the process."""
+    """Each once, with its traceback; the session continues, and ends with the process."""
     ended = _cells(
         "import localops; session = localops.init()",
         "def look_up(city):\n    raise LookupError(city)",

@@ -33,7 +33,7 @@ class Evil:
 def test_what_is_no_event_is_said(
     session: Session, make: Callable[[], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Recording something else says so and goes on; that is no event lost."""
+    """Recording something else is a warning; no event is lost, and the program continues."""
     from localops import output
 
     output._said.clear()

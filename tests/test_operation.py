@@ -51,7 +51,7 @@ def test_what_happens_inside_of_an_operation_belongs_to_it(session: Session) -> 
 
 
 def test_an_llm_operation_has_request_answer_and_price(session: Session) -> None:
-    """The request goes into the row that it opens with; tokens, cost and answer come with its end."""
+    """The request is in its first row; tokens, cost and answer are in that of its end."""
     with session.operation(
         "answer",
         kind="llm",
@@ -119,7 +119,7 @@ def test_an_event_has_the_same_fields_as_an_operation(session: Session) -> None:
 
 
 def test_a_failed_operation_has_its_error(session: Session) -> None:
-    """An exception fails the operation that it leaves, is recorded once, and goes on."""
+    """An exception fails the operation that it leaves, is recorded once, and propagates."""
     with pytest.raises(ValueError, match="wrong"), session.operation("outer"), session.operation("inner", "tool"):
         raise ValueError("wrong")
     events = by_name(session)
@@ -289,7 +289,7 @@ def test_a_kill_in_the_middle_names_the_call() -> None:
 
 
 def test_a_decorated_function_is_a_call_of_a_model(session: Session) -> None:
-    """`@llm` takes messages and model from the arguments, and usage from what comes back."""
+    """`@llm` reads messages and model from the arguments, and usage from the result."""
 
     @decorators.llm
     def ask(messages: list[dict[str, str]], model: str, temperature: float = 0.2) -> str:

@@ -1,4 +1,4 @@
-"""Where the argument came from that a run's first error is about: real sessions, and what their post-mortem says."""
+"""Where the argument of a run's first error came from: real sessions, and what their post-mortem says."""
 
 from __future__ import annotations
 

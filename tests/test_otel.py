@@ -225,7 +225,7 @@ def test_another_exception_that_is_being_handled_is_not_taken_for_it(session: Se
 
 
 def test_an_exception_that_was_handled_is_no_error(session: Session, tracer: trace.Tracer) -> None:
-    """A span that records one and goes on keeps it as an event of its own."""
+    """A span that records one and continues has it as one of its events."""
     with tracer.start_as_current_span("retried") as span:
         span.record_exception(ValueError("first try"))
     (event,) = session.events
@@ -275,7 +275,7 @@ def test_the_error_of_a_framework_is_that_of_its_client(session: Session, tracer
 
 
 def test_an_error_of_a_derived_class_is_that_of_the_client(session: Session, tracer: trace.Tracer) -> None:
-    """LiteLLM raises one while it handles the client's, and does not say that it comes from that; others are news."""
+    """LiteLLM raises one while it handles the client's, without naming it as the cause; others are new errors."""
 
     class Own(ValueError):
         pass
@@ -482,7 +482,7 @@ def test_a_span_with_an_explicit_parent_hangs_below_it(session: Session, tracer:
 
 
 def test_a_span_that_is_not_current_contains_nothing(session: Session, tracer: trace.Tracer) -> None:
-    """A streamed answer goes on while the program does other things: they are not in it, and it ends elsewhere."""
+    """An answer is still streamed while the program does other things: they are not in it, and it ends elsewhere."""
     span = tracer.start_span("stream", attributes=ASKED)
     session.record(ActionEvent(action_type="meanwhile"))
     with session.operation("step"):
@@ -622,7 +622,7 @@ print(sorted((event["name"], names.get(event["parent"]), event["finished"]) for 
 
 
 def test_a_spent_budget_stops_the_next_span() -> None:
-    """BudgetExceeded comes out of `start_span`; nothing is recorded of a span that did not start."""
+    """`start_span` raises BudgetExceeded; nothing is recorded of a span that did not start."""
     session = localops.start_session(config=localops.Config(budget_usd=0.0001))
     tracer = private_provider().get_tracer("x")
     span = tracer.start_span("call", attributes=ASKED)
@@ -642,7 +642,7 @@ def test_secrets_are_removed_from_spans(session: Session, tracer: trace.Tracer) 
 
 
 def test_nothing_is_captured_where_that_is_turned_off() -> None:
-    """capture=False leaves out what went in and came out, and keeps the figures."""
+    """capture=False leaves out input and output, and keeps the figures."""
     session = localops.start_session(config=localops.Config(capture=False))
     tracer = private_provider().get_tracer("x")
     span = tracer.start_span("call", attributes=ASKED)
@@ -667,7 +667,7 @@ def test_an_sdk_that_keeps_few_attributes_loses_no_kind(session: Session) -> Non
 
 
 def test_hostile_attributes_and_names_break_nothing(session: Session, tracer: trace.Tracer) -> None:
-    """Any span is recorded, and the program goes on."""
+    """Any span is recorded, and the program continues."""
     with tracer.start_as_current_span("\0 name \ud800") as span:
         span.set_attribute("openinference.span.kind", "LLM")
         span.set_attribute("llm.input_messages.0", "no message")

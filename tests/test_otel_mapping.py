@@ -30,7 +30,7 @@ TOOL = {"type": "object", "properties": {"place": {"type": "string"}}}
 
 
 def reading(span: dict[str, Any], attributes: dict[str, Any] | None = None, **more: Any) -> Reading:
-    """Read a span of the fixture as it was when it ended, or with other attributes."""
+    """Read a span of the fixture as at its end, or with other attributes."""
     return read(
         span["name"],
         span["attributes"] if attributes is None else attributes,
@@ -99,7 +99,7 @@ def test_a_prompt_counts_its_cached_tokens_once(by: str) -> None:
 
 
 def test_a_whole_request_is_kept_as_it_was_sent() -> None:
-    """OpenInference's input.value holds what the client sent: its flattened messages say it once more, for nothing."""
+    """OpenInference's input.value is what the client sent: its flattened messages only repeat it."""
     (span,) = (each for each in SPANS if (each["by"], each["case"]) == ("openinference", "openai image"))
     call = reading(span)
     assert call.fields["prompt"][0]["content"][1] == {

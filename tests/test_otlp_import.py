@@ -176,7 +176,7 @@ def test_an_import_can_be_repeated_and_goes_on(file: Path) -> None:
 
 
 def test_traces_with_one_session_id_are_one_session(file: Path) -> None:
-    """By session.id, else by gen_ai.conversation.id, wherever in the trace that stands."""
+    """By session.id, else by gen_ai.conversation.id, on whichever span of the trace it is."""
     file.write_text(
         lines(
             request(span(1, 2, "step", parent=1, about={"session.id": "s-1"}), span(1, 1, "first")),
@@ -293,7 +293,7 @@ _JSON = st.recursive(
     piece=st.integers(1, 40),
 )
 def test_the_parts_of_a_document_are_those_of_the_whole(groups: list[Any], other: Any, piece: int) -> None:
-    """Wherever the pieces end that it is read in, and whatever stands beside the spans."""
+    """Wherever the pieces end in which it is read, and whatever is beside the spans."""
     scoped = [[{"scope": {"name": "s"}, "x": other, "spans": spans} for spans in scopes] for scopes in groups]
     whole = {"y": other, "resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": each} for each in scoped]}
     before, documents._PIECE = documents._PIECE, piece

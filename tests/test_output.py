@@ -57,7 +57,7 @@ def test_say_never_raises(stream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_say_survives_a_closed_descriptor() -> None:
-    """With descriptor 2 closed (`2>&-`) the program goes on and ends well."""
+    """With descriptor 2 closed (`2>&-`) the program continues and ends normally."""
     code = "import os; os.close(2); from localops.output import say; say('x'); print('on')"
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
     assert done.stdout == "on\n"

@@ -24,7 +24,7 @@ from tests.post_mortems import FETCH, INIT, after, found, page, row, write
 
 
 def test_a_success_has_no_errors() -> None:
-    """It says what was done, what came last, and nothing of errors, waste or losses."""
+    """It says what was done, what was last, and nothing of errors, waste or losses."""
     facts, sections = after(
         FETCH + "fetch('a', fails=False)\n"
         "session.record(localops.LLMEvent(model='gpt-4o', prompt='hi', completion='So it is.', prompt_tokens=10, "
@@ -55,7 +55,7 @@ def test_a_declared_failure_has_its_reason() -> None:
 
 
 def test_the_cause_comes_before_what_was_done() -> None:
-    """After how it ended comes the error that ended it, then the first one, then figures and the last things."""
+    """After how it ended: the error that ended it, the first error, then figures and the last things."""
     _, sections = after(
         FETCH + "try: fetch('http://a')\nexcept TimeoutError: pass\n"
         "session.record(localops.LLMEvent(model='gpt-4o', prompt='hi', completion='Yes.', prompt_tokens=10, "
@@ -330,7 +330,7 @@ def test_an_import_does_not_know_the_end(tmp_path: Path) -> None:
 
 
 def test_losses_are_counted() -> None:
-    """Rows that were lost or came through a spill file stand at the end of the page."""
+    """Rows that were lost or spilled are at the end of the page."""
     session, who = clock.new_id(), clock.new_id()
     write(
         row("session", session, parent=who, body=json.dumps({"participant": who.hex()})),
@@ -347,7 +347,7 @@ _EVIL = "`</details><script>`` [x](http://evil) @all \x1b[2J\u202e\n# not a head
 
 
 def test_recorded_text_is_data_on_every_page() -> None:
-    """No markup, control character or line of its own comes from a name, an input or a message."""
+    """No name, input or message can add markup, control characters or lines."""
     session = localops.start_session(name=_EVIL)
     assert session is not None
     with pytest.raises(ValueError, match="script"), session.operation(_EVIL, kind="tool", params={_EVIL: _EVIL}):

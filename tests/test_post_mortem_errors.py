@@ -1,4 +1,4 @@
-"""The errors in a post-mortem: the first, the one that ended the run, where each came from and what followed."""
+"""The errors in a post-mortem: the first, the one that ended the run, where each was raised and what followed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_an_uncaught_exception_ended_the_run() -> None:
 
 @pytest.mark.parametrize("is_recorded", [True, False], ids=["in operations", "in none"])
 def test_an_exception_that_ended_a_thread_says_so(is_recorded: bool) -> None:
-    """The program went on without it, and declared a success; another error of the class ended none."""
+    """The program continued, and declared a success; another error of the same class ended no thread."""
     call = "fetch('http://a')" if is_recorded else "raise TimeoutError('http://a is late')"
     facts, sections = after(
         FETCH + f"def work():\n    {call}\n"
@@ -96,7 +96,7 @@ def test_calls_around_the_one_that_failed_are_no_later_ones() -> None:
 
 
 def test_a_run_that_continued_says_with_what() -> None:
-    """With what began after the error, of its agent if that went on; a parallel step began before it."""
+    """With what began after the error, of the same agent if that continued; a parallel step began before it."""
     facts, sections = after(
         FETCH + "@agent(name='Reader')\nclass R:\n    def run(self): fetch('a')\n"
         "    def go_on(self): fetch('b', False)\n"
@@ -297,7 +297,7 @@ _RETRIED = "call('resize', 'too slow', width=4096); call('resize', width=2048); 
     ids=["an answer after it", "a step after it", "a later one retried", "named by the reason", "an exit code"],
 )
 def test_the_failure_that_ended_a_run_which_caught_it(rest: str, by: str, title: str, sentence: str) -> None:
-    """It is found though the program went on to end its session, and the page says how sure that is."""
+    """It is found although the program continued to end its session, and the page says how certain it is."""
     facts, sections = after(_HANDLED + _RETRIED + rest)
     assert facts["first_error"]["message"] == "too slow"
     assert (facts["last_error"]["message"], facts["last_error"]["ended_run"]) == ("no decimal number", by)

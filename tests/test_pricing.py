@@ -209,7 +209,7 @@ def sellers(name: str) -> set[str]:
     at=st.datetimes(datetime(2024, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC)),  # noqa: DTZ001
 )
 def test_any_usage_at_any_time_costs_the_same(which: tuple[str, str], counts: dict[str, int], at: datetime) -> None:
-    """Also where parts are missing or contradict each other: what the library refuses is None."""
+    """Also if parts are missing or contradict each other: what the library refuses is None."""
     provider, model = which
     assert ours(model, counts, provider, at) == (theirs(model, counts, provider, at) if counts else None)
 

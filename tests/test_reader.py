@@ -1,4 +1,4 @@
-"""The messages of errors that come from below."""
+"""Messages of errors of SQLite and the operating system."""
 
 from __future__ import annotations
 

@@ -277,7 +277,7 @@ def test_the_page_about_formats(shell: _Shell) -> None:
 
 
 def test_the_page_about_carrying(shell: _Shell, tmp_path: Path) -> None:
-    """On three machines: what was carried is on the hub, and known to be, where it came from."""
+    """On three machines: carried rows are on the hub, and the machine that recorded them knows it."""
     text = (TOP / "localops" / "docs" / "carry.md").read_text()
     block, again = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     _, first, relay, back = re.split(r"^# .*\n", block, flags=re.MULTILINE)
@@ -520,7 +520,7 @@ def test_the_gate_can_ask_for_budgets(recipe: Callable[[str], subprocess.Complet
 def test_the_record_that_ci_keeps_is_that_of_the_failed_run(
     recipe: Callable[[str], subprocess.CompletedProcess[str]], tmp_path: Path, fails: bool
 ) -> None:
-    """Also where a good run came after it; without a failed one, it has every run."""
+    """Also if a good run followed it; without a failed one, it has every run."""
     if fails:
         _fail()
         localops.start_session(name="a later run").end_session("Success")

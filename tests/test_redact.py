@@ -128,7 +128,7 @@ def _visible(body: str) -> str:
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_planted_secret_is_not_written(shape: str, wrapping: str) -> None:
-    """At least 99 of 100 secrets of every shape are gone, however wrapped, and the event says so."""
+    """At least 99 of 100 secrets of every shape are removed, however wrapped, and the event says so."""
     missed, many = [], examples(25)
     for _ in range(many):
         planted = SHAPES[shape]()
@@ -507,7 +507,7 @@ def test_environment_secrets() -> None:
     "GOOGLE_CREDENTIALS MYSQL_PASS Login-Cookies".split(),
 )
 def test_an_environment_knows_every_name_of_a_secret(name: str) -> None:
-    """The words that a name is first looked at for leave out none of the names."""
+    """The words that are looked for first in a name miss no such name."""
     assert environment_secrets({name: "hunter22"}) == ["hunter22"]
 
 
@@ -800,7 +800,7 @@ def test_few_clean_texts_are_remembered() -> None:
 
 
 def test_the_names_of_a_dict_are_remembered_together() -> None:
-    """Once each of them is known; few such sets are kept, and none of a dict with very many names."""
+    """After each of them is known; few such sets are kept, and none of a dict with very many names."""
     redactor = Redactor()
     encoder = Encoder(redactor=redactor)
     known = redactor.known

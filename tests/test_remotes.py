@@ -15,7 +15,7 @@ from localops.transfer.remotes import Remote
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
-    """Every field comes back, and the file is for its user alone."""
+    """Every field is loaded again, and the file is for its user alone."""
     mine = {
         "a": Remote("a", "https://hub.example", key="sesame", ca="/ca.pem", headers={"X": "y"}, metadata_only=True),
         "b": Remote("b", "http://[::1]:8000/below", "otlp", key_env="HUB_KEY", options={"k": "v"}),

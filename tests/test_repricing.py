@@ -1,4 +1,4 @@
-"""A price that comes later: the same totals everywhere, once, also when it is set twice."""
+"""Later prices: the same totals everywhere, counted once, even if a price is set twice."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_looking_at_an_event_reads_the_stream_for_its_cost_alone(session: localo
 
 
 def test_a_rebuild_gives_the_same_figures(session: localops.Session, journal: Journal) -> None:
-    """Prices that came later are rows: totals folded from them again are the same."""
+    """Later prices are rows: totals that are folded again are the same."""
     _reprice(journal, 2)
     before = analytics.totals(journal, session.session_id.bytes)
     journal.rebuild()

@@ -188,7 +188,7 @@ def test_a_result_of_langchain_holds_texts() -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_nothing_of_a_response_is_lost_or_kept_twice(name: str) -> None:
-    """Every text of it is in the completion or in the rest, and none of the answer in both."""
+    """Every text of it is in the completion or in the rest, and no text of the answer is in both."""
     response, _ = SAMPLES[name]
     reply = read(response)
     assert reply is not None

@@ -103,7 +103,7 @@ def test_a_resumed_run_that_dies_between_steps_died_in_none() -> None:
 
 
 def test_what_a_resumed_run_records_is_not_late(capsys: pytest.CaptureFixture[str]) -> None:
-    """The end before it was one of another run; what came between the end and the resume is late."""
+    """The end before it was that of another run; rows between that end and the resume are late."""
     programs.run(_PAYING + "pay('a'); session.end_session('Failure', 'power')")
     programs.run(_PAYING + "pay('b'); pay('c'); die()", "resume")
     assert "after its end" not in _printed(capsys, "show")
@@ -126,7 +126,7 @@ _STOPPED = "In progress when an earlier run ended"
 
 
 def test_a_step_that_was_decided_is_not_under_way_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its first try has no end, but what came of it is known."""
+    """Its first attempt has no end, but its outcome is known."""
     _decided().end_session("Success")
     sections = _why(capsys)
     assert "In progress when it ended" not in sections
@@ -160,7 +160,7 @@ def test_the_list_of_steps_says_where_one_began_whose_result_was_given(capsys: p
 
 
 def test_a_process_whose_run_was_resumed_died(capsys: pytest.CaptureFixture[str]) -> None:
-    """Also on a machine that cannot see it: its end was recorded, and another went on."""
+    """Also on a machine that cannot see it: its end was recorded, and another process continued."""
     _decided().end_session("Success")
     (Path(programs.project()).parent / "hub.json").write_text("{}")
     ended = "\n".join(_why(capsys)["How it ended"])

@@ -56,7 +56,7 @@ def test_a_broken_line_is_named(file: Path, tmp_path: Path, capsys: pytest.Captu
 
 
 def test_a_deleted_session_stays_deleted(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Rows of a session that was pruned in this home do not come back."""
+    """Rows of a session that was pruned in this home are not stored again."""
     with recorded_runs.opened() as runs:
         many, session = len(runs), runs[0].id.hex()
     with pytest.raises(SystemExit):

@@ -77,7 +77,7 @@ def test_a_call_on_another_model_is_the_same_call_changed(journal: Journal) -> N
 
 
 def test_calls_with_the_same_result_belong_together(journal: Journal) -> None:
-    """Of three equal calls, the one that is gone is one with its result; another result is a difference by itself."""
+    """Of three equal calls, one with the same result was removed; another result is a separate difference."""
 
     def run(*results: str) -> list[Plan]:
         return [Plan("tool", "run_tests", {}, gives=result) for result in results]
@@ -120,7 +120,7 @@ def test_the_lines_are_all_steps_of_both_runs_in_their_order(journal: Journal) -
 
 
 def test_a_step_in_another_place_has_moved(journal: Journal) -> None:
-    """It is one difference, stands where it is in the second run, and its result and the steps inside are compared."""
+    """It is one difference, listed at its place in the second run; its result and inner steps are compared."""
     a = [tool("first"), tool("prices", market="west"), tool("recipes"), step("check", tool("rate"), tool("say"))]
     b = [step("check", tool("rate", True)), tool("first"), tool("recipes"), tool("prices", market="west")]
     a[1].gives, b[3].gives = {"leek": 1}, {"leek": 2}
@@ -136,7 +136,7 @@ def test_a_step_in_another_place_has_moved(journal: Journal) -> None:
 
 
 def test_other_arguments_in_another_place_have_not_moved(journal: Journal) -> None:
-    """They are another call; and of two calls that are gone, the one with the same result has moved."""
+    """They are another call; of two removed calls, the one with the same result has moved."""
     diff = _diff(journal, [tool("find", n=1), tool("end")], [tool("end"), tool("find", n=2)])
     assert _counts(diff) == {"added": 1, "removed": 1}
     calls = [tool("find"), tool("find"), tool("end")]
@@ -409,7 +409,7 @@ def test_empty_runs_have_no_difference(journal: Journal) -> None:
 
 @pytest.mark.parametrize("name", ["", "\x1b[2J", "a|b`c`", "\ud800", "x" * 5000, "../..", "<script>", "nul\0"])
 def test_names_may_be_anything(journal: Journal, name: str) -> None:
-    """A name is compared as it was recorded, and never read as anything else."""
+    """A name is compared as it was recorded, and never interpreted."""
     safe = name.encode("utf-8", "replace").decode()
     diff = _diff(journal, [tool(safe, q=1), tool("t")], [tool(safe, q=2), tool("t")])
     assert [line.step.name for line in diff.lines if line.marks] == [safe]

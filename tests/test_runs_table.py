@@ -47,7 +47,7 @@ def _attempt(read: list[str], edited: str, result: str) -> list[Plan]:
 
 
 def test_the_run_that_alone_succeeded_is_named_with_what_it_did(journal: Journal) -> None:
-    """Above all what the others did not do, then where all differ, then what came of it."""
+    """First what the others did not do, then where all differ, then the results."""
     table = _table(
         journal,
         _attempt(["old.py"], "old.py", "1 failed"),
@@ -75,7 +75,7 @@ def test_the_run_that_alone_succeeded_is_named_with_what_it_did(journal: Journal
 
 
 def test_an_id_that_all_runs_were_given_is_no_made_up_one(journal: Journal) -> None:
-    """A call for another user stands out, with its id; other ids of requests do not."""
+    """A call for another user is a difference, with its id; other ids of requests are not."""
     users = ("6f1c2a34-0d1b-4c55-9a57-2f7c1e0b9d11", "b41d7f02-77aa-4e0e-8a3f-0c5d9e6f1a22")
 
     def run(user: str, request: str) -> list[Plan]:
@@ -91,7 +91,7 @@ def test_an_id_that_all_runs_were_given_is_no_made_up_one(journal: Journal) -> N
 
 
 def test_what_only_the_named_run_did_comes_before_what_others_did(journal: Journal) -> None:
-    """Of many differences few are shown, and none in which the run that stands out did as another one."""
+    """Few of many differences are shown, and none in which the named run did the same as another one."""
     others = [tool("look", page=number) for number in range(runs_table.KEY_ROWS + 2)]
     table = _table(journal, [*others, tool("pay")], [tool("pay")], [tool("pay", to="mara")], states="FFS")
     [last] = table.key_rows()
@@ -182,7 +182,7 @@ def test_what_ran_in_parallel_has_no_order(journal: Journal) -> None:
 
 
 def test_the_table_as_json(journal: Journal) -> None:
-    """Cells have what is shown of a step; what differs stands beside the runs of each group."""
+    """Cells have what is shown of a step, beside the runs of each group."""
     table = _table(journal, [tool("a", n=1)], [tool("a", n=2)], [tool("a", n=1), llm("b")])
     facts = runs_table.table_facts(table)
     first, second = facts["rows"]

@@ -107,7 +107,7 @@ def test_half_a_file_gives_half_of_its_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("header", [True, False])
 def test_rows_that_are_only_in_the_wal_come_back(header: bool, tmp_path: Path) -> None:
-    """Rows that never reached the file are found in the WAL, though the file and the WAL's header are gone."""
+    """Rows that never reached the file are found in the WAL, even without the file and the WAL's header."""
     journal = Journal(str(tmp_path / "a"))
     session, at = clock.new_id(), clock.now_ns()
     row = rows.make("tool", session, id=clock.new_id(at), at_ns=at, name="search")

@@ -252,7 +252,7 @@ def test_an_event_of_another_session_is_not_judged(capsys: pytest.CaptureFixture
 
 
 def test_secrets_are_removed_from_all_texts() -> None:
-    """Of comments, notes, values and authors, whichever way they come."""
+    """Of comments, notes, values and authors, through every way of scoring."""
     session = _session()
     session.score("correct", f"word {_SECRET}", by=f"by {_SECRET}", comment={"deep": [f"key {_SECRET}"]})
     session.note(f"look at {_SECRET}")

@@ -1,4 +1,4 @@
-"""A scrub replaces what a sweep finds, and leaves nothing of it in any file; everything else stays as it was."""
+"""A scrub replaces what a sweep finds, and leaves nothing of it in any file; everything else does not change."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_the_newest_comes_first() -> None:
 
 
 def test_occurrences_are_in_order_in_each_session() -> None:
-    """The newest session comes first, and in it the first row of all its passages."""
+    """The newest session is first, and in it the first row of all its passages."""
     first = _record("cat one", "cat two")
     _record("cat three", *["dog"] * 200, "cat four", *["bird"] * 9, "cat five")
     with Home() as home:

@@ -200,7 +200,7 @@ def test_a_hundred_thousand_tags_are_tags(session: Session) -> None:
 
 
 def test_agents_are_known_by_their_ids(session: Session) -> None:
-    """`create_agent` gives back the id it was given, or a new one; events that name it belong to it."""
+    """`create_agent` returns the id that it was given, or a new one; events that name it belong to it."""
     new, own = session.create_agent("planner"), session.create_agent("writer", "the-writer")
     assert uuid.UUID(new).version == 7
     assert own == "the-writer"
@@ -273,7 +273,7 @@ class Ends(enum.Enum):
     ],
 )
 def test_a_session_ends_as_told(session: Session, given: Any, state: str) -> None:
-    """Success, Failure (or Fail) and Indeterminate are taken in any case; the cost comes back as text."""
+    """Success, Failure (or Fail) and Indeterminate are accepted in any letter case; the cost is returned as text."""
     session.record(LLMEvent(cost=0.012346))
     assert session.end_session(given, "because") == "0.012346"
     assert (session.end_state, session.end_state_reason, session.is_running) == (state, "because", False)

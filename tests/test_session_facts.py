@@ -35,7 +35,7 @@ def test_the_figures_are_those_of_the_contract(session: Session) -> None:
 
 
 def test_figures_do_not_freeze(session: Session) -> None:
-    """Asking for the figures changes nothing: what comes later is in them when they are asked again."""
+    """Reading the figures changes nothing: later events are in them when they are read again."""
     assert session.get_analytics()["Actions"] == 0
     session.record(ActionEvent())
     session.end_session()
@@ -185,7 +185,7 @@ def _take_the_home_away(tmp_path: Path, session: Session) -> None:
 
 
 def test_figures_that_cannot_be_read_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Zeros never come without a word; a strict session has an error instead."""
+    """Zeros are never returned without a warning; a strict session has an error instead."""
     session = begun()
     session.record(ToolEvent())
     _take_the_home_away(tmp_path, session)

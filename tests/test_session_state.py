@@ -176,7 +176,7 @@ def test_a_session_that_goes_on_or_ends_meanwhile_gets_no_derived_end(kind: str)
 
 
 def test_a_row_after_a_derived_end_reverts_it(tmp_path: object) -> None:
-    """A derived end holds only until another row of the session comes."""
+    """A derived end holds only until another row of the session is recorded."""
     journal, session = Journal(programs.project()), clock.new_id()
     card: dict[str, object] = {"participant": clock.new_id().hex(), "boot": host.boot_id()}
     _write(journal, "session", session, card)
@@ -249,7 +249,7 @@ def test_a_process_that_joined_never_ends_the_session(child: str, status: int) -
 
 
 def test_a_session_runs_while_a_process_is_in_it() -> None:
-    """If the starter is killed and a subprocess goes on, the session runs until that one has gone, too."""
+    """If the starter is killed and a subprocess continues, the session runs until that one has ended, too."""
     code = _INIT + _JOINED + "sys.stdin.readline(); os.kill(os.getpid(), 9)"
     child = "import localops, sys; localops.init(); print(1, flush=True); sys.stdin.read(); print(2, flush=True)"
     program = programs.start(code, child)
@@ -326,7 +326,7 @@ _FORKED_END = _INIT + "if not os.fork(): localops.end_session('Failure', 'by chi
     ],
 )
 def test_an_explicit_end_by_another_process_stays(begin: str, code: str) -> None:
-    """Anyone may end a session: what the owner's own end comes to does not replace that."""
+    """Anyone may end a session: the end of the owner's process does not replace that."""
     programs.run(begin + code)
     assert programs.standing()[:2] == ("Failure", "by child")
     with programs.reader() as journal:
@@ -366,7 +366,7 @@ def test_the_newest_explicit_end_is_the_state() -> None:
 
 
 def test_sigterm_in_the_middle_of_an_end_ends_the_session() -> None:
-    """A thread has begun to write the end and cannot go on: the process dies with an end all the same."""
+    """A thread has begun to write the end and cannot continue; the process still dies with an end."""
     code = _INIT + "session._take_turn_to_end()\nos.kill(os.getpid(), signal.SIGTERM); time.sleep(9)"
     assert programs.run(code).returncode == -signal.SIGTERM
     assert programs.standing()[:2] == ("Failure", "Signal SIGTERM detected")

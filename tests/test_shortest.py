@@ -43,7 +43,7 @@ def _events(random: Random, size: int, words: int) -> list[dict[str, Any]]:
 
 
 def _changed(random: Random, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the events of a run with some of them gone, changed, or in another place."""
+    """Return the events of a run, some of them removed, changed, or moved."""
     kept = [event for event in events if random.random() < 0.9]
     changed = [{**event, "params": {"n": 9}} if random.random() < 0.1 else event for event in kept]
     return [{**event, "start_ns": event["start_ns"] + random.choice([0, 0, 0, 3])} for event in changed]
@@ -112,7 +112,7 @@ def test_too_many_differences_are_not_searched(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_of_lists_of_one_length_that_with_more_equal_steps_is_taken() -> None:
-    """One removed and one added leave a step as it was; two changed ones would be as many differences."""
+    """One removed and one added step leave another unchanged; two changed ones would be as many differences."""
     base = _events(Random(1), 1, 1)[0]
 
     def run(*arguments: int) -> Steps:

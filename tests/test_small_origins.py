@@ -1,4 +1,4 @@
-"""Where small numbers and short texts came from that a failing call was given, and where no origin is claimed."""
+"""The origins of small numbers and short texts in a failed call, and when no origin is claimed."""
 
 from __future__ import annotations
 

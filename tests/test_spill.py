@@ -170,7 +170,7 @@ def test_rows_that_are_still_held_do_not_keep_a_file_locked() -> None:
 
 
 def test_a_missing_file_is_reported_as_missing(tmp_path: Path) -> None:
-    """A file that is gone is not reported as another user's."""
+    """A missing file is not reported as another user's."""
     with pytest.raises(FileNotFoundError):
         Claim(str(tmp_path / "gone.ndjson"))
     os.symlink(tmp_path, link := str(tmp_path / "link.ndjson"))

@@ -1,4 +1,4 @@
-"""There always is a session: one that cannot record yet counts, warns once, and goes on when it can."""
+"""There always is a session: one that cannot record yet counts, warns once, and continues when it can."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_the_first_name_holds_and_the_last_word_on_everything_else() -> None:
 
 
 def test_who_took_part_and_who_still_does() -> None:
-    """A process that left and came back is one participant, and present."""
+    """A process that left and joined again is one participant, and present."""
     one, two = b"1" * 16, b"2" * 16
     story = _story(
         _row("session", 1, {"pid": 1}, parent=one),
@@ -82,7 +82,7 @@ _BOOKS = st.lists(st.tuples(_STARTS | _ENDS | _WORK, st.integers(1, 6)), min_siz
 
 
 def _end(books: list[_Book]) -> str | None:
-    """Return which end counts: the newest that a program wrote, unless somebody came after it; else a derived one."""
+    """Return which end counts: the newest that a program wrote, unless a process joined later; else a derived one."""
     last_ns = max((at for _, at in books), default=0)
     came = max((at for (kind, _, body), at in books if kind in rows.STARTS and "forked" not in str(body)), default=0)
     ends = [(at, name, "derived" in str(body)) for (kind, name, body), at in books if kind == "end"]

@@ -258,7 +258,7 @@ def test_methods_of_every_kind_run() -> None:
 
 @pytest.mark.parametrize("target", [len, print, int, dict, functools.partial(int, "7"), "".join, type, object])
 def test_what_is_built_in_can_be_decorated(target: Any) -> None:
-    """A function of C runs as before; a class of C cannot be changed, and stays as it was."""
+    """A function of C runs as before; a class of C cannot be changed, and stays unchanged."""
     localops.init()
     for decorator in (operation, agent, session):
         decorated = decorator(target)

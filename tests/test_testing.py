@@ -44,7 +44,7 @@ def run(city):
 
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A project with an agent, and none of this repository's settings of pytest."""
+    """A project with an agent, and without this repository's settings of pytest."""
     pytester.makepyfile(agent=AGENT)
     pytester.makeini("[pytest]\nfilterwarnings = error\n")
     return pytester
@@ -148,7 +148,7 @@ WRONG = {
 
 
 def test_assertions_fail_with_what_was_recorded(project: pytest.Pytester) -> None:
-    """The message names what was expected and what came instead, and shows the run; no frame of ours is in it."""
+    """The message has what was expected and what was recorded, and shows the run; no frame of ours is in it."""
     cases = "".join(
         f"\ndef test_{n}(localops_run):\n    agent.run('Lyon')\n    localops_run.{call}\n"
         for n, call in enumerate(WRONG)

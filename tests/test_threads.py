@@ -139,7 +139,7 @@ def test_sessions_in_many_threads_lose_nothing(capsys: pytest.CaptureFixture[str
 
 
 def test_a_session_may_end_while_another_thread_describes_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
-    """The description comes after the end then; only what the program itself records late is warned of."""
+    """The description is recorded after the end then; only late rows of the program itself cause a warning."""
     session, describing, ended = begun(), threading.Event(), threading.Event()
 
     def slowly() -> str:
@@ -223,7 +223,7 @@ def test_an_id_that_several_threads_choose_is_used_once() -> None:
 
 
 def test_an_id_whose_event_waits_in_a_spill_file_is_taken() -> None:
-    """Two events are given one id while the journal cannot be written: both come in."""
+    """Two events get the same id while the journal cannot be written: both are stored in the end."""
     session = begun(config=Config(wait=0.1))
     other = apsw.Connection(session._journal.path)
     other.execute("begin immediate")

@@ -75,7 +75,7 @@ def test_a_thread_begins_where_it_was_started(way: Callable[[Callable[[], None]]
 
 
 def test_a_pool_serves_each_caller_in_its_own_place() -> None:
-    """A pool's threads outlive the call that started them, and belong to none of their callers."""
+    """A pool's threads live longer than the call that started them, and belong to none of their callers."""
     with ThreadPoolExecutor(2) as pool:
         for number in range(20):
             with localops.start_session(name=f"session {number}") as session, session.operation("outer") as outer:

@@ -24,7 +24,7 @@ _PATHS = "real missing link place state_folder journal".split()
 
 
 def _steps(folder: Path) -> dict[str, Callable[[], object]]:
-    """Return steps of recording that ask the system for something, by name; each leaves everything as it was."""
+    """Return steps of recording that call the system, by name; each leaves everything unchanged."""
     project = str(folder)
     for name in ("parts/x.finished.db", "participants/gone", "blobs/" + "0" * 2 + "/" + "0" * 64, "journal.db"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def _steps(folder: Path) -> dict[str, Callable[[], object]]:
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", _NAMES)
 def test_a_timeout_error_arrives_wherever_the_system_is_asked(name: str, tmp_path: Path) -> None:
-    """At each place where it may come, it reaches the caller, or is held for the program."""
+    """Wherever it may be raised, it reaches the caller, or is held for the program."""
     step = _steps(tmp_path)[name]
     step()
     arrived: list[BaseException] = []

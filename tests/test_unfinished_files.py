@@ -79,7 +79,7 @@ def test_what_a_killed_writer_has_left_is_found_and_deleted(folder: Path, writer
 
 
 def test_a_file_that_is_being_written_is_named_and_stays(folder: Path, writer: subprocess.Popen[Any]) -> None:
-    """It belongs to a program, whose row comes after it."""
+    """It belongs to a program, whose row will follow."""
     [path] = blobs.unfinished(str(folder))
     assert blobs.is_being_written(path)
     done = _scrub(folder)
@@ -100,7 +100,7 @@ def test_prune_reports_and_deletes_them(folder: Path, writer: subprocess.Popen[A
 
 
 def test_an_upload_with_a_secret_is_deleted(folder: Path) -> None:
-    """Its sender begins again; one without a secret goes on."""
+    """Its sender sends it again; one without a secret continues."""
     uploads = folder / blobs.UPLOADS
     uploads.mkdir(mode=0o700)
     (uploads / ("a" * 64)).write_text(f"header {KEY} and")

@@ -126,7 +126,7 @@ def _fits(value: object) -> bool:
 
 
 def test_a_row_that_cannot_be_folded_takes_its_transaction_along(tmp_path: Path) -> None:
-    """If something does get by, it is not kept: the journal goes on as if it had never come."""
+    """If such a row passes validation, it is not stored: the journal works as if it had never arrived."""
     journal = Journal(str(tmp_path))
     with pytest.raises(apsw.Error):
         journal.add([_row("end", body=f'{{"x":{"[" * 2_000 + "]" * 2_000}}}')])

@@ -120,7 +120,7 @@ def test_a_removed_shm_costs_nothing(folder: str) -> None:
 
 
 def test_an_idle_recorder_changes_over_before_it_writes(journal: Journal, folder: str) -> None:
-    """While it did nothing its -shm went, and another recorder came, wrote and ended."""
+    """While it was idle, its -shm file was removed, and another recorder began, wrote and ended."""
     assert all(journal.append(event(f"{n}")) for n in range(20))
     os.unlink(journal.path + "-shm")
     appends(folder, *(f"other {n}" for n in range(50)))
@@ -253,7 +253,7 @@ def _link_all(folder: str) -> str:
 
 @pytest.mark.parametrize("first", ["the recorder", "the other name"])
 def test_a_journal_with_two_names_becomes_two(journal: Journal, folder: str, first: str) -> None:
-    """Both names go on, each with all rows from before and its own from after; no row is lost, and none is mixed."""
+    """Both continue, each with all rows from before and its own from after; no row is lost or mixed up."""
     assert all(journal.append(event(f"{n}")) for n in range(50))
     there = _link_all(folder)
     other = Journal(there, wait=0.2)

@@ -1,4 +1,4 @@
-"""Rows as text: they come back unchanged, and an invalid one does not affect the others."""
+"""Rows as text: they are read back unchanged, and an invalid one does not affect the others."""
 
 from __future__ import annotations
 

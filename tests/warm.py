@@ -187,7 +187,7 @@ class Copy(subprocess.Popen[str]):
         _running.add(self)
 
     def _until(self, lines: int, deadline: float | None) -> bool:
-        """Read as many lines of the keeper's; return whether they came in time."""
+        """Read as many lines of the keeper's; return whether they arrived in time."""
         while self._read.count(b"\n") < lines:
             left = None if deadline is None else max(0, deadline - time.monotonic())
             if not select.select([self._status], [], [], left)[0]:
@@ -232,7 +232,7 @@ def running() -> set[Copy]:
 
 
 def holders() -> set[int]:
-    """Return the programs that hold libraries; they go on from test to test."""
+    """Return the programs that hold libraries; they continue from test to test."""
     return {holder.pid for holder in _holders.values()}
 
 
