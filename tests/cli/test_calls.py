@@ -83,7 +83,7 @@ def test_a_tool_that_fails_is_shown_with_its_inputs(sessions: list[localops.Sess
 def test_an_error_has_its_message_and_its_times(
     sessions: list[localops.Session], as_json: AsJson, command: Command
 ) -> None:
-    """As text and as JSON; the share of success says of how many sessions it is."""
+    """As text and as JSON; the share of success has the number of sessions that it is of."""
     [line] = as_json("calls", "--by", "error")["lines"]
     began = [call["began"] for call in as_json("calls", "--failed", "--reverse", "--sort", "began")["calls"]]
     assert (line["message"], line["first"], line["last"]) == ("no such order", began[0], began[-1])
@@ -226,7 +226,7 @@ def test_prompts_that_begin_alike_are_listed_by_what_differs(as_json: AsJson, co
 
 
 def test_a_model_that_stopped_too_early_says_why(command: Command, as_json: AsJson) -> None:
-    """In the list of calls, and in each view of the session; an answer that is complete says nothing."""
+    """In the list of calls, and in each view of the session; a complete answer has no such mark."""
     session = localops.start_session(name="cut")
     for reason in ("length", "stop"):
         session.record(localops.LLMEvent(model="o4", prompt="plan", completion="", finish_reason=reason))

@@ -135,7 +135,7 @@ def test_the_same_tools_are_those_of_the_baseline(
 
 
 def test_a_call_at_another_place_has_moved(journal: Journal, check: Check, baseline: str) -> None:
-    """It is neither missing nor added, unless it was given something else and that counts."""
+    """It is neither missing nor added, unless arguments count and it has other ones."""
     _run(journal, tool("book", n=2), tool("search", q=1), tool("pay"))
     reasons = {rule: check("--baseline", baseline, f"--{rule}")[1] for rule in ("same-tools", "same-arguments")}
     assert re.fullmatch("pay added; (book|search) moved", reasons["same-tools"]["same_tools"]["reason"])
@@ -249,7 +249,7 @@ def test_repeats_of_an_agent_raise_no_alarm(journal: Journal, command: Command, 
 
 
 def test_a_cost_without_a_price_does_not_pass(journal: Journal, check: Check, baseline: str) -> None:
-    """What is only a lower bound breaks the rule, unless that is allowed; other rules do not mind."""
+    """A lower bound breaks the rule, unless it is allowed; other rules are not affected."""
     _run(journal, llm("why?", "own-model", cost=None))
     code, rules = check("--baseline", baseline, "--max-cost", "+10%", "--max-tokens", "+0")
     assert code == 3
@@ -261,7 +261,7 @@ def test_a_cost_without_a_price_does_not_pass(journal: Journal, check: Check, ba
 
 
 def test_a_price_is_no_advice_for_a_call_without_token_counts(check: Check) -> None:
-    """A call that failed has none; one that did not fail, and one of a model without a price, are named apart."""
+    """A failed call has none; successful ones, and those of models without a price, are named separately."""
     session = localops.start_session()
     failed = LLMEvent(model="gpt-4.1", prompt="Write.")
     session.record(ErrorEvent(trigger_event=failed, exception=TimeoutError("no answer")))
@@ -282,7 +282,7 @@ def test_a_price_is_no_advice_for_a_call_without_token_counts(check: Check) -> N
 
 @pytest.mark.parametrize("error", [tool("search", failed=True), Plan("error", "ValueError", failed=True)])
 def test_an_error_or_a_failed_call_is_an_error(journal: Journal, check: Check, error: Plan) -> None:
-    """Whatever says that something failed breaks `--max-errors 0`."""
+    """Any recorded failure breaks `--max-errors 0`."""
     _run(journal, error)
     code, rules = check("--max-errors", "0")
     assert (code, rules["max_errors"]["value"]) == (3, "1")
@@ -316,7 +316,7 @@ def test_a_program_that_left_without_an_end_passes(journal: Journal, check: Chec
 
 
 def test_a_run_of_unknown_success_is_called_so(command: Command, tmp_path: Path) -> None:
-    """The code of `raise SystemExit(1)` cannot be known: the rules say so, and a baseline of such a run warns."""
+    """The code of `raise SystemExit(1)` cannot be known: the output says so, and saving such a baseline warns."""
     code = "import localops\nlocalops.init()\nlocalops.record(localops.ActionEvent('a'))\nraise SystemExit(1)"
     assert programs.run(code).returncode == 1
     for form in ("text", "md"):
@@ -335,7 +335,7 @@ def test_a_good_run_has_no_warning(journal: Journal, command: Command, tmp_path:
 
 
 def test_a_run_that_lost_events_does_not_pass(journal: Journal, check: Check) -> None:
-    """What could not be written anywhere is in no figure."""
+    """Events that could not be written anywhere are in no figure."""
     _run(journal, tool("search"))
     assert check("--max-cost", "1")[0] == 0
     journal.add([event("loss", "loss", uuid.UUID(_run(journal)).bytes, body='{"dropped": 2}')])
@@ -344,7 +344,7 @@ def test_a_run_that_lost_events_does_not_pass(journal: Journal, check: Check) ->
 
 
 def test_a_killed_run_does_not_pass(check: Check, command: Command) -> None:
-    """Its figures are those up to where it died; how to end a session is no advice for it."""
+    """Its figures end where it died; advice on how to end a session would not help."""
     code = "import localops, os, signal\nlocalops.init()\nlocalops.record(localops.ActionEvent('a'))\n"
     programs.run(f"{code}os.kill(os.getpid(), signal.SIGKILL)")
     status, rules = check("--max-cost", "1", "--max-duration", "1h")
@@ -489,7 +489,7 @@ def test_a_run_is_not_its_own_baseline(journal: Journal, command: Command, tmp_p
 def test_a_file_that_is_no_baseline_is_refused(
     journal: Journal, command: Command, tmp_path: Path, text: str, message: str
 ) -> None:
-    """Whatever is in it, the exit code is 2 and says why."""
+    """Whatever is in it, the exit code is 2, with a reason."""
     path = tmp_path / "b.json"
     path.write_text(text)
     _run(journal, tool("t"))

@@ -151,7 +151,7 @@ def test_markdown_is_for_a_pull_request(runs: tuple[str, str], command: Command)
 
 
 def test_a_long_text_is_shown_where_it_differs(journal: Journal, as_json: AsJson) -> None:
-    """Of two long prompts, the part that differs in more than ids and times, with a little around it."""
+    """The part of two long prompts that differs, apart from ids and times, with a little around it."""
     prompts = [f"{uuid.uuid4()} {'why? ' * 2000}{word} {'so! ' * 2000}" for word in "AB"]
     a, b = (id_text(record(journal, [llm(prompt)])) for prompt in prompts)
     [difference] = as_json("diff", a, b)["differences"]
@@ -251,7 +251,7 @@ def test_another_result_is_a_difference(journal: Journal, command: Command, as_j
 
 
 def test_a_step_of_one_run_has_what_it_was_given(journal: Journal, command: Command, as_json: AsJson) -> None:
-    """And its result, which has a line of its own unless it is short; in JSON both."""
+    """It also has its result, on a separate line unless it is short; JSON has both."""
     files = [_gives(tool("read", path=f"{name}.py"), result) for name, result in (("a", "x = 1"), ("b", "x" * 100))]
     assert _outputs(journal, command, [], [*files, _gives(llm("why?"), "because")]) == [
         "+ tool read  path=a.py → x = 1",
@@ -272,7 +272,7 @@ def test_a_step_of_one_run_has_what_it_was_given(journal: Journal, command: Comm
 def test_a_list_as_a_result_is_shown_from_its_beginning(
     journal: Journal, command: Command, many: int, is_cut: bool
 ) -> None:
-    """As far as there is room; a list of calls has less."""
+    """As much as there is room for; a list of calls has less room."""
     rows = [{"recipe": f"a stew of number {number}", "minutes": number} for number in range(many)]
     step, result = _outputs(journal, command, [], [_gives(tool("find"), {"recipes": rows})])
     assert step == "+ tool find"

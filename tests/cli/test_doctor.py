@@ -49,7 +49,7 @@ def test_doctor_finds_and_fixes(command: Any, tmp_path: Path) -> None:
 
 
 def test_commands_for_another_home_are_given_it(command: Any, tmp_path: Path) -> None:
-    """What doctor prints about a home that was named must not be run on the usual one."""
+    """Commands that doctor prints about a named home must not run on the default one."""
     folder, at = tmp_path / "home" / "default", clock.now_ns()
     Spill(str(folder)).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
     assert "--home" not in command("doctor")[1]

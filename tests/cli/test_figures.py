@@ -54,7 +54,7 @@ def test_money_reads_the_same_in_every_command(command: Command, as_json: AsJson
 
 
 def test_the_hint_names_every_table(command: Command) -> None:
-    """As `--by` does in the help."""
+    """It has the same names as `--by` in the help."""
     _session("one", 0.5)
     hint = command("analytics")[1].splitlines()[-1]
     assert all(word in hint for word in (*analytics.ACROSS, "meta:NAME"))
@@ -169,7 +169,7 @@ def test_agents_of_one_name_are_one_line_for_people(command: Command, as_json: A
 
 
 def test_an_agent_without_a_name_has_the_same_id_everywhere(command: Command, as_json: AsJson) -> None:
-    """Of one session or across many, and in an event, it is a UUID with dashes."""
+    """In one session, across many, and in an event, it is a UUID with dashes."""
     session = localops.start_session()
     assert session is not None
     session.record(ActionEvent(action_type="look", agent_id=uuid.uuid4()))

@@ -173,7 +173,7 @@ def test_errors_that_differ_in_values_are_a_loop(command: Command) -> None:
 
 
 def test_what_polls_in_one_of_several_sessions_is_named_last(command: Command) -> None:
-    """Of a session of which nothing else is shown; one that is shown has a section of its own."""
+    """If nothing else of the session is shown; otherwise its section has it."""
     record("waiting", times=4, tool="wait_for")
     record("other", times=1)
     code, out, _ = command("lint", "--since", "1d", "--polling", "wait_for")
@@ -238,7 +238,7 @@ def test_habits_are_apart_from_loops(command: Command) -> None:
 
 
 def test_habits_alone_are_no_loops(command: Command) -> None:
-    """Of several sessions, their sum says so."""
+    """The sum over several sessions says that, too."""
     for _ in range(2):
         session = localops.start_session(name="tidy")
         for n in range(5):

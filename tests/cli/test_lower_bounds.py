@@ -240,7 +240,7 @@ def test_a_model_that_was_called_before_lists_the_session_once(as_json: AsJson) 
 
 
 def test_a_call_of_a_running_session_may_still_end(command: Command, as_json: AsJson) -> None:
-    """What it cost so far is exact until then, at each door."""
+    """Until then the cost so far is exact, in every view."""
     program = programs.start(_WAITS)
     try:
         programs.first_line(program)

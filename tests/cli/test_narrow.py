@@ -49,7 +49,7 @@ def test_whatever_the_width_ids_and_figures_are_whole(
 def test_a_block_has_every_column(
     command: Command, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
-    """What a table would have dropped is in it, and what is empty is not."""
+    """It has what a table would have dropped, but nothing empty."""
     monkeypatch.setenv("COLUMNS", str(columns))
     blocks = command("sessions")[1].split("\n\n")
     assert len(blocks) == len(ids)

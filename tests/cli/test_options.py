@@ -45,7 +45,7 @@ def session() -> localops.Session:
     ],
 )
 def test_an_option_that_would_be_passed_over_is_refused(command: Command, words: str, message: str) -> None:
-    """With a sentence that says what to do instead, and the exit code of wrong usage."""
+    """The error says what to do instead, with the exit code of wrong usage."""
     code, out, err = command(*shlex.split(words))
     assert (code, out, message in err) == (2, "", True)
 

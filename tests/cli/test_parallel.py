@@ -1,4 +1,4 @@
-"""What ran in parallel has no order, in differences of runs and in `localops check`; everything else has."""
+"""Parallel steps have no order, in differences of runs and in `localops check`; all other steps do."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def test_calls_of_real_threads_have_no_order(command: Command) -> None:
 def test_an_id_that_looks_like_a_number_or_a_name_is_one_beside_another(
     differences: Callable[..., dict[str, int]], one: str, other: str, is_same: bool
 ) -> None:
-    """Of the same argument, in the other run; two numbers or two names differ."""
+    """If the argument is an id in the other run; two numbers or two names differ."""
     given = [[tool("start", job=value, of={"text": f"part {value} of 3"})] for value in (one, other)]
     assert differences(*given) == ({} if is_same else {"changed": 1})
 

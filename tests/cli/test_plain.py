@@ -1,4 +1,4 @@
-"""What is run without a parser says what it says with one, in every case."""
+"""Commands that run without a parser print the same as with one, in every case."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _loads_click(*arguments: str) -> bool:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_newest_session_is_shown_without_a_parser(name: str) -> None:
-    """By `last`, its id, or the beginning of it in capitals; byte by byte the same, and click is not loaded."""
+    """By `last`, its id, or the beginning of it in capitals; the output is identical, and click is not loaded."""
     id = _record()
     code, out, _ = _both(name, "last")
     assert code == 0
@@ -118,7 +118,7 @@ def test_what_is_wrong_is_said_in_the_same_words(
     ],
 )
 def test_everything_else_is_for_the_parser(arguments: list[str]) -> None:
-    """Help, options, errors and words that are no id."""
+    """Help, options, errors and words that are not ids."""
     _record()
     _both(*arguments)
     assert _loads_click(*arguments)

@@ -37,7 +37,7 @@ def _begun(**options: Any) -> localops.Session:
     ],
 )
 def test_a_second_statement_is_refused(command: Command, sql: str) -> None:
-    """Nothing is run if there is more than one statement: no rows of one under the title of another."""
+    """With more than one statement nothing runs, so that no rows appear under the title of another one."""
     _record("default", "one")
     code, out, err = command("query", sql)
     assert (code, out) == (1, "")
@@ -55,7 +55,7 @@ def test_comments_and_semicolons_are_no_statement(command: Command, sql: str) ->
 
 
 def test_every_value_can_be_had_as_json(command: Command) -> None:
-    """Bytes and infinite numbers, which JSON cannot say, are text."""
+    """Bytes and infinite numbers, which JSON lacks, are text."""
     _record("default", "one")
     sql = "select x'00ff' as bytes, 1e999 as high, -1e999 as low, null as absent, 0.5 as half, 1 as half"
     out = command("query", sql, "--json")[1]
@@ -272,7 +272,7 @@ def test_loops_and_failing_tools_are_tables(command: Command) -> None:
 
 
 def test_post_mortems_have_the_cause_of_what_ended_a_run(command: Command) -> None:
-    """To group failures by what they were first raised from."""
+    """Failures can be grouped by the exception from which they were raised."""
     with suppress(RuntimeError), localops.start_session(name="chained"):
         try:
             int("x")

@@ -338,7 +338,7 @@ def test_a_home_that_is_not_there_is_no_empty_home(
 
 
 def test_a_new_machine_gets_a_first_step(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A default home that does not exist yet is no mistake."""
+    """A default home that does not exist yet is not an error."""
     monkeypatch.delenv("LOCALOPS_HOME")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "fresh"))
     monkeypatch.setenv("HOME", str(tmp_path / "fresh"))

@@ -65,7 +65,7 @@ def test_a_journal_that_is_open_is_not_replaced(damaged: Path, command: Any) -> 
 
 @pytest.mark.parametrize("arguments", [(), ("x", "--project", "y"), ("--project", "default", "--replace", "-o", "z")])
 def test_what_is_meant_must_be_clear(damaged: Path, command: Any, arguments: tuple[str, ...]) -> None:
-    """Neither or both of two ways to say it is wrong usage."""
+    """To give neither or both of two alternatives is wrong usage."""
     assert command("repair", *arguments)[0] == 2
 
 

@@ -59,7 +59,7 @@ def test_a_module_runs_as_python_runs_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [("python", "app.py"), ("python3", "app.py"), ("pytest", "-q", "app.py")])
 def test_a_command_is_found_where_there_is_no_such_file(tmp_path: Path, command: tuple[str, ...]) -> None:
-    """Of this Python, with its own arguments; a file of that name is the program."""
+    """It is a command of this Python, with its own arguments; a file of that name takes precedence."""
     code = (
         "import agentops, os, sys\ndef test(): pass\n"
         "open('seen', 'w').write(agentops.__name__ + os.path.realpath(sys.executable))\n"
@@ -97,7 +97,7 @@ subprocess.run([sys.executable, "-c", "import agentops; print(agentops.__name__)
 
 
 def test_home_and_project_can_be_chosen(tmp_path: Path) -> None:
-    """--home and --project before the program say where it records."""
+    """--home and --project before the program choose where it records."""
     script = _program(tmp_path, "import agentops; agentops.init()")
     assert _run("--home", str(tmp_path / "here"), "--project", "nightly", script, cwd=tmp_path).returncode == 0
     assert (tmp_path / "here" / "nightly" / "journal.db").exists()

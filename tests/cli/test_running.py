@@ -103,7 +103,7 @@ def test_pages_count_it_until_now() -> None:
 
 @pytest.mark.usefixtures("long")
 def test_the_view_knows_rows_only(command: Command) -> None:
-    """SQL cannot see the locks: there a session lasts to its last row, as its text says."""
+    """SQL cannot see the locks: there a session lasts until its last row, as the description says."""
     assert not _grows(lambda: float(command("query", "select seconds from session", "--csv")[1].splitlines()[1]))
 
 
@@ -121,7 +121,7 @@ slow_query()
 
 
 def test_a_killed_session_took_at_least_so_long(command: Command) -> None:
-    """Its rows cannot tell how long its process lived on: the list, the session, its figures and its page say so."""
+    """Rows do not show how long its process lived on: the list, the session, its figures and its page say so."""
     programs.run(_DIES)
     [line] = [line for line in command("sessions")[1].splitlines() if "killed" in line]
     assert " ≥" in line

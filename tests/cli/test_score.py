@@ -72,7 +72,7 @@ def test_the_event_of_a_score_is_shown_so_that_it_is_found(command: Command) -> 
 
 
 def test_a_score_is_taken_back(session: localops.Session, command: Command, as_json: AsJson) -> None:
-    """And the earlier one stays in the list."""
+    """The earlier score stays in the list."""
     command("score", "last", "correct", "good")
     command("score", "last", "correct", "--withdraw")
     assert [(each["value"], each["counts"]) for each in as_json("score", "last")["scores"]] == [
@@ -103,7 +103,7 @@ def test_only_a_score_that_counts_is_taken_back(
 
 
 def test_what_was_stored_is_printed(session: localops.Session, command: Command) -> None:
-    """Of a secret that was typed, the note that is in its place."""
+    """For a secret that was typed, the note that replaced it."""
     key = "sk-ant-api03-" + "aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0" + "zA7a"
     for options in (("score", "last", "verdict", f"it has {key}"), ("note", "last", key, "--by", f"ann {key}")):
         for form in ((), ("--json",)):
@@ -246,7 +246,7 @@ def test_the_list_names_authors_where_there_are_several(command: Command) -> Non
 
 
 def test_a_score_that_was_asked_for_is_never_cut(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has a column of its own, also where there is no room for all that others gave."""
+    """It has a separate column, even if there is no room for all other scores."""
     begun = localops.start_session(name="a nightly run with a long name that fills a line of the terminal")
     for name in ("brief", "correct", "polite", "tidy"):
         begun.score(name, 0.25, by="ann")

@@ -1,4 +1,4 @@
-"""`localops score --with`: what the command says of functions that give no score, and of those that fail."""
+"""`localops score --with`: what the command prints about functions that give no score, and about failing ones."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_what_escapes_and_structures_hide_is_found_and_replaced(command: Command
 
 @pytest.mark.usefixtures("recorded")
 def test_what_is_left_is_named_and_the_exit_code_says_so(command: Command) -> None:
-    """The rest is replaced; a reminder says that the secrets have to be changed all the same."""
+    """The rest is replaced; a reminder says that the secrets have to be changed in any case."""
     aside = Path(home_folder(None)) / "default" / f"{JOURNAL}.damaged-1"
     aside.write_bytes(b"page " + KEY.encode())
     code, out, err = command("scrub", "--yes")
@@ -149,7 +149,7 @@ def test_patterns_that_are_not_used_are_named(command: Command, text: str) -> No
 
 @pytest.mark.usefixtures("recorded")
 def test_views_whose_names_become_one_are_numbered(command: Command, as_json: AsJson) -> None:
-    """Else one of them would be taken silently; the words of the file itself are no secrets, whatever fits them."""
+    """Otherwise one would be lost silently; the keys of the file are never secrets, whatever pattern matches them."""
     home = Path(home_folder(None))
     for number in range(3):
         assert command("views", "save", f"w PINE-{number}", "--tag", f"t{number}")[0] == 0
@@ -170,7 +170,7 @@ def test_views_whose_names_become_one_are_numbered(command: Command, as_json: As
 
 @pytest.mark.usefixtures("recorded")
 def test_an_interrupted_scrub_is_finished_and_says_so(command: Command, as_json: AsJson) -> None:
-    """What it had left in files is not counted again, so that its report would be about nothing."""
+    """Secrets that it had replaced are not counted again, so the report has to mention it."""
     assert command("scrub", "--yes")[0] == 0
     journal = Journal(str(Path(home_folder(None)) / "default"))
     journal.transact(scrubbed.begin)
@@ -205,7 +205,7 @@ def test_a_pattern_that_does_not_end_is_named(command: Command, monkeypatch: pyt
 
 @pytest.mark.usefixtures("recorded")
 def test_a_scrub_that_lacks_room_says_that_nothing_was_done(command: Command) -> None:
-    """And how many secrets are left, instead of none."""
+    """It also says how many secrets are left."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (33_000, before[1]))
     try:
@@ -219,7 +219,7 @@ def test_a_scrub_that_lacks_room_says_that_nothing_was_done(command: Command) ->
 
 @pytest.mark.usefixtures("recorded")
 def test_other_projects_are_scrubbed_all_the_same(command: Command) -> None:
-    """Beside a database of another program, a damaged journal and an empty one; each line says what to do."""
+    """Beside another program's database, a damaged journal and an empty one; each line says what to do."""
     home = Path(home_folder(None))
     # In a process of its own, as closing a file of SQLite here would free its locks.
     cut = subprocess.run(["head", "-c", "30000", home / "default" / JOURNAL], check=True, capture_output=True).stdout

@@ -179,7 +179,7 @@ def test_an_operation_that_ended_beyond_the_limit_is_finished(command: Command) 
 
 @pytest.mark.parametrize("unknown", ["nosuchid", "abcdef12", "ab"])
 def test_an_unknown_id_is_said(session: localops.Session, command: Command, unknown: str) -> None:
-    """Code 1, and the sentence says where to look."""
+    """Exit code 1, and the error says where to look."""
     code, out, err = command("show", unknown)
     assert (code, out) == (1, "")
     assert "localops sessions" in err
@@ -233,7 +233,7 @@ def test_a_plain_show_takes_a_limit(command: Command) -> None:
 
 
 def test_a_running_session_says_what_it_does(command: Command) -> None:
-    """Work that is under way is no trouble: no notice, and `running` in the tree."""
+    """An open operation is no problem: there is no notice, and the tree has `running`."""
     with _begun():
 
         @tool(name="wait")

@@ -1,4 +1,4 @@
-"""`localops steps`: the list, its JSON, and the same over HTTP; what `localops why` says of them."""
+"""`localops steps`: the list, its JSON, the same over HTTP, and the section of `localops why`."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_the_pages_read_the_same(recorded: str, as_json: Callable[..., dict[str,
 
 
 def test_a_result_whose_file_is_gone_is_not_promised(command: Command, tmp_path: Path) -> None:
-    """Of a copy without blobs, such as one from an export as JSON lines."""
+    """In a copy without blobs, such as one from an export as JSON lines."""
 
     @tool(once=True)
     def load() -> str:
@@ -164,7 +164,7 @@ def test_why_sums_them_up(recorded: str, command: Command) -> None:
 
 
 def test_a_session_without_steps_has_none(command: Command, as_json: Callable[..., dict[str, Any]]) -> None:
-    """It says so, and `why` says nothing of them."""
+    """The command says so, and `why` has no section about steps."""
     localops.start_session().end_session("Success")
     assert "no steps with once=True" in command("steps")[1]
     assert as_json("steps")["steps"] == []
@@ -172,7 +172,7 @@ def test_a_session_without_steps_has_none(command: Command, as_json: Callable[..
 
 
 def test_steps_whose_arguments_were_scrubbed_may_be_refused(command: Command, tmp_path: Path) -> None:
-    """Where the rule is in the settings, the call raises StepError and does not run: the list says so before."""
+    """If the rule is in the settings, the call raises StepError and does not run: the list says so in advance."""
     made: list[str] = []
 
     @tool(once=True)

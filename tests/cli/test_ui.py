@@ -40,7 +40,7 @@ def test_the_link_as_json(tmp_path: Path) -> None:
 
 
 def test_it_changes_nothing_in_an_empty_home(tmp_path: Path) -> None:
-    """Looking at nothing makes nothing, and says what to do."""
+    """It creates no files there, and the page says what to do."""
     with RealPages(tmp_path / "home") as pages:
         assert "localops demo" in pages.get("/").text
         assert pages.get("/api/1/sessions?project=nosuch").status == 404

@@ -1,4 +1,4 @@
-"""Forks: what other threads are doing at that moment stops neither them nor the child."""
+"""Forks: whatever other threads are doing at that moment blocks neither them nor the child."""
 
 from __future__ import annotations
 

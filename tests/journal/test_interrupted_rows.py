@@ -81,7 +81,7 @@ def test_an_interrupted_row_is_found_behind_rows_of_others(
 def test_an_interrupted_row_is_spilled_while_the_journal_cannot_tell(
     journal: Journal, folder: str, alarm: Callable[[], None]
 ) -> None:
-    """A row that cannot be looked up is not written a second time: the spill file brings it in once."""
+    """A row that cannot be looked up is not written twice: it is moved from the spill file once."""
     journal.append(event("first"))
     connection = journal._file.connection
     assert connection is not None
@@ -131,7 +131,7 @@ def test_a_spill_file_that_another_process_takes_is_no_error(
 
 
 def test_a_spill_file_that_another_left_comes_in_later(journal: Journal, folder: str) -> None:
-    """A process may have to leave a spill file that it has claimed: another one takes it later."""
+    """A process may have to leave a spill file that it has claimed: another one collects it later."""
     journal.append(event("a"))
     journal._inside = True  # a signal handler that records in the middle of our own write
     journal.append(event("b"))
@@ -147,7 +147,7 @@ def test_a_spill_file_that_another_left_comes_in_later(journal: Journal, folder:
 
 
 def test_closing_takes_in_what_another_left(journal: Journal, folder: str) -> None:
-    """A process that has spilled nothing takes in waiting rows when it closes the journal."""
+    """A process that has spilled nothing collects waiting rows when it closes the journal."""
     journal.append(event("a"))
     Spill(folder).write(event("b"))
     Claim(spill.waiting(folder)[0]).close()

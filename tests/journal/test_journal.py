@@ -100,7 +100,7 @@ def test_rows_that_are_added_together_are_those_of_single_ones(tmp_path: Path) -
 
 
 def test_statements_stay_prepared_however_many_rows_are_added(journal: Journal) -> None:
-    """To prepare those that fold rows takes longer than to fold a hundred of them."""
+    """Preparing the statements that fold rows takes longer than folding a hundred rows."""
     journal.add(list(_mixed(400)))
     connection = journal._file.connection
     assert connection is not None

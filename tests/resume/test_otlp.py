@@ -110,7 +110,7 @@ def test_a_run_without_its_steps_is_not_resumed(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_step_that_says_nonsense_is_no_step() -> None:
-    """An attribute that somebody else wrote is no reason to fail."""
+    """An invalid attribute, which another program wrote, is no reason to fail."""
     body = {"once": {"kept": "none"}, "params": 1}
     for text in ("{", "7", "{}", '{"opened":7,"sum":""}', '{"opened":{"keys":["x"],"body":{}},"sum":""}'):
         assert split(body, text) == ({"params": 1}, None)

@@ -225,7 +225,7 @@ def test_a_blob_that_is_gone_or_damaged_is_no_result(tmp_path: Path) -> None:
 
 
 def test_a_class_that_has_changed_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor is one that is not loaded: nothing is imported for the sake of recorded data."""
+    """Nor is a class that is not loaded, as recorded data must not cause an import."""
 
     @tool(once=True)
     def produce() -> object:
@@ -248,7 +248,7 @@ def test_a_class_that_has_changed_is_no_result(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("size", [1, 1 << 21], ids=["in its row", "in a file"])
 def test_a_scrubbed_result_is_not_restored(effects: Effects, size: int, tmp_path: Path) -> None:
-    """As one with a secret in it is not: what is there is not what was returned. Arguments identify the call still."""
+    """Like a result with a secret: it is not what was returned. Its arguments still identify the call."""
 
     @tool(once=True)
     def pay(card: str) -> dict[str, str]:

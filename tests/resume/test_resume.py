@@ -105,7 +105,7 @@ def test_a_hook_decides_once_for_all(effects: Effects) -> None:
 
 
 def test_a_hook_may_run_the_step_again(effects: Effects) -> None:
-    """So does a step that is idempotent, unasked; that try is then the one that counts."""
+    """An idempotent step runs again without a hook; that attempt then counts."""
     for options in ({"on_uncertain": lambda _: localops.run_again}, {"idempotent": True}):
         programs.run(PAYING, "first", "killed")
         once_calls._named.clear()
@@ -140,7 +140,7 @@ def test_a_hook_that_raises_leaves_the_step_as_it_was() -> None:
 
 
 def test_a_session_that_was_joined_has_no_steps() -> None:
-    """To continue a session by its id alone is not to resume it: its steps would run again."""
+    """Joining a session by its id is not resuming it: its steps would run again."""
     began = localops.init()
     began.end_session("Success")
     localops.start_session(inherited_session_id=began.session_id)
@@ -275,7 +275,7 @@ def _command(*arguments: str) -> None:
 
 
 def test_without_its_opening_row_a_step_does_not_run() -> None:
-    """Where neither the journal nor a spill file takes a row, an effect could not be remembered."""
+    """If neither journal nor spill file can store that row, the effect could not be recorded."""
     program = """
 import localops, resource
 from localops.decorators import tool

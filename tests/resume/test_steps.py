@@ -191,7 +191,7 @@ def test_coroutines_run_once_and_a_cancelled_one_is_uncertain(effects: Effects) 
 
 
 def test_an_interrupted_step_is_uncertain() -> None:
-    """Ctrl-C in the middle of a step says nothing of what it has done."""
+    """Ctrl-C in the middle of a step does not show what it has done."""
     effects = []
 
     @operation(once=True)
