@@ -48,7 +48,7 @@ class Both:
         self.store = self.opened(bound, engine)
 
     def take(self, program: Program) -> None:
-        """Give both stores a program, and compare what they say to each step."""
+        """Run a program on both stores, and compare their answers to each step."""
         for number, step in enumerate(program.steps()):
             assert step(self.store) == step(self.home), f"step {number}"
 

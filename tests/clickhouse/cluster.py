@@ -62,7 +62,7 @@ class Node:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it; `wait` says when it answers."""
+        """Start it; `wait`: return when it answers."""
         with (self.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 ["clickhouse-server", f"--config-file={self.folder}/config.xml"],

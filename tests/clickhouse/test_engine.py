@@ -200,7 +200,7 @@ def _columns(statement: str) -> list[tuple[str, str]]:
 
 
 def test_a_statement_has_a_bound_for_memory(clickhouse: Server) -> None:
-    """What groups and sorts goes to disk before it is reached, and what cannot may be tried again later."""
+    """Grouping and sorting use the disk before it is reached; what cannot may be tried again later."""
     engine = clickhouse.engine()
     asked = "select value from system.settings where name = 'max_memory_usage'"
     assert engine.ask(asked) == [("1500000000",)]
@@ -216,7 +216,7 @@ def test_a_statement_has_a_bound_for_memory(clickhouse: Server) -> None:
 
 
 def test_an_insert_does_not_wait_long_for_a_replica_that_is_gone(clickhouse: Server) -> None:
-    """Senders try again, by another host if there is one; the URL may say otherwise."""
+    """Senders try again, on another host if there is one; the URL may set another limit."""
     asked = "select value from system.settings where name = 'insert_quorum_timeout'"
     for options, expected in (
         ("?insert_quorum=2", "10000"),
@@ -226,7 +226,7 @@ def test_an_insert_does_not_wait_long_for_a_replica_that_is_gone(clickhouse: Ser
 
 
 def test_a_session_stays_on_its_shard(clickhouse: Server) -> None:
-    """A greater number of shards holds from a day on; what ClickHouse shows of a table says since when."""
+    """A greater number of shards applies from a day on, which ClickHouse's description of a table shows."""
     where = address("clickhouse://one/db?cluster=all&shards=1,2@2027-01-01,5@2028-01-01", {})
     assert where.shards == (("1970-01-01", 1), ("2027-01-01", 2), ("2028-01-01", 5))
     key = sharding.expression(where.shards)

@@ -69,7 +69,7 @@ def test_rows_come_back_as_they_were(clickhouse: Server, packs: bool) -> None:
 
 
 def test_rows_that_came_together_are_the_same_blocks() -> None:
-    """As those that are read back from a journal, their seqs and tokens beside them."""
+    """As rows that are read back from a journal, with their seqs and tokens."""
     sent = [(row._replace(seq=5 + place), counts) for place, (row, counts) in enumerate(odd_rows())]
     known = {row.seq: counts for row, counts in sent if any(count is not None for count in counts)}
     new = event_rows.New([row.bare for row, _ in sent], 5, known)

@@ -29,7 +29,7 @@ def modern(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Modern]:
 
 
 def test_the_same_rows_give_the_same_answers(tmp_path: Path, modern: Modern) -> None:
-    """As on old servers, also after the mirror was lost."""
+    """The same as on old servers, also after the mirror was lost."""
     both = Both(tmp_path, modern)
     try:
         program = Program(3)
@@ -67,7 +67,7 @@ def test_indexes_are_used(modern: Modern) -> None:
 
 
 def test_logs_of_the_server_are_kept_for_so_long(modern: Modern) -> None:
-    """Where the URL says so; a log that the server began again gets its limit at the next start of the hub."""
+    """If the URL says so; a log that the server has created again gets its limit at the next start of the hub."""
     engine = modern.engine("limited")
     migrations.migrate(engine)
     engine.do("create table if not exists system.some_log (event_date Date, n Int64) engine = MergeTree order by n")

@@ -72,7 +72,7 @@ def test_other_commands_say_what_it_is(cold: tuple[Both, Program], command: list
 
 
 def test_a_password_is_never_in_the_url() -> None:
-    """Neither where a user has one nor among the options: the URL is noted in the folder."""
+    """Neither with the user nor among the options, as the URL is stored in the folder."""
     with pytest.raises(ConfigError, match=r"instead of \?password="):
         address("clickhouse://me@one/runs?password=secret", {})
 

@@ -9,7 +9,7 @@ from tests.server.hubs import batch_of, hub, session_rows
 
 
 def test_a_hub_serves_from_clickhouse(tmp_path: Path, clickhouse: Server) -> None:
-    """What it takes is there after it was killed and its journals were deleted."""
+    """Received rows are there after the hub was killed and its journals were deleted."""
     with hub(tmp_path, "default", "--store", clickhouse.url("served")) as running:
         sent = session_rows(3)
         status, answer = running.take(batch_of(sent))

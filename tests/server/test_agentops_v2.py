@@ -216,7 +216,7 @@ def test_an_older_update_removes_no_tags(running: RealHub) -> None:
 
 
 def test_nothing_is_there_to_replay(running: RealHub) -> None:
-    """As of any id that AgentOps' server does not know, and without a key."""
+    """The same answer as AgentOps' server gives for an unknown id, and without a key."""
     assert running.ask("GET", f"/v2/ttd/{uuid.uuid4()}", key="") == (200, [])
 
 
@@ -235,7 +235,7 @@ def test_tags_are_added_and_replaced(running: RealHub) -> None:
 
 
 def test_get_analytics_does_not_end_a_session(running: RealHub) -> None:
-    """From its first call on the client sends an end time, while the session runs."""
+    """From its first call on, the client sends an end time while the session runs."""
     client = Client(running).begin()
     client.update(with_key=True, end_timestamp=moment(1))
     assert client.stored["state"] == "Unknown"  # a hub does not know whether the process lives
@@ -265,7 +265,7 @@ def test_end_states_have_our_names(running: RealHub, word: str, state: str) -> N
 
 
 def test_an_unknown_end_state_is_kept(running: RealHub) -> None:
-    """A word that is no state ends the session as Indeterminate, and a state without a time ends it where it is."""
+    """Such a state ends the session as Indeterminate; a state without a time ends it at its last row."""
     client = Client(running).begin()
     client.events(client.action(at=3.0))
     client.update(is_running=None, end_state="completed")
@@ -373,7 +373,7 @@ def test_events_belong_to_their_agents(running: RealHub) -> None:
 
 
 def test_threads_and_logs_are_events(running: RealHub) -> None:
-    """What has no place of its own here is stored beside the events."""
+    """What has no counterpart here is stored as events."""
     client = Client(running).begin()
     assert client.post("/v2/create_thread", {"id": "t1", "agent_id": None}) == (200, "Success")
     status, reply = client.post("/v2/update_logs", {"logs": "printed"}, method="PUT")
@@ -404,7 +404,7 @@ def test_a_session_needs_a_key(running: RealHub, key: str, status: int, message:
 
 
 def test_a_token_is_needed_for_all_else(running: RealHub) -> None:
-    """A key says which project, but not which session."""
+    """A key identifies the project, but not the session."""
     client = Client(running).begin()
     for token in ("", "a.b.c", client.jwt[:-2], client.jwt[:-4] + "AAAA", "." + client.jwt[1:]):
         other = Client(running)
@@ -465,7 +465,7 @@ def test_a_token_can_be_renewed(running: RealHub) -> None:
 
 
 def test_a_token_opens_no_other_door(running: RealHub) -> None:
-    """Only the addresses of AgentOps take it."""
+    """Only the addresses of AgentOps accept it."""
     client = Client(running).begin()
     assert running.ask("GET", "/sync/1/hello", key=client.jwt)[0] == 401
     assert running.ask("GET", "/api/1/sessions", key=client.jwt)[0] == 401

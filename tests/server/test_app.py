@@ -82,7 +82,7 @@ def test_rows_behind_a_gap_are_refused(running: RealHub) -> None:
 
 
 def test_a_bad_row_is_refused_and_its_neighbours_are_stored(running: RealHub) -> None:
-    """One line that is not a row, or that could do harm, does not hold up the others."""
+    """A line that is not a row, or that could do damage, does not affect the others."""
     sent = session_rows(4)
     odd = rows.make("llm", sent[0][2], id=clock.new_id(), at_ns=5, tags="no tags")
     batch = batch_of([*sent[:3], odd, *sent[3:]], journal=clock.new_id().hex())
@@ -240,7 +240,7 @@ def test_an_invalid_query_is_refused(running: RealHub, path: str) -> None:
 
 @pytest.mark.parametrize("what", ["events", "timeline"])
 def test_a_page_has_room_for_something(running: RealHub, what: str) -> None:
-    """None without an event, behind which the next one could not begin."""
+    """A page has at least one event, as otherwise the next one could not begin after it."""
     session = _send(running, session_rows())
     assert running.ask("GET", f"/api/1/sessions/{session}/{what}?limit=0")[0] == 400
     assert running.ask("GET", f"/api/1/sessions/{session}/{what}?limit=1")[0] == 200

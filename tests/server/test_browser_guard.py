@@ -66,7 +66,7 @@ def test_only_our_own_pages_are_answered(pages: RealPages, method: str, headers:
 
 @pytest.mark.parametrize("head", ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"])
 def test_exactly_one_host_is_named(pages: RealPages, head: str) -> None:
-    """None, or two of them, is no name that we are known by."""
+    """A request with no Host, or with two, is refused."""
     with socket.create_connection(("127.0.0.1", pages.port), timeout=10) as connection:
         connection.sendall(head.encode())
         assert connection.recv(200).split()[1] in (b"421", b"400")

@@ -236,7 +236,7 @@ def test_an_url_says_what_is_wrong(s3: S3, change: object, why: str) -> None:
 
 
 def test_errors_say_what_to_look_at(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of keys, of a bucket, of an endpoint."""
+    """For keys, a bucket, an endpoint."""
     with pytest.raises(BucketError, match="is not there: create it"):
         Bucket(place(s3.url.replace(BUCKET, "other"))).check()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another secret")

@@ -116,7 +116,7 @@ def test_headers_of_a_named_proxy_count(tmp_path: Path) -> None:
 
 
 def test_headers_of_others_are_ignored(tmp_path: Path) -> None:
-    """Without --proxy, and from an address that it does not name, a client cannot say who it is."""
+    """Without --proxy, and from an address that it does not name, a client cannot choose its address."""
     for options in ((), ("--proxy", "10.0.0.0/8", "--proxy", "unix")):
         with hub(tmp_path / str(len(options)), "default", "--access-log", *options) as running:
             cookie = _cookie(running, ("X-Forwarded-For", "192.0.2.7"), ("X-Forwarded-Proto", "https"))

@@ -118,7 +118,7 @@ async def _drip(pieces: int, wait: float) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("limits", [Limits(silence=0.01), Limits(whole=0.05)])
 def test_a_body_that_comes_too_slowly_is_not_waited_for(limits: Limits) -> None:
-    """Neither for the next byte nor, byte after byte, for the end."""
+    """Neither if the next byte is late nor if, byte after byte, the end is."""
     with pytest.raises(TooSlow):
         asyncio.run(request_body.read(_drip(1_000, 0.02), bytearray().extend, limits))
 
@@ -169,7 +169,7 @@ def test_a_bomb_is_never_whole_in_memory(encoding: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
 def test_a_body_that_breaks_off_is_broken(encoding: str) -> None:
-    """At whatever byte; and nothing may follow it."""
+    """At any byte; and nothing may follow it on the connection."""
     plain = b"line\n" * 50
     packed: bytes = zlib.compress(plain, wbits=31) if encoding == "gzip" else zstd.library().compress(plain)
     for end in range(1, len(packed)):

@@ -87,7 +87,7 @@ def test_incomplete_requests_do_not_affect_other_clients(running: RealHub, conne
 
 
 def test_more_bodies_of_one_key_than_it_may_send_are_put_off(running: RealHub, connect: list[socket.socket]) -> None:
-    """A key that holds up as many requests as it may gets 429 with Retry-After; another key is served."""
+    """A key with too many unfinished requests gets 429 with Retry-After; another key is served."""
     slow = running.new_key("slow")
     for _ in range(6):
         _open(running, connect).sendall(_head(running, 1_000, key=slow) + b"\x1f")
@@ -297,7 +297,7 @@ def test_sigterm_does_not_wait_forever(tmp_path: Path, capfd: pytest.CaptureFixt
 
 
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
-    """Killed in the midst of batches, the hub has each that it signed for, and a resend brings the others, once."""
+    """Killed between batches, the hub has each row that it signed for; a resend stores the others, once."""
     with hub(tmp_path) as found:
         batches = [batch_of(session_rows(50), journal=f"{number:032x}") for number in range(40)]
         signed: list[int] = []
@@ -405,7 +405,7 @@ def test_a_journal_that_was_put_back_is_noticed(tmp_path: Path, stopped: bool) -
 
 
 def test_keys_that_cannot_be_read_stop_nothing_for_good(tmp_path: Path) -> None:
-    """The file of keys is broken, or another user's: the hub replies 503, and senders blame neither rows nor key."""
+    """If the file of keys is broken or another user's, the hub replies 503, and senders blame neither rows nor key."""
     with hub(tmp_path) as running:
         keys = running.data / "hub.json"
         good = keys.read_bytes()

@@ -47,7 +47,7 @@ def test_a_key_opens_the_pages_of_its_project(running: RealHub) -> None:
 
 
 def test_what_is_no_key_opens_nothing(running: RealHub) -> None:
-    """Also a cookie that somebody made up."""
+    """Nor does an invented cookie."""
     assert _enter(running, str(uuid.uuid4())) == (401, "")
     assert _enter(running, "") == (401, "")
     assert _ask(running, "/api/1/sessions", Cookie="localops-1=x")[0] == 401

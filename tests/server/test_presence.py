@@ -40,7 +40,7 @@ def test_a_second_hub_on_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_hub_takes_over_from_one_that_stops_or_dies(tmp_path: Path) -> None:
-    """A supervisor may start the next one before the last one has ended; a killed one leaves no lock behind."""
+    """A supervisor may start the next one before the last one has ended; a killed one leaves no lock."""
     with hub(tmp_path) as running:
         for end in (running.stop, running.kill):
             process = _second(running, 120)

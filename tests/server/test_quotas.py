@@ -158,7 +158,7 @@ def test_rules_are_kept_and_changed_one_by_one(tmp_path: Path) -> None:
 
 
 def test_a_sender_keeps_what_a_quota_refuses(tmp_path: Path) -> None:
-    """Nothing is parked: a full project needs a person, a full day does not, and later everything arrives."""
+    """Nothing is parked: a full project needs a person, a full day does not, and later everything is stored."""
     with hub(tmp_path / "own") as running:
         sender = Sender(tmp_path / "home", running.url, running.key)
         sender.write(20)

@@ -60,7 +60,7 @@ def _take(running: RealHub, many: int = 3, body: str = "{}") -> int:
 
 
 def test_a_hub_that_is_well_is_ready(running: RealHub) -> None:
-    """Soon after the start both answer 200, and anybody may ask."""
+    """Soon after the start both answer 200, without a key."""
     _become(running, (200, 200))
     assert running.ask("GET", "/ready", key="")[1]["status"] == "ready"
     assert _take(running) == 200
@@ -104,7 +104,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, b"{"], ids=["gone", "garbled"])
 def test_keys_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
-    """At once, not after some seconds: without its keys the hub refuses everybody."""
+    """At once, not after some seconds, as without its keys the hub refuses everyone."""
     with hub(tmp_path) as running:
         _become(running, (200, 200))
         path = running.data / "hub.json"

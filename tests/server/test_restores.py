@@ -189,7 +189,7 @@ def test_the_newest_good_backup_of_a_folder_is_restored(saved: RealHub, tmp_path
 
 
 def test_deletions_and_keys_are_as_they_were_last(saved: RealHub, tmp_path: Path) -> None:
-    """What was deleted, made and revoked after the backup is so after the restore, by the replaced folder."""
+    """What was deleted, created and revoked after the backup is read from the replaced folder."""
     saved.start()
     later = _session(saved, "b")
     listed = saved.ask("GET", "/api/1/sessions")[1]["sessions"]

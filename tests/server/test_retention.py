@@ -1,4 +1,4 @@
-"""Retention: a hub removes whole sessions that were kept long enough, and machines do not bring them back."""
+"""Retention: a hub removes whole old sessions, and does not store them again when machines send them."""
 
 from __future__ import annotations
 

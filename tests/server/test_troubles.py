@@ -1,4 +1,4 @@
-"""What tells whether a journal has to be looked at again."""
+"""How a hub knows that a journal has to be checked again."""
 
 from __future__ import annotations
 

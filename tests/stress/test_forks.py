@@ -175,7 +175,7 @@ localops.end_session("Success")
 
 
 def test_a_timer_signal_at_every_moment() -> None:
-    """A handler that records a thousand times a second, at any moment of a write, does no harm."""
+    """A handler that records a thousand times a second, at any moment of a write, causes no loss."""
     code = """
 seen, deep, wanted = [0, 0], 0, int(sys.argv[1])
 def again():

@@ -172,7 +172,7 @@ class Chaos:
             self._otherwise = behaviour
 
     def calm(self) -> None:
-        """From now on nothing is wrong any more."""
+        """Behave correctly from now on."""
         self.always(ok() if self.behind is None else passed)
 
     def paths(self) -> list[str]:
@@ -313,7 +313,7 @@ def close(exchange: Exchange) -> None:
 
 
 def silence(exchange: Exchange) -> None:
-    """Takes the request and says nothing."""
+    """Read the request, and never answer."""
     exchange.pause()
     exchange.close()
 
@@ -425,7 +425,7 @@ def huge_header(exchange: Exchange) -> None:
 
 
 def many_headers(exchange: Exchange) -> None:
-    """More headers than anybody reads."""
+    """Send more headers than any client reads."""
     exchange.answer(Answer(200, b"{}", {f"X-{number}": "a" for number in range(500)}))
 
 

@@ -714,7 +714,7 @@ def test_a_key_that_cannot_be_right_needs_a_person(url: str, key: str | None, me
 
 
 def test_a_valid_key_is_reported(url: str) -> None:
-    """`localops remote test` says who took the key."""
+    """`localops remote test` names the server that accepted the key."""
     record(1)
     with Worker(url) as worker:
         assert worker.sink.check().endswith("takes this key")

@@ -278,7 +278,7 @@ def test_stored_and_never_answered(trip: Trip, chaos_before: Chaos) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_storms(trip: Trip, chaos_before: Chaos, seed: int) -> None:
-    """With two requests in five going wrong in any way, a few passes bring everything, each row once."""
+    """With two requests in five failing in any way, a few passes deliver everything, each row once."""
     chance = random.Random(seed)
     faults = [*_ONCE.values(), chaos.page(), chaos.text(b"{"), chaos.status(502), chaos.status(429, Retry_After="1")]
 
@@ -625,7 +625,7 @@ def test_interrupted(trip: Trip, chaos_before: Chaos, calls: int) -> None:
 
 
 def test_a_line_is_spared_within_a_request(trip: Trip, chaos_before: Chaos) -> None:
-    """At a given rate a batch goes out in pieces, each in its time; none is larger than ten seconds of the line."""
+    """At a given rate a batch is sent in pieces, each in its time; none is larger than ten seconds of the line."""
     session = localops.start_session()
     assert session is not None
     for _ in range(200):

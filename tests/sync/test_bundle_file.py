@@ -536,7 +536,7 @@ def test_whole_sessions_can_be_carried(home: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("at", [0.2, 0.5, 0.9])
 def test_a_damaged_bundle_is_said(at: float, home: str, tmp_path: Path) -> None:
-    """Flipped bytes or a cut never bring in a wrong row: it is an error, and a whole file still works afterwards."""
+    """Flipped bytes or a cut never import a wrong row: it is an error, and an intact file still works afterwards."""
     path, there = tmp_path / "run.lops", str(tmp_path / "there")
     bundle_file.pack(home, [Share("default")], str(path))
     whole = path.read_bytes()

@@ -1,4 +1,4 @@
-"""What commands of an operator print and return where less was done than asked for: nothing reads like success."""
+"""What commands print and return if they have done less than requested: nothing looks like success."""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ def test_a_full_disk_is_named_as_such(sender: Sender) -> None:
 
 
 def test_a_port_that_is_taken_is_named(real: RealHub, tmp_path: Path) -> None:
-    """`hub serve` says which address it could not have."""
+    """`hub serve` names the address that it could not listen on."""
     port = real.url.rpartition(":")[2]
     command = [sys.executable, "-m", "localops", "hub", "serve", "--data", str(tmp_path), "--port", port]
     done = warm.run(command, capture_output=True, timeout=60)
@@ -276,7 +276,7 @@ def test_a_folder_without_a_journal_is_no_project(sender: Sender) -> None:
 
 
 def test_a_remote_that_is_there_already_is_changed_not_removed(sender: Sender) -> None:
-    """To remove it would forget what it has: the advice is to move it, or to give it another key."""
+    """Removing it would forget what it has: the advice is to move it, or to give it another key."""
     done = _localops(sender, "remote", "add", "hub", "http://127.0.0.1:9", "--key", "k")
     assert (done.returncode, "localops remote move" in done.stderr, "remove" in done.stderr) == (2, True, False)
     done = _localops(sender, "remote", "key", "hub", "--key", "schlüssel")

@@ -158,7 +158,7 @@ def test_rows_that_were_sent_nowhere_outlive_their_remote(own: RealHub, sender: 
 
 
 def test_a_remote_that_has_everything_leaves_nothing_behind(sender: Sender) -> None:
-    """Its removal says what a prune does from then on, and frees the sessions."""
+    """Its removal says what prune will do from then on, and no longer protects sessions."""
     record("sent")
     sender.sync()
     done = run_localops(sender.home, "remote", "remove", "hub", "--yes")

@@ -58,7 +58,7 @@ def _change(own: RealHub, statement: str) -> None:
 def test_what_a_hub_has_replaced_is_no_damage(
     own: RealHub, machine: Sender, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Rows and files, by several scrubs: one line says so, and what to do here; nothing is sent again."""
+    """Rows and files, by several scrubs: one line reports it with what to do here, and nothing is sent again."""
     _scrub(own.data, own.project, OAK)
     _scrub(own.data, own.project, OAK, PINE)
     for _ in range(2):

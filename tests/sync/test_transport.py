@@ -226,7 +226,7 @@ def test_black_hole(call: Call) -> None:
 
 
 def test_name_that_is_not_known(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a network, names cannot be looked up, and the error says so."""
+    """Without a network, names cannot be looked up, which the error says."""
 
     def fail(*arguments: object, **options: object) -> None:
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")

@@ -138,7 +138,7 @@ def test_a_secret_in_a_file_goes_there_too(sender: Sender, there: Path) -> None:
 def test_a_row_that_comes_again_as_it_was_stays_out(
     sender: Sender, there: Path, real: RealHub, project: str, tmp_path: Path
 ) -> None:
-    """From a copy of the home of before, and in a bundle: the hub refuses it, and says what to do."""
+    """From an old copy of the home, and in a bundle: the hub refuses it, and the sender prints what to do."""
     digest = blobs.keep(sender.folder, f"some text and {KEY}".encode())
     sender.write(2, body=BODY)
     sender.write(1, body=json.dumps({"returns": {"$blob": digest, "$len": 3}}))
@@ -183,7 +183,7 @@ def test_a_lost_answer_leaves_nothing_there(sender: Sender, there: Path, real: R
 
 
 def test_a_hub_of_an_earlier_release_gets_nothing_of_it(sender: Sender, there: Path, real: RealHub) -> None:
-    """It would refuse these rows for good: they wait, other rows go, and the pass says why until it is upgraded."""
+    """It would refuse these rows permanently: they wait, other rows are sent, and the pass gives the reason."""
     sender.write(3, body=BODY)
     sender.sync()
     _scrub(sender)
@@ -393,7 +393,7 @@ def test_a_hub_that_was_set_back_forgets_it_again(own: RealHub, tmp_path: Path) 
 
 
 def test_it_is_carried_in_a_bundle(sender: Sender, there: Path, real: RealHub, project: str, tmp_path: Path) -> None:
-    """A machine without a network hands it on; the receipts settle what waited."""
+    """A machine without a network carries it to the hub; the receipts settle the waiting rows."""
     sender.write(3, body=BODY)
     sender.sync()
     _scrub(sender)

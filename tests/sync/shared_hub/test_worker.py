@@ -58,7 +58,7 @@ def test_with_nothing_to_send_no_connection_is_made(sender: Sender) -> None:
 
 
 def test_a_poison_row_is_parked_and_the_others_arrive(weather: tuple[chaos.Chaos, Sender], there: str) -> None:
-    """One row that the remote refuses costs few requests, is kept with the reason, and holds up no others."""
+    """A row that the remote refuses costs few requests, is kept with the reason, and does not block others."""
     broken, sender = weather
     sender.write(700)
     [poison] = sender.write(1, body='{"poison":1}')
@@ -249,7 +249,7 @@ def test_a_hub_that_diverges_on_what_was_set_aside_ends_the_pass(
 @pytest.mark.foreign_open
 @pytest.mark.parametrize("column", ["name", "body"])
 def test_a_row_with_a_flipped_bit_is_parked_alone(sender: Sender, there: str, column: str) -> None:
-    """Text that became invalid, as after a disk fault, holds up no other row and ends no pass."""
+    """Text that became invalid, as after a disk fault, blocks no other row and ends no pass."""
     session = sender.write(5)[0][2]
     odd = sender.write(1, session=session, body='{"a":"odd"}')[0][0]
     sender.write(5, session=session)
