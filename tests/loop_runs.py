@@ -99,7 +99,7 @@ class Agent:
 
 
 class Script:
-    """What one run does, as steps that are mixed with those of other agents."""
+    """The steps of one run, which are mixed with those of other agents."""
 
     def __init__(self, session: Session, dice: random.Random) -> None:
         self.session, self.dice = session, dice

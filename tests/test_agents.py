@@ -13,7 +13,7 @@ from tests import programs
 
 
 def test_an_agent_that_was_not_created_has_the_word_that_it_is_called_by() -> None:
-    """It has one row in the session, however often it is named; a UUID is no name."""
+    """It has one row in the session, however often it is named; a UUID is not used as a name."""
     session = localops.init()
     for _ in range(2):
         session.record(ActionEvent(agent_id="planner"))
@@ -31,7 +31,7 @@ def test_an_agent_that_was_not_created_has_the_word_that_it_is_called_by() -> No
 
 
 def test_processes_that_name_the_same_agent_share_its_row() -> None:
-    """And sessions can be found by its name."""
+    """Sessions can be found by its name."""
     code = "import localops; session = localops.init(); localops.record(localops.ToolEvent(agent_id='planner'))"
     child = "import subprocess, sys; subprocess.run([sys.executable, '-c', {!r}], env=session.env(), check=True)"
     programs.run(f"{code}; {child.format(code)}")
@@ -44,7 +44,7 @@ def test_processes_that_name_the_same_agent_share_its_row() -> None:
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_word_is_redacted_like_any_text(strict: bool) -> None:
-    """A secret that is given as an agent's id is no name."""
+    """A secret that is given as an agent's id does not become its name."""
     session = localops.init(strict=strict)
     session.record(ActionEvent(agent_id="sk-ant-" + "a1B2" * 24))
     [agent] = [event for event in session.events if event["kind"] == "agent"]

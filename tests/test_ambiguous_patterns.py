@@ -68,7 +68,7 @@ def test_what_gives_nothing_back_is_quick() -> None:
 
 
 def test_nothing_is_said_of_very_large_patterns() -> None:
-    """To look at one must not take long itself."""
+    """Analysing a pattern must not take long itself."""
     assert not may_not_end(re.compile("(?:" + "|".join(f"{n:04}" for n in range(400)) + "|0001)+$"))
 
 

@@ -226,7 +226,7 @@ def test_a_percentile_is_one_of_the_values(values: list[int], share: float) -> N
 
 
 def test_of_nothing_there_is_no_percentile() -> None:
-    """And none is made up."""
+    """Without values there is none."""
     assert percentile([], 0.5) is None
 
 

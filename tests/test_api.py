@@ -235,7 +235,7 @@ def test_no_session_and_no_current_session_warn_separately(capsys: pytest.Captur
 
 
 def test_an_empty_inherited_id_begins_a_session_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    """Programs that hand on an unset variable do not all meet in one session."""
+    """Programs that pass on an unset variable must not all share one session."""
     ids = {localops.start_session(inherited_session_id="").session_id for _ in range(2)}
     assert len(ids) == 2
     assert "inherited_session_id is empty" in capsys.readouterr().err

@@ -135,6 +135,6 @@ def test_words_choose_calls(tmp_path: Path) -> None:
 
 
 def test_a_text_without_a_word_is_refused() -> None:
-    """As in the other searches."""
+    """The same as in the other searches."""
     with pytest.raises(Exception, match="at least one word"):
         CallSearch(Wanted("?!"))

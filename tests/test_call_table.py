@@ -214,7 +214,7 @@ _FILTERS: list[tuple[Asked, Any]] = [
 
 @pytest.mark.parametrize(("asked", "fits"), _FILTERS)
 def test_filters_choose_calls(written: tuple[str, _Program], asked: Asked, fits: Any) -> None:
-    """As a look at every call does."""
+    """The same calls as a look at every call finds."""
     home, program = written
     with _sources(home) as sources:
         read = _read_all(sources, asked, sort="cost")
@@ -489,7 +489,7 @@ def test_pages_hold_while_others_record(tmp_path: Path) -> None:
 
 
 def test_a_call_that_is_counted_elsewhere_goes(tmp_path: Path) -> None:
-    """An LLM call that turns out to be a copy of one that is recorded is no call of its own."""
+    """An LLM call that turns out to be a copy of a recorded one is removed."""
     journal, project, table, source = _open(tmp_path)
     id = clock.new_id()
     journal.add([made.event("", "llm", id=id, phase=rows.OPEN)])
@@ -625,7 +625,7 @@ def test_a_prompt_is_known_by_its_system_part(tmp_path: Path) -> None:
 
 
 def test_a_single_group_has_its_whole_prompt(tmp_path: Path) -> None:
-    """Of which the table of calls keeps the beginning only."""
+    """The table of calls has only its beginning."""
     journal, project, table, source = _open(tmp_path)
     body = encode.dumps({"system_instructions": "Be brief. " * 100, "prompt": "Why?"}).decode()
     journal.add([rows.make("llm", made.SESSION, id=clock.new_id(), at_ns=clock.now_ns(), body=body)])

@@ -116,7 +116,7 @@ def test_failures_are_paged_by_seq(session: Session, index: _Opened) -> None:
 
 
 def test_the_index_is_made_again_when_it_is_gone_or_of_another_journal(session: Session, index: _Opened) -> None:
-    """It is derived: deleted, damaged or left over from another journal, it says the same."""
+    """It is derived: after it was deleted, damaged or left over from another journal, the answers are the same."""
     _fetch("http://bad")
     assert index.past("fetch").failed == 1
     folder = Path(index.home) / "default"

@@ -92,7 +92,7 @@ def test_a_session_from_elsewhere_has_a_name(client: Client, monkeypatch: pytest
 @pytest.mark.foreign_open  # it makes the files that are no journals
 @pytest.mark.parametrize("content", [b"SQLite format 3\0" + bytes(84), b"hello" * 1000], ids=["damaged", "foreign"])
 def test_a_journal_nearby_that_cannot_be_read_keeps_nobody_out(client: Client, content: bytes, tmp_path: Path) -> None:
-    """Looking for a session passes over what is no journal."""
+    """Looking for a session skips what is not a journal."""
     other = tmp_path / "home" / "other"
     other.mkdir(parents=True)
     (other / "journal.db").write_bytes(content)
@@ -101,7 +101,7 @@ def test_a_journal_nearby_that_cannot_be_read_keeps_nobody_out(client: Client, c
 
 @pytest.mark.parametrize("hint", ["zz" * 16, "", "x", "00" * 16])
 def test_a_parent_that_is_none_is_no_trouble(client: Client, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that somebody spoiled costs no session."""
+    """An invalid variable does not prevent a session."""
     given = uuid.uuid4()
     monkeypatch.setenv("LOCALOPS_SESSION_ID", str(given))
     monkeypatch.setenv("LOCALOPS_PARENT", hint)

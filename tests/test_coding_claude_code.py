@@ -255,7 +255,7 @@ def test_sidechains_of_older_transcripts_are_nested(tmp_path: Path) -> None:
 
 
 def test_lines_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    """By file and line; the others are taken in, and a line that is being written is no trouble."""
+    """By file and line; the others are imported, and a line that is being written is no problem."""
     lines = _session(Claude())
     broken = [*lines[:2], "{not json", "[]", {**lines[1], "timestamp": "soon"}, {**lines[1], "message": 7}, *lines[2:]]
     path = write(tmp_path / f"{SESSION}.jsonl", broken)

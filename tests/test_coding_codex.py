@@ -106,7 +106,7 @@ def test_notify_is_recorded() -> None:
 
 
 def test_lines_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    """By file and line; the others are taken in, and a line that is being written is no trouble."""
+    """By file and line; the others are imported, and a line that is being written is no problem."""
     lines = _lines()
     broken = ["{not json", "[]", {**lines[1], "timestamp": "soon"}, {**lines[3], "payload": 7}]
     path = _write(tmp_path, [*lines[:2], *broken, *lines[2:]])

@@ -88,7 +88,7 @@ def test_several_processes_make_the_rows_that_one_makes(tmp_path: Path) -> None:
 
 
 def test_results_come_in_order_whatever_becomes_of_the_processes() -> None:
-    """What a process failed at, and a session that others continue, is made by the import itself."""
+    """If a process fails, or a session is continued in another file, the import itself does the work."""
     done = programs.run(_WORK)
     places = ["one there", "two there", "another here", "continued here", "raises here", "three there"]
     assert done.stdout.splitlines() == [*places, "killed here", "four there", "five here"], done.stderr

@@ -49,7 +49,7 @@ def _figures(warm: Warm, server: ModelServer, code: str) -> list[Any]:
 
 
 def test_a_stream_that_is_still_held_counts_when_its_session_ends(warm: Warm, server: ModelServer) -> None:
-    """As a call whose cost is not known; what it used is added when it ends after all."""
+    """As a call with an unknown cost; its usage is added if it ends later."""
     before, after = _figures(
         warm,
         server,
@@ -92,7 +92,7 @@ tell()
 
 
 def test_requests_that_are_free_are_no_llm_calls(warm: Warm, server: ModelServer) -> None:
-    """To count tokens or to moderate costs nothing, so the cost of the run stays known."""
+    """Counting tokens and moderation cost nothing, so the cost of the run stays known."""
     (figures,) = _figures(
         warm,
         server,

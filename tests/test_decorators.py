@@ -269,7 +269,7 @@ def test_a_class_stays_a_class(run: Session) -> None:
 
 
 def test_something_that_cannot_be_called_is_refused() -> None:
-    """Decorating what is no function, method or class is a TypeError that says so."""
+    """Decorating anything but a function, method or class is a TypeError with that reason."""
     with pytest.raises(TypeError, match="expects a function, method or class, got int"):
         operation(5)  # type: ignore[call-overload]
 
@@ -361,7 +361,7 @@ def test_the_same_exception_object_is_recorded_for_each_call(run: Session) -> No
 
 
 def test_an_error_the_program_recorded_is_not_repeated(run: Session) -> None:
-    """An exception that was recorded by hand, then raised on, is one error."""
+    """An exception that was recorded by hand, and then raised again, is one error."""
 
     @operation
     def careful() -> None:
@@ -377,7 +377,7 @@ def test_an_error_the_program_recorded_is_not_repeated(run: Session) -> None:
 
 
 def test_being_interrupted_is_no_error(run: Session) -> None:
-    """KeyboardInterrupt and cancellation pass; the operation did not end well, and says by what."""
+    """KeyboardInterrupt and cancellation propagate; the operation has not succeeded, and names what ended it."""
 
     @operation
     def interrupted() -> None:

@@ -96,7 +96,7 @@ def test_what_lies_between_the_rows_of_a_session_is_still_to_be_sent(journal: Jo
 
 
 def test_a_batch_is_filled_over_gaps(journal: Journal, ledger: Ledger) -> None:
-    """Between rows that the remote has, each row it lacks is no batch of its own; what prune left empty goes along."""
+    """Single missing rows between delivered ones share a batch, as do gaps that prune left."""
     for _ in range(50):
         _add(journal, b"b" * 16, 1)
         _add(journal, b"c" * 16, 1)

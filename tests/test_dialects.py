@@ -136,7 +136,7 @@ def test_agents_have_trajectories_of_their_own() -> None:
 
 
 def test_an_agent_in_a_tool_call_is_in_its_result() -> None:
-    """A tool that hands work to an agent: its result refers to the agent's trajectory."""
+    """If a tool runs an agent, its result refers to the agent's trajectory."""
 
     def record(session: Session) -> None:
         with session.operation("Pilot", kind="agent"):
@@ -208,7 +208,7 @@ def test_a_call_that_never_ended_is_where_it_began() -> None:
 
 
 def test_a_decision_about_a_step_is_no_call() -> None:
-    """What a program decided that a step gave is a remark: nothing was called."""
+    """A result that a program decided on is a remark, as nothing was called."""
     [whole] = map(json.loads, of(_unended, "atif").splitlines())
     remarks = [step for step in whole["steps"] if step.get("extra", {}).get("kind") == "resolution"]
     assert [(step["source"], step["message"]) for step in remarks] == [

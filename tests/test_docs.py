@@ -285,7 +285,7 @@ def test_the_pages_for_developers_name_files_that_are_there(page: str) -> None:
 
 
 def test_the_table_of_changes_names_what_is_in_the_files() -> None:
-    """Of "`NAME` in `folder/file.py`" the file has the name."""
+    """For "`NAME` in `folder/file.py`", the file contains the name."""
     text = (TOP / "ARCHITECTURE.md").read_text(encoding="utf-8")
     places = re.findall(r"((?:`\w+`(?:, | and | or )?)+) (?:in|of) `([\w.]+/[\w./]+\.(?:py|sql|js))`", text)
     named = [(name, path) for names, path in places for name in re.findall(r"\w+", names) if name not in ("and", "or")]

@@ -64,7 +64,7 @@ def test_files_that_others_can_read_are_found_and_closed(home: Path) -> None:
 
 
 def test_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
-    """It is named, but neither closed to others nor offered for repair."""
+    """It is named, but its mode is not changed, and no repair is offered."""
     folder = tmp_path / "home" / "default"
     folder.mkdir(parents=True)
     (tmp_path / "home").chmod(0o700)
@@ -77,7 +77,7 @@ def test_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_waiting_rows_are_found_and_taken_in(home: Path) -> None:
-    """Rows in a spill file are counted, and the cure brings them into the journal."""
+    """Rows in a spill file are counted, and the fix moves them into the journal."""
     folder, at = str(home / "default"), clock.now_ns()
     Spill(folder).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
     (found,) = _faults(home)
@@ -284,7 +284,7 @@ def test_a_failed_cure_is_not_reported_as_mended(home: Path) -> None:
 
 
 def test_a_cure_that_changes_nothing_is_not_reported_as_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a disk without modes, setting one is no error and mends nothing."""
+    """On a file system without modes, setting one raises no error and fixes nothing."""
     (home / "default").chmod(0o755)
     monkeypatch.setattr(os, "chmod", lambda *_: None)
     left, mended = doctor.mend(str(home), ["default"])

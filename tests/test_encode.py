@@ -292,7 +292,7 @@ def test_nothing_is_changed() -> None:
 
 
 def test_an_interrupt_is_not_swallowed() -> None:
-    """Ctrl-C during somebody's slow repr stops the program, when the text is written."""
+    """Ctrl-C during a slow `__repr__` stops the program after the text was written."""
 
     class Slow:
         looks = 0
@@ -612,7 +612,7 @@ class _Warner:
 
 
 def test_warnings_of_values_are_kept_from_the_program() -> None:
-    """Warnings of a foreign object are not the program's; its filters stay as they are."""
+    """Warnings of a recorded object are not shown; the program's filters do not change."""
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
         before = list(warnings.filters)

@@ -24,7 +24,7 @@ def test_a_place_of_a_reading_is_one_of_the_text() -> None:
 
 
 def test_what_is_far_from_escapes_is_not_searched_again() -> None:
-    """A single escape in a long text is read with what may belong to it, and its neighbour a megabyte later apart."""
+    """In a long text, only the surroundings of an escape are decoded and searched again."""
     text = f"{'word ' * 9_000}\\u003d{'word ' * 9_000}%3D"
     searched = [end - start for reading in readings(text, bool) for start, end in reading.zones]
     assert len(searched) == 2

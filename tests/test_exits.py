@@ -255,7 +255,7 @@ def test_what_cannot_be_recorded_at_the_end_does_not_hide_the_crash() -> None:
 
 
 def test_a_thread_that_leaves_is_no_error() -> None:
-    """SystemExit ends a thread in peace."""
+    """SystemExit ends a thread without an error."""
     programs.run(_INIT + "thread = threading.Thread(target=sys.exit)\nthread.start(); thread.join()")
     assert programs.names("error") == []
 

@@ -51,7 +51,7 @@ def test_a_session_is_found_by_what_it_is_about() -> None:
 
 
 def test_init_takes_them_too() -> None:
-    """The first session of a program is about somebody as well."""
+    """The first session of a program can have a user, too."""
     session = localops.init(user="ann", conversation="c-1", metadata={"team": "sea"}, tags=["x"])
     assert set(session.tags) == {"x", "user=ann", "conversation=c-1", "team=sea"}
     session.set_tags(["y"])
@@ -63,7 +63,7 @@ def test_init_takes_them_too() -> None:
 
 
 def test_what_happens_in_an_operation_is_about_the_same() -> None:
-    """Events, tools and further operations, unless they say otherwise; nothing after it has ended."""
+    """Events, tools and inner operations inherit them, unless they have their own; nothing later does."""
 
     @tool
     def inner() -> None:

@@ -140,7 +140,7 @@ MESSAGE = {
 
 
 def test_a_whole_answer_ends_its_span_at_once(instrumentor: Any) -> None:
-    """As without us."""
+    """The same as without localops."""
     span = started(instrumentor, SimpleNamespace(usage=USAGE))
     assert [(one["request"], one["usage"]) for one in span.ended] == [({"n": 1}, USAGE)]
 

@@ -54,7 +54,7 @@ def test_an_argument_that_a_function_lacks_is_noted_with_the_nearest(
 
 
 def test_the_nearest_name_is_a_similar_one_or_one_that_contains_it() -> None:
-    """Anything else is no help."""
+    """Other names are not suggested."""
     known = ("end_state", "end_state_reason", "video")
     assert [nearest(name, known) for name in ("vidoe", "reason", "state", "x")] == [
         "video",

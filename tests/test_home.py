@@ -62,7 +62,7 @@ def journal(tmp_path: Path) -> Journal:
 
 
 def _stop_folding(journal: Journal) -> None:
-    """Say that a newer release keeps the derived tables: this one folds no more, and reads past the mark."""
+    """Mark the derived tables as those of a newer release: this one then reads past the mark without folding."""
     journal.transact(lambda execute: execute(f"pragma user_version = {sql.SCHEMA + 1}"))
 
 
@@ -132,7 +132,7 @@ def test_pages_put_together_are_the_list(sessions: list[tuple[str, str]]) -> Non
 
 
 def test_spilled_rows_come_in_when_a_home_is_opened(journal: Journal) -> None:
-    """Rows that waited beside the journal are in the list, and wait no more."""
+    """Rows that waited beside the journal are in the list, and no longer wait."""
     for row in _rows(1, state="Success", tag="red", model="gpt"):
         journal.append(row)
     journal.close()
@@ -145,7 +145,7 @@ def test_spilled_rows_come_in_when_a_home_is_opened(journal: Journal) -> None:
 
 
 def test_a_project_that_only_spilled_is_a_project(tmp_path: Path) -> None:
-    """Rows that never reached a journal make one when somebody looks."""
+    """Rows that never reached a journal are moved into a new one when the project is read."""
     spill = Spill(config.project_folder(str(tmp_path / "home"), "default"))
     for row in _rows(1, state="Success", tag="red", model="gpt"):
         assert spill.write(row)

@@ -85,7 +85,7 @@ def test_a_removed_folder_is_no_trouble(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_identity_is_stable_and_hides_the_machine_id() -> None:
-    """Asked twice, the machine is the same; its own secret id is not what we tell."""
+    """The identity is the same each time, and does not contain the machine's own secret id."""
     assert host.identity() == host.identity()
     assert len(host.machine_id()) == 32
     secret = Path("/etc/machine-id")

@@ -40,7 +40,7 @@ def test_the_rest_comes_with_the_end() -> None:
 
 
 def test_a_session_that_lasts_writes_the_rest_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After half a second the next row brings it, so that it survives a kill."""
+    """The first row after half a second writes it, so that it survives a kill."""
     session = begun()
     session.began_ns -= 10**9  # as if a second had passed
     session._journal._file.look_at = 0.0

@@ -72,7 +72,7 @@ def test_rows_come_in_once_however_often(hub: Journal, sender: tuple[Journal, Le
 
 
 def test_a_hub_signs_for_no_row_whose_file_it_has_not(hub: Journal) -> None:
-    """It refuses that row, and takes it once the file is there; a relay takes it as it is."""
+    """It refuses that row until the file is there; a relay accepts it without."""
     data = b"long" * 1_000
     digest = hashlib.sha256(data).hexdigest()
     bodies = [None, f'{{"returns":{{"$blob":"{digest}","$len":4000,"head":""}}}}']
@@ -175,7 +175,7 @@ def test_figures_that_differ_are_said(hub: Journal, sender: tuple[Journal, Ledge
 
 
 def test_marks_grow_sparse(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
-    """After many batches a sender gets the newest marks, and older ones further and further apart, 64 at most."""
+    """After many batches a sender gets the newest marks, and older ones further and further apart; at most 64."""
     source, ledger, _ = sender
     for _ in range(150):
         source.append(rows.make("action", b"m" * 16, id=clock.new_id(), at_ns=clock.now_ns()))

@@ -257,7 +257,7 @@ def test_it_can_be_switched_off_and_on_again(server: ModelServer, warm: Warm) ->
 
 
 def test_a_library_without_an_instrumentor_is_named(server: ModelServer, tmp_path: Path) -> None:
-    """Once, with what to install: calls that are not recorded are no secret."""
+    """Once, with what to install, as its calls are not recorded."""
     (tmp_path / "openinference.py").write_text("raise ModuleNotFoundError(name='openinference')")
     paths = os.pathsep.join([str(tmp_path), str(TOP)])
     warnings = _run(

@@ -41,7 +41,7 @@ def _told(warm: Warm, server: ModelServer, code: str) -> list[dict[str, Any]]:
 
 
 def test_a_stream_that_is_left_has_no_known_cost(warm: Warm, server: ModelServer) -> None:
-    """What it says of its answer's tokens until its end is a placeholder: left, closed, and with the helper."""
+    """The tokens before its end are a placeholder: for a stream that is left, closed, or used with the helper."""
     events = _told(
         warm,
         server,

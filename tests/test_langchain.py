@@ -223,7 +223,7 @@ def test_an_answer_of_the_cache_is_no_call(session: Session) -> None:
 
 
 class _Refusal(BaseException):
-    """What a value of a program may raise."""
+    """An exception that a value of a program may raise."""
 
 
 class _Hostile:

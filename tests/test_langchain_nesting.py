@@ -176,7 +176,7 @@ tell()
 
 
 def test_the_tokens_that_only_langchain_reads_count_once(server: ModelServer, loaded: Warm) -> None:
-    """As langchain-anthropic does: it asks for the raw response, whose stream the instrumentor of the client leaves.
+    """langchain-anthropic requests the raw response, whose stream the client's instrumentor ignores.
 
     They are those of the call, which has its price; a stream that is left half way has none.
     """

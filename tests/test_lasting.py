@@ -88,7 +88,7 @@ def _keys(folder: Path) -> None:
     [_keep, _keep_again, _keep_file, _keep_aside, _collect, _upload, _spill, _take_unreadable, _remotes, _keys],
 )
 def test_written_files_are_there_after_a_power_cut(work: Callable[[Path], None], tmp_path: Path) -> None:
-    """Neither the content nor any name on the way to it is left to the file system's own time."""
+    """Content and all names on the way to it are synced."""
     with names.unsynced() as unsafe:
         work(tmp_path / "project")
         left = names.lost(unsafe, tmp_path)

@@ -347,7 +347,7 @@ def test_a_plain_run_is_light() -> None:
 
 
 def test_importing_localops_loads_no_more_than_is_asked_for() -> None:
-    """The package alone is nearly nothing; each name brings what it needs, and all of them can be imported."""
+    """The package alone loads none of its modules; each name loads what it needs, and all can be imported."""
     code = (
         "import sys, localops\nassert not {name for name in sys.modules if name.startswith('localops.')}\n"
         "assert not hasattr(localops, '_nothing') and not hasattr(localops, 'nothing')\n"

@@ -1,4 +1,4 @@
-"""What is put aside by the alarm of a session, and noticed in time."""
+"""What the alarm of a session stores, and that it raises in time."""
 
 from __future__ import annotations
 

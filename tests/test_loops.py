@@ -1,4 +1,4 @@
-"""Loops of tool calls: what is one, in runs that say themselves what was planted, and case by case."""
+"""Loops of tool calls: which calls are one, in runs with planted loops, and case by case."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_what_is_no_loop(calls: list[Call]) -> None:
 
 @pytest.mark.parametrize("seconds", [(90, 90, 90), (30, 90, 60), (60, 30, 30)])
 def test_a_duration_that_comes_to_nothing_is_no_news(seconds: tuple[int, ...]) -> None:
-    """It stays as it is, or goes up and down."""
+    """It stays the same, or goes up and down."""
     assert kinds(*[call(returns=f"building, eta {each}s") for each in seconds]) == [("repeat", 3)]
 
 
@@ -176,7 +176,7 @@ def test_a_wait_that_succeeded_is_named() -> None:
 
 
 def test_an_id_or_a_time_in_a_result_is_no_news() -> None:
-    """What each answer has of its own does not count, unless it is all that there is."""
+    """Ids and times that every answer has do not count, unless the answer has nothing else."""
     fresh = [{"hits": [], "request": str(uuid.uuid4()), "at": f"2026-11-29T10:00:0{n}Z"} for n in range(3)]
     assert kinds(*[call(returns=one) for one in fresh]) == [("repeat", 3)]
     assert kinds(*[call(returns={"now": one["at"]}) for one in fresh]) == []
@@ -212,7 +212,7 @@ _UUIDS = [f"01a2276f-5838-79e8-bfff-ce32c169d5{number:02x}" for number in range(
 def test_a_new_id_with_what_was_asked_for_is_new(
     tool: str, args: dict[str, Any], answer: dict[str, Any], is_new: bool
 ) -> None:
-    """The answer of a queue says what it was given and a state; another answer is the same but for its id."""
+    """The answer of a queue repeats the request, with a state; another answer differs only in its id."""
     answers = [json.loads(json.dumps(answer).replace("ID", id)) for id in _UUIDS]
     calls = [call(tool, args, returns) for returns in answers]
     assert kinds(*calls) == ([] if is_new else [("repeat", 4)])
@@ -490,7 +490,7 @@ def test_of_a_long_session_the_end_is_looked_at(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("where", ["arguments", "result", "generator", "step"])
 def test_a_call_of_which_something_is_not_recorded_is_like_no_other(where: str) -> None:
-    """Neither in a report nor for the alarm: what was left out may be what differs."""
+    """Neither in a report nor for the alarm, as calls may differ in what was left out."""
     alarms: list[Loop] = []
     session = localops.init(on_loop=lambda _, loop: alarms.append(loop))
 
@@ -525,7 +525,7 @@ def test_a_call_of_which_something_is_not_recorded_is_like_no_other(where: str) 
 
 
 def test_what_is_recorded_of_such_calls_is_compared() -> None:
-    """A call without arguments has none to leave out, nor has one that returns nothing a result; failures have both."""
+    """A call without arguments leaves none out, nor does one without a result; failures have both."""
     alarms: list[Loop] = []
     session = localops.init(on_loop=lambda _, loop: alarms.append(loop))
 

@@ -149,7 +149,7 @@ def test_seconds_since_1970_are_left_out(text: str) -> None:
 
 
 def test_durations_are_left_out_where_they_were_measured() -> None:
-    """Of results all; of arguments none that says how long something shall last."""
+    """All durations in results; in arguments none, as these are requests."""
     measured = ["took", "took_ms", "elapsed", "elapsedMs", "elapsed_seconds", "latency_ms", "request_latency"]
     wanted = ["duration", "run_time", "runtime", "total_time", "time_ms", "uptime", "query_time_ms", "time_taken"]
     for key in measured + wanted:
@@ -176,7 +176,7 @@ def test_durations_are_left_out_where_they_were_measured() -> None:
     ],
 )
 def test_durations_in_texts_are_left_out_of_results(text: str, expected: str | None) -> None:
-    """Where something took so long; of arguments, texts stay as they are."""
+    """If a text says how long something took; texts in arguments do not change."""
     assert Steps([]).compared(text) == (expected or text)
     assert Steps([]).compared(text, is_argument=True) == text
 

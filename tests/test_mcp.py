@@ -323,7 +323,7 @@ def test_several_projects_are_read_together_or_one_alone(memory: Memory) -> None
 
 
 def test_an_empty_home_is_an_answer(memory: Memory) -> None:
-    """Before anything was recorded, every tool says so, one way or the other."""
+    """If nothing was recorded, every tool says so."""
     assert "no sessions yet" in ask(memory, "list_sessions").text
     assert ask(memory, "have_i_failed_at", tool="fetch").text.startswith("No: no call")
     assert ask(memory, "last_time", task="anything").text.startswith("Never")
@@ -506,7 +506,7 @@ def test_calls_that_come_at_once_are_all_answered(home: Path) -> None:
 
 
 def test_garbage_on_stdin_does_not_end_the_server(home: Path) -> None:
-    """A line that is no message is passed over; the end of stdin ends the server; on stdout are answers alone."""
+    """An invalid line is skipped; the end of stdin ends the server; stdout has only answers."""
     arguments = [sys.executable, "-m", "localops", "mcp", "--home", str(home)]
     params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
     first = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
@@ -551,7 +551,7 @@ def test_the_server_changes_nothing_that_was_recorded(home: Path, tmp_path: Path
 
 @pytest.mark.foreign_open
 def test_a_project_that_cannot_be_read_is_no_end(memory: Memory) -> None:
-    """The others answer, and asked for by name it says what is wrong with it."""
+    """The other projects answer; if it is requested by name, the answer says what is wrong with it."""
     record(Path(memory.folder), sessions=1)
     broken = Path(memory.folder) / "broken"
     broken.mkdir()

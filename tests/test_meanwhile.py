@@ -1,4 +1,4 @@
-"""What other threads do in the middle of a call of ours is no error of it."""
+"""What other threads do in the middle of a call of ours causes no error in it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_reasons_that_others_find() -> None:
 
 
 def test_alarms_that_others_give() -> None:
-    """Of two threads that give the alarms of loops at once, each gives what the other does not."""
+    """If two threads raise the alarms of loops at once, each loop has one alarm."""
     loops: list[object] = []
     session = _begun(on_loop=lambda _, loop: loops.append(loop))
     watch = session.recorder.loops

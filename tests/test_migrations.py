@@ -318,7 +318,7 @@ def _made_by_a_newer_release(folder: str) -> str:
 
 
 def test_a_newer_journal_is_left_alone_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither who writes nor who reads tells of a column that is missing: both say that localops is to be upgraded."""
+    """Writers and readers both say that localops has to be upgraded, instead of naming a missing column."""
     folder = programs.project()
     path = _made_by_a_newer_release(folder)
     numbers = f"schema {sql.SCHEMA + 1}, this one knows {sql.SCHEMA}"

@@ -84,7 +84,7 @@ def test_what_only_looks_like_a_response_is_left_alone(value: object) -> None:
     ],
 )
 def test_what_answers_everything_or_nothing_is_left_alone(make: Callable[[], object]) -> None:
-    """Mocks, arrays, streams and objects that raise say nothing, and nothing is raised."""
+    """Mocks, arrays, streams and objects that raise are not read as responses, and nothing is raised."""
     assert read(make()) is None
 
 

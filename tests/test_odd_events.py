@@ -55,7 +55,7 @@ def test_any_event_type_is_accepted(session: Session, odd: Any) -> None:
 def test_a_name_in_the_place_of_the_type_is_understood(
     session: Session, make: Any, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`ToolEvent("search")` is a tool call of that name, and a line on stderr says how to write it."""
+    """`ToolEvent("search")` is a tool call of that name, and a warning shows how to write it."""
     capsys.readouterr()
     session.record(make("search"))
     event = only(session)

@@ -92,7 +92,7 @@ def test_the_call_that_returned_it_is_named() -> None:
     ],
 )
 def test_results_that_hold_a_value(returns: object, given: object) -> None:
-    """As a whole, somewhere in a structure, in JSON in a text, and an id as a word of a text."""
+    """As the whole result, anywhere in a structure, in JSON in a text, and an id as a word of a text."""
     session = localops.start_session()
     session.record(ToolEvent(name="find", params={"page": 2}, returns=returns))
     fail(session, {"it": given})
@@ -201,7 +201,7 @@ def test_a_name_is_found_in_a_text(text: str, given: str, value: str | None) -> 
 
 
 def test_what_the_run_read_before_is_followed_through_the_call_before() -> None:
-    """An instruction in a text made one call, and the next one failed of it; a name in the prompt is no such."""
+    """An instruction in a text led to one call, and the next one failed; a name in the prompt is no origin."""
     session = localops.start_session()
     agent, other = session.create_agent("fixer"), session.create_agent("other")
     session.record(LLMEvent(model="gpt-4o", prompt="Only https://packages.corp.example", completion="ok"))

@@ -299,7 +299,7 @@ def test_an_error_of_a_derived_class_is_that_of_the_client(session: Session, tra
 
 
 def test_an_error_passes_through_a_span_that_says_nothing_of_it(session: Session, tracer: trace.Tracer) -> None:
-    """As through a turn of the OpenAI Agents SDK."""
+    """For example through a turn of the OpenAI Agents SDK."""
     with (
         pytest.raises(ValueError, match="turned down"),
         tracer.start_as_current_span("agent"),
@@ -418,7 +418,7 @@ def test_a_call_that_the_program_records_as_well_counts_once(session: Session, t
 
 
 def test_a_kind_that_is_known_only_at_the_end_counts(session: Session, tracer: trace.Tracer) -> None:
-    """LangChain's instrumentor says everything when a span ends."""
+    """LangChain's instrumentor sets all attributes when a span ends."""
     span = tracer.start_span("tides")
     span.set_attributes(
         {"openinference.span.kind": "TOOL", "tool.name": "tides", "input.value": "Brest", "output.value": "4 m"}

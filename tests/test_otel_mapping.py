@@ -114,7 +114,7 @@ def test_a_whole_request_is_kept_as_it_was_sent() -> None:
 
 
 def test_what_a_span_says_at_its_start_is_not_said_again() -> None:
-    """Start and rest together say what the whole says, and the rest repeats neither request nor attributes."""
+    """Start and end together have what the whole span has, and the end repeats neither request nor attributes."""
     for span in SPANS:
         names = span["at_start"]
         first = reading({**span, "events": [], "status": "UNSET"}, {name: span["attributes"][name] for name in names})
@@ -170,7 +170,7 @@ def test_tool_calls_have_arguments_result_and_id() -> None:
 
 
 def test_a_tool_call_of_an_mcp_client_is_one() -> None:
-    """The spans of the SDK's client hold the method, and name the tool; its other requests are no tool calls."""
+    """The spans of the SDK's client have the method and the tool; its other requests are not tool calls."""
     call = read("MCP send tools/call tides", {"mcp.method.name": "tools/call"}, scope="mcp-python-sdk")
     assert (call.kind, call.name, call.fields["mcp_method"]) == ("tool", "tides", "tools/call")
     ended = read("MCP send tools/call tides", {}, scope="mcp-python-sdk", status="ERROR", before=call)

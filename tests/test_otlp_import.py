@@ -223,7 +223,7 @@ def test_calls_of_one_instrumentor_are_apart_though_their_ids_are_equal(file: Pa
 
 
 def test_what_is_broken_is_named_and_the_rest_goes_in(file: Path) -> None:
-    """Each line by its file and number; requests of other signals are no error."""
+    """Each line by its file and number; requests with other signals are no errors."""
     broken = span(1, 1, "no id") | {"spanId": "xyz"}
     early = span(1, 2, "no time") | {"startTimeUnixNano": "0"}
     text = lines(request(RUN[0])) + "{nonsense\n\n" + lines([7], "text", {"resourceLogs": []}, request(broken, early))
@@ -259,7 +259,7 @@ def test_one_document_is_read_as_well(file: Path, indent: int | None) -> None:
 
 
 def test_a_document_that_ends_in_the_middle_gives_what_is_there(file: Path) -> None:
-    """And says where it is broken."""
+    """The import names the place where it is broken."""
     text = json.dumps(request(*RUN), indent=1)
     file.write_text(text[: text.index("a day at sea")])
     report = import_file(file)

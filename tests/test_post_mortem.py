@@ -127,7 +127,7 @@ def test_what_a_killed_process_was_in_may_have_happened(kind: str, is_folded: bo
 
 
 def test_what_ended_inside_of_it_says_how_far_it_came() -> None:
-    """Of the innermost operation that was under way; that nothing follows is there where nothing does."""
+    """What ended inside the innermost open operation, and that nothing later is recorded, if that is so."""
     sent = "session.record(localops.ActionEvent('http', params={'url': 'a.example'}, returns='sent'))"
     facts, sections = after(
         f"with session.operation('plan', kind='workflow'):\n    with session.operation('pay', kind='tool'):\n"
@@ -283,7 +283,7 @@ def test_a_session_that_a_worker_begins_has_the_end_of_its_process() -> None:
 
 
 def test_a_running_session_is_not_dead() -> None:
-    """What it is in is under way now, and nothing may or may not have happened."""
+    """The operation that it is in is in progress; nothing "may or may not have happened"."""
     program = programs.start(
         INIT + "with session.operation('wait', kind='tool'):\n    print('in', flush=True); sys.stdin.read()"
     )
@@ -472,7 +472,7 @@ def test_the_lock_of_a_participant_decides(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_why_the_last_answer_ended(answer: object, reason: str, sentence: str) -> None:
-    """One that is empty or was cut says so: it is often what a later step fails on."""
+    """An empty or cut answer is explained, as a later step often fails because of it."""
     session = localops.start_session()
     session.record(localops.LLMEvent(model="m", prompt="first", completion="earlier"))
     with session.operation("chat", kind="llm", model="o4", prompt="plan") as call:
@@ -489,7 +489,7 @@ def test_why_the_last_answer_ended(answer: object, reason: str, sentence: str) -
 
 
 def test_a_last_answer_that_nothing_follows_says_why_it_was_cut() -> None:
-    """Though it is the last operation, which has a sentence of its own."""
+    """Even if it is the last operation, which has a separate sentence."""
     session = localops.start_session()
     event = localops.LLMEvent(model="m", prompt="plan", completion="First,", finish_reason="max_tokens")
     session.record(event)

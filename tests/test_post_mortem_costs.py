@@ -153,7 +153,7 @@ def click(): return "ok"
 
 
 def test_calls_that_poll_or_make_progress_are_no_waste(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor are two calls alike: `localops lint` has the same rules, and finds no loop either."""
+    """Nor are two equal calls: `localops lint` has the same rules, and reports no loop either."""
     monkeypatch.setenv("LOCALOPS_POLLING", "look")
     facts, sections = after(
         _LOOPS + "for _ in range(4): wait_for('j')\nfor _ in range(4): look('j')\nfor _ in range(4): progress('j')\n"

@@ -75,7 +75,7 @@ def test_a_caught_error_and_what_came_after() -> None:
 
 
 def test_calls_around_the_one_that_failed_are_no_later_ones() -> None:
-    """Of a tool that calls itself: those began before. Of later ones, the next is the one that began first."""
+    """If a tool calls itself, the outer calls began before; of later ones, the next is the one that began first."""
     walk = (
         "@tool(name='walk')\ndef walk(depth, fails=True):\n"
         "    if depth: return walk(depth - 1, fails)\n"
@@ -127,7 +127,7 @@ def test_an_exception_that_ended_a_process_before_the_resume() -> None:
 
 
 def test_an_error_that_nothing_follows_may_have_been_caught() -> None:
-    """The record cannot say it."""
+    """The rows cannot show whether it was."""
     session = localops.start_session()
     session.record(localops.ErrorEvent(trigger_event=localops.ToolEvent("pay"), exception=ValueError("refused")))
     session.end_session("Fail")
@@ -186,7 +186,7 @@ def test_calls_around_the_one_that_failed_may_begin_with_it() -> None:
 
 
 def test_one_bad_input_that_many_steps_fail_on() -> None:
-    """What most failed calls were given is named, with the first of their errors, and not what every call is given."""
+    """The input that most failed calls share is named, with the first of their errors, unless all calls have it."""
     facts, sections = after(
         dedent("""
         def step(name, fails):
@@ -344,7 +344,7 @@ def read(path):
 
 
 def test_the_cause_of_an_error_is_named_with_its_line() -> None:
-    """And of the error that it was raised from, that it became another one."""
+    """For the error that was raised from it, the page says that the cause became that error."""
     facts, sections = after(
         _CHAINED + "try: read('a.txt')\nexcept LookupError as error: raise RuntimeError('setup failed') from error"
     )

@@ -435,7 +435,7 @@ def test_a_count_that_is_no_count_leaves_the_call_unpriced(count: Any) -> None:
 
 
 def test_own_prices_come_first() -> None:
-    """By model, or for one provider only; whatever the letter case; exact also as floats."""
+    """By model, or for one provider only; in any letter case; exact also as floats."""
     mine = Prices({"GPT-4o": {"input": 0.1, "output": "0.2"}, "corp/gpt-4o": {"input": 3}})
     usage = Usage(input=3, output=1)
     assert mine.cost("gpt-4O", usage, at_ns=NOON_NS) == 500

@@ -34,6 +34,6 @@ def _full() -> Exception:
     ],
 )
 def test_an_error_has_advice(error: Exception, message: str) -> None:
-    """Neither numbers of the system nor SQLite's own message for a full disk reach a person."""
+    """No person has to read an errno, or SQLite's own message for a full disk."""
     assert user_message(error).startswith(message)
     assert "Errno" not in user_message(error)

@@ -295,7 +295,7 @@ def test_an_entry_of_a_list_of_variables(entry: dict[str, object], goes: bool) -
 
 
 def test_an_object_that_is_an_entry_of_a_list_of_variables() -> None:
-    """As clients of Kubernetes have them."""
+    """Objects as clients of Kubernetes have them."""
     shown = json.loads(ENCODER.encode({"params": [_Variable("API_TOKEN", "swordfish"), _Variable("LEVEL", "debug")]}))
     assert [one["value"] for one in shown["params"]] == ["[redacted:token]", "debug"]
 
@@ -789,7 +789,7 @@ def test_a_text_that_was_clean_may_be_a_name_or_a_secret_later() -> None:
 
 
 def test_few_clean_texts_are_remembered() -> None:
-    """A process that records other texts each time keeps no more of them than a megabyte."""
+    """A process that records new texts all the time keeps at most a megabyte of them."""
     redactor = Redactor()
     encoder = Encoder(redactor=redactor)
     most = 0

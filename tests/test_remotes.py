@@ -81,7 +81,7 @@ def test_addresses_that_are_none(url: str) -> None:
 
 
 def test_keys_come_from_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key is stored, in a variable or in a file; one that is not there is an error that says where it was sought."""
+    """A key is stored, in a variable or in a file; a missing one is an error that names the place."""
     path = tmp_path / "key"
     for remote, hint in [
         (Remote("a", "http://h", key_env="HUB_KEY"), "HUB_KEY"),

@@ -80,7 +80,7 @@ def test_the_pages_know_when_a_run_stopped() -> None:
 
 
 def test_a_running_session_is_not_inside_what_an_earlier_process_was_in(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is under way now began after the resume; that a process died is a notice all the same."""
+    """What is in progress began after the resume; that a process died is still a notice."""
     session = _decided()
     with session.operation("look", kind="tool"):
         shown = _printed(capsys, "show")

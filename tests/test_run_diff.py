@@ -441,7 +441,7 @@ def test_deep_nesting_is_compared_to_the_end(journal: Journal) -> None:
 
 
 def test_only_the_first_events_of_a_long_run_are_compared(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is left out is known."""
+    """The result says how many were left out."""
     monkeypatch.setattr(steps, "MOST", 3)
     assert _diff(journal, [tool("t")] * 3, [tool("t")] * 4).is_cut
     assert not _diff(journal, [tool("t")] * 3, [tool("t")] * 3).is_cut

@@ -39,7 +39,7 @@ def _names(past: Runs, **filters: Any) -> list[str | None]:
 
 
 def test_sessions_are_found_and_filtered(past: Runs) -> None:
-    """By the filters of the list, values of which may be several, no text, or kept as a view."""
+    """By the filters of the list, with several values, numbers, or a saved view."""
     assert _names(past) == ["bad", "good"]
     assert _names(past, state="failure") == _names(past, not_tag=["good", "x"]) == ["bad"]
     assert _names(past, tag=["good", "bad"], since="1h", errors=False) == ["bad", "good"]
@@ -73,7 +73,7 @@ def test_the_cache_of_a_hub_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_is_explained_and_held_against_another(past: Runs, tmp_path: Path) -> None:
-    """As the commands do, and a polling tool may be named."""
+    """The same as the commands do; a polling tool can be named."""
     bad, good = past.sessions()
     assert "too late" in bad.why_markdown()
     assert (bad.loops()["loops_count"], bad.loops(polling=["search"])["loops_count"]) == (1, 0)

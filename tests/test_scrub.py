@@ -189,7 +189,7 @@ def test_a_second_scrub_has_nothing_to_do(folder: Path) -> None:
 
 
 def test_a_row_that_is_damaged_is_left_and_named(folder: Path) -> None:
-    """To write it again would give it the checksum of what it is not."""
+    """Replacing it would give its damaged contents a valid checksum."""
     _write(folder, _row(body={"params": {"text": f"{KEY} one"}}))
     [bad] = [(row.id, row.phase) for row in _read(folder).values() if row.kind == "tool"]
     connection = apsw.Connection(str(folder / config.JOURNAL))

@@ -271,7 +271,7 @@ def test_a_pattern_for_every_word_converges(home: Path) -> None:
 
 
 def test_scores_whose_names_become_one_are_numbered(home: Path) -> None:
-    """Else the newer would hide the other; later scores of one name stay together, and a hub takes all of them."""
+    """Otherwise the newer would hide the other; later scores of one name share a number, and a hub accepts all."""
     localops.init(auto_start_session=False, redact=True)
     session = localops.start_session()
     assert session is not None

@@ -59,7 +59,7 @@ def test_every_end_has_its_state(code: str, state: str, reason: str | None, stat
     ],
 )
 def test_an_error_that_was_recorded_last_is_why_a_process_died(events: str, reason: str) -> None:
-    """As before `os._exit(1)`; one that other events followed is not named."""
+    """As before `os._exit(1)`; an error that other events followed is not the reason."""
     programs.run(f"from localops import *\n{_INIT}for event in {events},:\n localops.record(event)\nos._exit(1)")
     for _ in range(2):  # derived, then read from the row that was written
         assert programs.standing().reason == reason

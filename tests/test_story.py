@@ -31,7 +31,7 @@ def _row(kind: str, at_ns: int = 5, body: dict[str, Any] | None = None, **column
 
 
 def test_a_session_without_a_word_has_an_empty_story() -> None:
-    """Nothing is known, and nothing is made up."""
+    """Nothing is known, and nothing is invented."""
     story = _story()
     assert (story.name, story.tags, story.host, story.video, story.budget, story.last_end) == (None, [], *[None] * 4)
     assert (story.host_env, story.metadata, story.losses, story.present()) == ({}, {}, (0, 0, 0), {})

@@ -90,7 +90,7 @@ def test_each_instance_is_an_agent(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["Plain", "Slots", "DataSlots", "Frozen", "OfList"])
 def test_an_instance_that_goes_is_forgotten(name: str) -> None:
-    """Nothing keeps an agent alive, and another object in its place is another agent."""
+    """Nothing keeps an agent alive, and another object at its address is another agent."""
     run = localops.init()
     assert run is not None
     decorated = agent(_fresh(name))

@@ -97,7 +97,7 @@ def test_what_recording_has_redacted_is_no_secret(tmp_path: Path) -> None:
 
 
 def test_what_a_column_has_no_room_for_cuts_no_note(tmp_path: Path) -> None:
-    """The notes of a kind, a name, a tag and an author are whole; those that an earlier release cut are no secrets."""
+    """Notes in a kind, name, tag or author are never cut; those that an earlier release cut are no secrets."""
     session = localops.start_session()
     assert session is not None
     for room in range(20, 46):

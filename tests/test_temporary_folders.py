@@ -1,4 +1,4 @@
-"""What a killed process has left in temporary folders is removed by the next that makes some."""
+"""Temporary folders of killed processes are removed by the next process that creates some."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def by_session() -> dict[str, list[str]]:
 
 
 def test_a_plain_pool_with_two_sessions_open_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    """Their session cannot be known: the events are kept apart, counted, and named by doctor and status."""
+    """Their session cannot be known: the events are stored separately, counted, and named by doctor and status."""
     first, second = localops.start_session(name="first"), localops.start_session(name="second")
 
     @tool(name="fetch")

@@ -401,7 +401,7 @@ def test_the_sync_of_another_process_will_do(journal: Journal, monkeypatch: pyte
 
 
 def test_a_long_reader_does_not_stop_writers(journal: Journal, folder: str) -> None:
-    """While somebody reads for long the WAL grows, and it is tried less and less often to empty it."""
+    """While another program reads for long, the WAL grows, and attempts to empty it become rarer."""
     journal.append(event("first"))
     with Reader(journal.path) as reader:
         reader.ask("begin")

@@ -227,7 +227,7 @@ _holders: dict[tuple[str, ...], Warm] = {}
 
 
 def running() -> set[Copy]:
-    """Return the copies that have not ended, as far as anybody has looked."""
+    """Return the copies that had not ended when they were last checked."""
     return _running.copy()
 
 

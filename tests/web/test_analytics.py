@@ -56,7 +56,7 @@ def _column(table: Locator, number: int) -> list[str]:
 
 
 def test_figures_tables_and_days(visit: Visit) -> None:
-    """As the API has them; one page for all of it, as each takes a while to draw."""
+    """The same figures as in the API; one page for all of it, as each takes a while to draw."""
     page = visit.open("/analytics")
     sums, speeds = visit.facts("analytics"), visit.facts("analytics/speeds")
     assert (sums["states"], speeds["llm"]["percentiles"]["p50"]) == ({"Failure": 4, "Success": 9}, 0.7)

@@ -58,7 +58,7 @@ def test_the_most_expensive_call_is_one_click_away(looking: Visit) -> None:
 
 
 def test_a_phone_has_a_menu_to_sort_by_and_says_when_calls_began(looking: Visit) -> None:
-    """There are no heads of columns: the menu has what they have, and groups have their own."""
+    """There are no column heads: the menu has the same orders, and other ones for groups."""
     looking.looks(390)
     page = looking.open("/calls")
     expect(_rows(page).first.locator("time")).to_be_visible()

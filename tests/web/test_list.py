@@ -106,7 +106,7 @@ def test_a_session_without_events_for_a_while_looks_quiet(chromium: Browser, tmp
 
 
 def test_the_list_says_what_a_quiet_session_is_in(chromium: Browser, tmp_path: Path) -> None:
-    """So that one that is stuck is known before it is opened."""
+    """A session that is stuck can be recognised without opening it."""
     with (
         under_way(tmp_path / "home", "stuck"),
         serving(tmp_path / "home") as link,

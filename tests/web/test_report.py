@@ -199,7 +199,7 @@ def test_attacks_stay_text(page: Page) -> None:
 
 
 def test_a_running_session_is_as_it_was(chromium: Browser, home: Path) -> None:
-    """The report says of when it is, and its times stand still."""
+    """The report says when it was written, and its durations do not grow."""
     alone = home.with_name("running") / "home"
     with under_way(alone, "stuck"):
         path = export(alone, "running.html", "last")

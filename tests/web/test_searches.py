@@ -67,7 +67,7 @@ def clocks(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def test_a_name_that_stands_in_an_event_leads_to_the_whole_run(clocks: Visit) -> None:
-    """What was searched is the run; the passage below leads to the event, with the search as the filter."""
+    """The run was searched for; the passage below leads to the event, with the search as the filter."""
     page = clocks.open("/?text=fix*+clock*")
     settled(clocks, 1)
     passage = page.locator("#rows a.found")

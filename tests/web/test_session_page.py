@@ -101,7 +101,7 @@ def test_headings_stand_over_their_figures(steady: Visit, view: str) -> None:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_nothing_moves_on_a_phone_when_the_rest_comes(steady: Visit, view: str) -> None:
-    """What scripts add has its room before."""
+    """Space is reserved for what scripts add."""
     with used_again(steady, 390):
         steady.session("dead" if view == "tree" else "night", view)
         _nothing_has_moved(steady)
@@ -218,7 +218,7 @@ def test_figures_wait_for_the_events(visit: Visit) -> None:
 
 
 def test_a_run_that_is_stuck_looks_stuck(chromium: Browser, tmp_path: Path) -> None:
-    """The head says what it is in and since when; the row of the tool shows how long it has taken, until it ends."""
+    """The head names the open operation and its start; the row of the tool shows its duration until it ends."""
     with (
         under_way(tmp_path / "home", "stuck") as program,
         serving(tmp_path / "home") as link,
@@ -273,7 +273,7 @@ def test_a_run_that_is_stuck_looks_stuck(chromium: Browser, tmp_path: Path) -> N
 
 
 def test_a_view_follows_a_run(chromium: Browser, tmp_path: Path) -> None:
-    """What is newest is in sight until one scrolls back."""
+    """The newest event is in sight until one scrolls back."""
     with (
         under_way(tmp_path / "home", "running") as program,
         serving(tmp_path / "home") as link,
