@@ -227,7 +227,7 @@ def test_the_client_object_leads_to_the_one_client() -> None:
     ("state", "end"),
     [(agentops.SUCCESS, "Success"), (agentops.ERROR, "Failure"), (agentops.UNSET, "Indeterminate")],
 )
-def test_a_trace_ends_as_it_was_told(state: agentops.TraceState, end: str) -> None:
+def test_a_trace_ends_in_the_given_state(state: agentops.TraceState, end: str) -> None:
     """AgentOps' three trace states are the three ways a session ends."""
     trace = agentops.start_trace("run", tags={"customer": 7})
     assert trace is not None

@@ -74,7 +74,7 @@ def test_without_auto_start_there_is_no_session() -> None:
     assert session.tags == ["always", "customer-query", "high-priority"]
 
 
-def test_init_starts_a_session_whatever_an_earlier_one_was_told() -> None:
+def test_init_starts_a_session_whatever_options_an_earlier_one_had() -> None:
     """`auto_start_session=False` holds for its call; other options stay, and the environment's False does too."""
     assert localops.init(auto_start_session=False, default_tags=["kept"]) is None
     assert begun().tags == ["kept"]

@@ -591,7 +591,7 @@ def test_the_table_follows_another_journal_and_a_deletion(tmp_path: Path) -> Non
     journal.close()
 
 
-def test_a_place_that_is_none_is_refused() -> None:
+def test_an_invalid_place_is_refused() -> None:
     """A text that no page gave."""
     for text in ("", "1", "x_1_00", "1_1_zz", f"{1 << 70}_1_{'00' * 16}", "1_2_3_4"):
         with pytest.raises(ConfigError, match="invalid place"):

@@ -91,7 +91,9 @@ def test_a_session_from_elsewhere_has_a_name(client: Client, monkeypatch: pytest
 
 @pytest.mark.foreign_open  # it makes the files that are no journals
 @pytest.mark.parametrize("content", [b"SQLite format 3\0" + bytes(84), b"hello" * 1000], ids=["damaged", "foreign"])
-def test_a_journal_nearby_that_cannot_be_read_keeps_nobody_out(client: Client, content: bytes, tmp_path: Path) -> None:
+def test_an_unreadable_journal_nearby_does_not_prevent_a_session(
+    client: Client, content: bytes, tmp_path: Path
+) -> None:
     """Looking for a session skips what is not a journal."""
     other = tmp_path / "home" / "other"
     other.mkdir(parents=True)
@@ -100,7 +102,7 @@ def test_a_journal_nearby_that_cannot_be_read_keeps_nobody_out(client: Client, c
 
 
 @pytest.mark.parametrize("hint", ["zz" * 16, "", "x", "00" * 16])
-def test_a_parent_that_is_none_is_no_trouble(client: Client, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_parent_is_ignored(client: Client, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An invalid variable does not prevent a session."""
     given = uuid.uuid4()
     monkeypatch.setenv("LOCALOPS_SESSION_ID", str(given))
@@ -130,7 +132,7 @@ def test_each_config_has_its_own_redaction(client: Client) -> None:
         session.end_session()
 
 
-def test_redaction_that_is_gone_serves_nobody_else(client: Client) -> None:
+def test_the_redaction_of_an_ended_session_is_not_used_again(client: Client) -> None:
     """A list of patterns may get the id of one that was thrown away: it is used all the same."""
     for n in range(50):
         session = client.start(config=Config(project="own", redact=[f"word {n}"]))
@@ -167,7 +169,7 @@ def test_a_session_says_its_defaults() -> None:
     assert localops.Config().default_tags == []
 
 
-def test_a_config_that_cannot_be_read_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_config_that_cannot_be_read_is_reported_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Options and prices stand in the same file; what is wrong with it as a whole needs no second line."""
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "config.toml").write_text("[oops\n")

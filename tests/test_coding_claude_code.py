@@ -303,7 +303,7 @@ def test_a_deleted_session_stays_deleted(tmp_path: Path) -> None:
     assert programs.sessions() == []
 
 
-def test_a_folder_that_is_missing_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     """With the path that was looked at."""
     done = localops("import", "--claude-code", tmp_path / "none")
     assert done.returncode == 1

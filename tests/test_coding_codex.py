@@ -71,7 +71,7 @@ def test_a_transcript_becomes_a_session(tmp_path: Path) -> None:
     assert _import(tmp_path)[1]["rows"] == 0
 
 
-def test_an_import_goes_on(tmp_path: Path) -> None:
+def test_an_import_continues(tmp_path: Path) -> None:
     """A tool that has no result yet is open, and closed by a later import."""
     _write(tmp_path, _lines()[:6])
     _import(tmp_path)

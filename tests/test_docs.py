@@ -250,7 +250,7 @@ def test_every_command_in_a_page_exists() -> None:
         ("", {"LOCALOPS_PROJECT": "a b", "LOCALOPS_STRICT": "perhaps"}),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_reported_and_recording_goes_on(
+def test_a_setting_that_cannot_be_used_is_reported_and_recording_continues(
     setting: str,
     environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,

@@ -327,7 +327,7 @@ def test_a_copy_that_a_killed_look_left_is_found_and_removed(home: Path) -> None
     assert _faults(home) == []
 
 
-def test_a_large_wal_that_nobody_holds_is_emptied(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_wal_that_no_process_holds_is_emptied(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not this look that holds it."""
     monkeypatch.setattr(doctor, "LARGE_WAL", 1)
     code = (

@@ -61,7 +61,7 @@ def test_a_sigterm_handler_is_set_only_over_the_default(prepare: str, options: s
     assert programs.run(code).stdout == "True\n"
 
 
-def test_sigterm_is_given_back_when_the_session_ends() -> None:
+def test_sigterm_has_its_default_action_after_the_session() -> None:
     """Outside of sessions the default action is set, and a handler that was set meanwhile stays."""
     code = _INIT + (
         "mine = signal.getsignal(signal.SIGTERM)\nlocalops.end_session('Success')\n"
@@ -127,7 +127,7 @@ def test_no_handler_outside_the_main_thread() -> None:
     assert programs.standing().state == "Indeterminate"
 
 
-def test_an_exception_in_a_thread_is_an_error_and_the_session_goes_on() -> None:
+def test_an_exception_in_a_thread_is_an_error_and_the_session_continues() -> None:
     """A thread that dies leaves an error row; the session ends like the program."""
     code = _INIT + (
         "thread = threading.Thread(target=lambda: [][1])\nthread.start(); thread.join()\n"

@@ -15,7 +15,7 @@ from localops.config import nearest
     ("option", "meant"),
     [("state", "end_state"), ("end_stat", "end_state"), ("reason", "end_state_reason"), ("foo", "")],
 )
-def test_an_option_that_end_session_lacks_is_said_with_the_nearest(
+def test_an_unknown_option_of_end_session_is_reported_with_the_nearest(
     capsys: pytest.CaptureFixture[str], option: str, meant: str
 ) -> None:
     """A misspelt end state would leave a session Indeterminate with no name to look for."""

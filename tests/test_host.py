@@ -75,7 +75,7 @@ def test_the_first_on_the_path_counts(tmp_path: Path, monkeypatch: pytest.Monkey
     assert packages == {"egg": "3.1", "some-thing": "1.0"}
 
 
-def test_a_removed_folder_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_removed_folder_is_not_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program whose working directory was removed can still be described."""
     gone = tmp_path / "gone"
     gone.mkdir()

@@ -140,7 +140,9 @@ def test_other_rows_under_the_same_seqs_are_noticed(hub: Journal, sender: tuple[
     assert (ack.stored, ack.forked) == (1, True)
 
 
-def test_what_was_held_of_other_rows_is_not_told(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
+def test_other_rows_under_the_same_seqs_do_not_count_as_held(
+    hub: Journal, sender: tuple[Journal, Ledger, bytes]
+) -> None:
     """Once other rows arrived under the same seqs, a row in order does not prove that earlier ones arrived."""
     _, ledger, _ = sender
     [batch] = _batches(ledger, 100)
@@ -154,7 +156,7 @@ def test_what_was_held_of_other_rows_is_not_told(hub: Journal, sender: tuple[Jou
     assert apart.value.held == some.ranges
 
 
-def test_figures_that_differ_are_said(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
+def test_figures_that_differ_are_reported(hub: Journal, sender: tuple[Journal, Ledger, bytes]) -> None:
     """Totals that go along are compared: a session with fewer rows here is named, one with more is not.
 
     A figure that a sender of another version does not know is not compared.

@@ -326,7 +326,7 @@ ask("after")
     assert [call["tokens_out"] for call in _calls(events)] == [5, 5, 5]
 
 
-def test_a_program_that_traces_for_itself_goes_on_doing_so(server: ModelServer, warm: Warm) -> None:
+def test_a_program_that_traces_for_itself_still_does(server: ModelServer, warm: Warm) -> None:
     """Its own provider and its own instrumentor get every span, and ours records every call once."""
     _run_warm(
         warm,

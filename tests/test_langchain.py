@@ -101,7 +101,7 @@ def test_tools_and_failures_are_recorded_where_they_happen(session: Session) -> 
     assert session.get_analytics()["Errors"] == 1
 
 
-def test_a_session_is_started_where_there_is_none() -> None:
+def test_a_session_is_started_if_there_is_no_other() -> None:
     """As AgentOps' handler does, with its tags; not with `auto_session=False`."""
     localops.init(auto_start_session=False, instrument_llm_calls=False)
     handler = LangchainCallbackHandler(tags=["nightly"])

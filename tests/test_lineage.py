@@ -106,7 +106,7 @@ session.end_session("Success")
     assert left == [(2,)]
 
 
-def test_a_pool_that_outlives_a_session_goes_on_to_the_next(tmp_path: Path) -> None:
+def test_a_pool_that_outlives_a_session_records_into_the_next(tmp_path: Path) -> None:
     """An event of a worker belongs to the session that is open then, also to one begun after the worker."""
     done = program(
         tmp_path,

@@ -30,7 +30,7 @@ class Evil:
 
 
 @pytest.mark.parametrize("make", [str, dict, object, lambda: None, lambda: ActionEvent, Evil])
-def test_what_is_no_event_is_said(
+def test_what_is_not_an_event_is_reported(
     session: Session, make: Callable[[], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Recording something else is a warning; no event is lost, and the program continues."""

@@ -113,7 +113,7 @@ def test_a_whole_request_is_kept_as_it_was_sent() -> None:
     assert again.fields["completion"] == [{"role": "assistant", "content": "four metres"}]
 
 
-def test_what_a_span_says_at_its_start_is_not_said_again() -> None:
+def test_what_a_span_has_at_its_start_is_not_repeated() -> None:
     """Start and end together have what the whole span has, and the end repeats neither request nor attributes."""
     for span in SPANS:
         names = span["at_start"]

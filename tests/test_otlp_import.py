@@ -160,7 +160,7 @@ def test_what_made_the_spans_is_kept(file: Path) -> None:
     assert (kept["trace_state"], kept["dropped_attributes"]) == ("a=b", 3)
 
 
-def test_an_import_can_be_repeated_and_goes_on(file: Path) -> None:
+def test_an_import_can_be_repeated_and_continued(file: Path) -> None:
     """A file that has not changed is not read; of one that has grown, only what is new is added."""
     file.write_text(lines(request(*RUN[:2])))
     assert import_file(file).rows > 0

@@ -121,7 +121,7 @@ def test_remotes_that_cannot_be_read_stop_everything(folder: str) -> None:
         _look(folder, session)
 
 
-def test_a_session_that_goes_on_meanwhile_stays(folder: str, journal: Journal) -> None:
+def test_a_session_that_continues_meanwhile_stays(folder: str, journal: Journal) -> None:
     """A late row between looking and removing saves the session."""
     session = localops.start_session()
     assert session is not None

@@ -74,7 +74,7 @@ def test_addresses(url: str) -> None:
         "http://h/#a",
     ],
 )
-def test_addresses_that_are_none(url: str) -> None:
+def test_invalid_addresses(url: str) -> None:
     """An address that cannot be called, or contains a password, is refused at once."""
     with pytest.raises(ConfigError):
         remotes.check_url(url)

@@ -172,7 +172,7 @@ def test_another_process_scores_a_session_by_the_beginning_of_its_id() -> None:
         (object(), "number"),
     ],
 )
-def test_a_value_that_is_none_is_refused(value: Any, about: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_value_is_refused(value: Any, about: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A recorded program gets a warning, a strict one the error; nothing is written or counted as lost."""
     session = _session()
     session.score("correct", value)

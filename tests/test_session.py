@@ -272,7 +272,7 @@ class Ends(enum.Enum):
         (Ends.FAIL, "Failure"),
     ],
 )
-def test_a_session_ends_as_told(session: Session, given: Any, state: str) -> None:
+def test_a_session_ends_in_the_given_state(session: Session, given: Any, state: str) -> None:
     """Success, Failure (or Fail) and Indeterminate are accepted in any letter case; the cost is returned as text."""
     session.record(LLMEvent(cost=0.012346))
     assert session.end_session(given, "because") == "0.012346"

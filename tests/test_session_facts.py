@@ -184,7 +184,7 @@ def _take_the_home_away(tmp_path: Path, session: Session) -> None:
     (tmp_path / "home").write_text("in the way")
 
 
-def test_figures_that_cannot_be_read_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_figures_that_cannot_be_read_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Zeros are never returned without a warning; a strict session has an error instead."""
     session = begun()
     session.record(ToolEvent())

@@ -147,7 +147,7 @@ class _Overtaken(Journal):
 
 
 @pytest.mark.parametrize("kind", ["end", "end before the last row", "action"])
-def test_a_session_that_goes_on_or_ends_meanwhile_gets_no_derived_end(kind: str) -> None:
+def test_a_session_that_continues_or_ends_meanwhile_gets_no_derived_end(kind: str) -> None:
     """What others write between the look and the transaction of the derived end is seen in that transaction."""
     journal, other, session = _Overtaken(programs.project()), Journal(programs.project()), clock.new_id()
     card: dict[str, object] = {"participant": clock.new_id().hex(), "boot": host.boot_id()}

@@ -62,7 +62,7 @@ def test_a_number_is_found_under_its_name(call: Call, failing: tuple[str, dict[s
     assert origins(facts) == [(argument, str(failing[1][argument]), call[0])]
 
 
-def test_two_entries_of_one_list_are_told_apart() -> None:
+def test_two_entries_of_one_list_are_distinguished() -> None:
     """A text of one letter counts beside the number, and the page says which entry each is in."""
     facts = run([("list_shelves", {}, SHELVES)], ("move", {"id": 7, "zone": "c"}))
     assert [(one["value"], one["entry"]) for one in facts["first_error"]["origins"]] == [("7", 1), ("c", 2)]
@@ -75,7 +75,7 @@ def test_two_entries_of_one_list_are_told_apart() -> None:
     assert [(one["value"], one["entry"]) for one in facts["first_error"]["origins"]] == [("8", None), ("c", None)]
 
 
-def test_entries_of_long_values_are_told_apart() -> None:
+def test_entries_of_long_values_are_distinguished() -> None:
     """Ids and large numbers have them as small ones do, together with these, and only those of one list."""
     bills = [
         {"invoice": "INV-2026-00017", "iban": "NL91ABNA0417164300", "customer": 7_000_007, "amount": 120},

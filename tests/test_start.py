@@ -95,7 +95,7 @@ def _blocked(tmp_path: Path) -> dict[str, str]:
     return {}
 
 
-def test_what_is_lost_until_the_end_is_said_at_the_end(tmp_path: Path) -> None:
+def test_what_is_lost_until_the_end_is_reported_at_the_end(tmp_path: Path) -> None:
     """If not even the number can be stored, it is printed on stderr."""
     _blocked(tmp_path)
     done = programs.run(_NOWHERE)
@@ -121,7 +121,7 @@ def test_sigterm_says_what_was_lost(tmp_path: Path) -> None:
     assert "13 rows could not be written anywhere and are lost" in done.stderr
 
 
-def test_a_clock_before_1970_is_no_trouble() -> None:
+def test_a_clock_before_1970_is_not_an_error() -> None:
     """A machine whose clock was never set records, as of 1970."""
     code = (
         "import time\ntime.time_ns = lambda: -(10**18)\nimport localops\n"

@@ -319,7 +319,7 @@ def test_a_wal_stays_short_under_many_writers(folder: str) -> None:
     assert is_sound(folder)
 
 
-def test_a_writer_goes_on_while_another_process_copies_the_wal(
+def test_a_writer_continues_while_another_process_copies_the_wal(
     journal: Journal, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While there is room it writes without a nap; without room it waits, but not forever."""

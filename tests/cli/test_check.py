@@ -180,7 +180,7 @@ def test_the_same_arguments_are_named_where_they_differ(journal: Journal, check:
     assert (code, rules["same_arguments"]["reason"]) == (3, "book with other arguments")
 
 
-def test_both_rules_of_tools_are_told(journal: Journal, check: Check, baseline: str) -> None:
+def test_both_rules_of_tools_are_reported(journal: Journal, check: Check, baseline: str) -> None:
     """Each has its verdict where both are asked for."""
     _run(journal, tool("search", q=1), tool("book", n=3))
     code, rules = check("--baseline", baseline, "--same-tools", "--same-arguments")
@@ -295,7 +295,7 @@ def test_a_failure_without_an_error_is_one(journal: Journal, check: Check) -> No
     assert check("--max-errors", "1")[0] == 0
 
 
-def test_a_run_that_goes_on_does_not_pass(check: Check, command: Command, tmp_path: Path) -> None:
+def test_a_running_run_does_not_pass(check: Check, command: Command, tmp_path: Path) -> None:
     """Its figures can still grow; it cannot be a baseline either."""
     session = localops.start_session()
     assert session is not None

@@ -87,7 +87,7 @@ def _spoil(home: str) -> None:
     ],
     ids=["unknown", "short", "word", "beside", "unreadable"],
 )
-def test_what_is_wrong_is_said_in_the_same_words(
+def test_errors_have_the_same_words(
     name: str, arguments: list[str], change: Callable[[str], None] | None, code: int
 ) -> None:
     """An id that is not there, and a project that cannot be read."""

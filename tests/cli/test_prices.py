@@ -68,7 +68,7 @@ def test_a_price_is_set_for_calls_that_had_none(command: Any, as_json: Any) -> N
     assert '[prices."mine"]\ninput = 1' in out
 
 
-def test_a_model_without_calls_is_told_from_one_that_is_priced(command: Any) -> None:
+def test_a_model_without_calls_is_distinguished_from_a_priced_one(command: Any) -> None:
     """A typing error gets the names that are nearly the same."""
     session = localops.start_session()
     assert session is not None
@@ -80,7 +80,7 @@ def test_a_model_without_calls_is_told_from_one_that_is_priced(command: Any) -> 
     assert "no recorded call of gpt-4o-mini lacks a price" in command("prices", "set", "gpt-4o-mini", *price)[1]
 
 
-def test_a_price_that_is_none_is_wrong_usage(command: Any) -> None:
+def test_an_invalid_price_is_wrong_usage(command: Any) -> None:
     """Text for a price changes nothing."""
     assert command("prices", "set", "mine", "--input", "cheap", "--output", "1")[0] == 2
 

@@ -55,7 +55,7 @@ def test_a_size_removes_the_oldest_first(as_json: Any) -> None:
     assert names == ["success", "failure", "success", "open"]
 
 
-def test_nobody_to_ask_is_said(command: Any) -> None:
+def test_confirmation_without_a_terminal_is_refused(command: Any) -> None:
     """Without a terminal it takes nothing unless --yes was given."""
     code, _, err = command("prune", "--older-than", "0s")
     assert code == 2

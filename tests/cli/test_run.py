@@ -120,7 +120,7 @@ def test_what_follows_a_module_is_its_own(tmp_path: Path) -> None:
     assert _run("-m", "app", "--home", "x", "-m", cwd=tmp_path).stdout == "['--home', 'x', '-m']\n"
 
 
-def test_nothing_to_run_is_said(tmp_path: Path) -> None:
+def test_nothing_to_run_is_reported(tmp_path: Path) -> None:
     """Without a program the usage is shown."""
     done = _run(cwd=tmp_path)
     assert done.returncode == 2

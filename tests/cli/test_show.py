@@ -178,7 +178,7 @@ def test_an_operation_that_ended_beyond_the_limit_is_finished(command: Command) 
 
 
 @pytest.mark.parametrize("unknown", ["nosuchid", "abcdef12", "ab"])
-def test_an_unknown_id_is_said(session: localops.Session, command: Command, unknown: str) -> None:
+def test_an_unknown_id_is_reported(session: localops.Session, command: Command, unknown: str) -> None:
     """Exit code 1, and the error says where to look."""
     code, out, err = command("show", unknown)
     assert (code, out) == (1, "")

@@ -77,7 +77,7 @@ def test_an_unreadable_project_does_not_hide_the_others(name: str, command: Any,
 
 
 @pytest.mark.parametrize("name", ["status", "sessions", "analytics", "show", "search tool", "query 'select 1'"])
-def test_rows_that_wait_are_said_by_whoever_shows_figures(name: str, command: Any, three_wait: None) -> None:
+def test_commands_with_figures_report_waiting_rows(name: str, command: Any, three_wait: None) -> None:
     """In a sentence on stderr, and as a number in --json."""
     import json
     import shlex

@@ -173,7 +173,7 @@ def test_one_long_wait_is_enough(journal: Journal, folder: str, monkeypatch: pyt
     assert journal.counts["spilled"] == 8
 
 
-def test_reading_goes_on_beside_a_lock(journal: Journal, folder: str) -> None:
+def test_reading_works_beside_a_lock(journal: Journal, folder: str) -> None:
     """Figures can be read while another process holds the write lock."""
     journal.append(event("before"))
     other = Journal(folder)

@@ -331,7 +331,7 @@ def test_the_figures_of_a_sender_are_compared(running: RealHub) -> None:
         assert reply["differs"] == differs
 
 
-def test_what_is_not_there_is_said(running: RealHub) -> None:
+def test_what_does_not_exist_is_reported(running: RealHub) -> None:
     """Another address, and another method, are answered in JSON."""
     assert running.ask("GET", "/nothing")[0] == 404
     assert running.ask("DELETE", f"/api/1/sessions/{uuid.uuid4()}")[0] == 405

@@ -319,7 +319,7 @@ def test_days_and_bars_have_the_figures_of_the_command(run: tuple[RealPages, str
 @pytest.mark.parametrize(
     "query", ["sort=x", "order=x", "state=x", "min_cost=x", "min_seconds=nan", "since=x", "limit=x"]
 )
-def test_what_makes_no_sense_is_said(run: tuple[RealPages, str], query: str) -> None:
+def test_what_makes_no_sense_is_an_error(run: tuple[RealPages, str], query: str) -> None:
     """In a sentence, with the name of what was wrong."""
     answer = run[0].get(f"/api/1/sessions?{query}")
     assert answer.status == 400

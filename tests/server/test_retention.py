@@ -133,7 +133,7 @@ def test_apply_shows_first_what_it_would_remove(tmp_path: Path) -> None:
         assert localops("hub", "retention", "set", *data, "--project", "p", *wrong).returncode == 2
 
 
-def test_a_part_is_bounded_and_the_next_goes_on(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_part_is_bounded_and_the_next_one_continues(tmp_path: Path, monkeypatch: Any) -> None:
     """Sessions that stay do not stop the search, and all old ones are found in the end."""
     monkeypatch.setattr(retention, "_LOOKED_AT", 3)
     monkeypatch.setattr(retention, "_SESSIONS", 2)

@@ -304,9 +304,7 @@ def test_words_must_be_in_one_row(tmp_path: Path) -> None:
         store.close()
 
 
-def test_a_search_that_takes_long_goes_on_with_the_next_page(
-    store: HomeReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_search_continues_with_the_next_page(store: HomeReader, monkeypatch: pytest.MonkeyPatch) -> None:
     """However little time there is for a page: all pages together have every session with the words."""
     wanted = Filters(text="run 3")
     whole = [one["session_id"] for one in _all(store, wanted)]

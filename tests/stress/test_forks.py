@@ -122,7 +122,7 @@ localops.end_session("Success")
     assert programs.standing().state == "Success"
 
 
-def test_the_parent_dies_and_the_child_goes_on() -> None:
+def test_the_parent_dies_and_the_child_continues() -> None:
     """While a forked child lives, the session runs; when it has ended, too, the end is derived."""
     code = """
 up, tell = os.pipe()

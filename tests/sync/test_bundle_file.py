@@ -333,7 +333,7 @@ def test_receipts_for_a_copy_are_not_sent_back(home: str, tmp_path: Path) -> Non
     assert (done.returncode, "bring it back" in done.stderr, "--deliver REMOTE" in done.stderr) == (0, False, True)
 
 
-def test_rows_of_pruned_sessions_are_told_apart(home: str, tmp_path: Path) -> None:
+def test_rows_of_pruned_sessions_are_counted_separately(home: str, tmp_path: Path) -> None:
     """A bundle brings back nothing that was pruned here, and the import says how many rows that are."""
     path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
     bundle_file.pack(home, [Share("default", "hub")], path)
@@ -535,7 +535,7 @@ def test_whole_sessions_can_be_carried(home: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at", [0.2, 0.5, 0.9])
-def test_a_damaged_bundle_is_said(at: float, home: str, tmp_path: Path) -> None:
+def test_a_damaged_bundle_is_reported(at: float, home: str, tmp_path: Path) -> None:
     """Flipped bytes or a cut never import a wrong row: it is an error, and an intact file still works afterwards."""
     path, there = tmp_path / "run.lops", str(tmp_path / "there")
     bundle_file.pack(home, [Share("default")], str(path))

@@ -203,7 +203,7 @@ def _mounted(sender: Sender, mount: str, *arguments: str) -> subprocess.Complete
 
 
 @_can_confine
-def test_a_home_that_can_only_be_read_is_said(sender: Sender) -> None:
+def test_a_read_only_home_is_reported(sender: Sender) -> None:
     """`remote test` works there; what would change something says that it cannot, and names the file."""
     ro = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'
     assert _mounted(sender, ro, "remote", "test", "hub").returncode == 0
@@ -233,7 +233,7 @@ def test_a_port_that_is_taken_is_named(real: RealHub, tmp_path: Path) -> None:
     assert (done.returncode, f"127.0.0.1:{port}" in done.stderr, "[Errno" in done.stderr) == (1, True, False)
 
 
-def test_a_certificate_without_its_key_is_said(tmp_path: Path) -> None:
+def test_a_certificate_without_its_key_is_reported(tmp_path: Path) -> None:
     """`hub serve` names the files, not a line of OpenSSL's source alone."""
     path = tmp_path / "cert.pem"
     path.write_text("none")
@@ -317,7 +317,7 @@ def test_a_budget_that_is_used_up_is_no_mail(sender: Sender) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (6, "", "")
 
 
-def test_a_day_without_success_is_said_once_a_day(sender: Sender) -> None:
+def test_a_day_without_success_is_reported_once_a_day(sender: Sender) -> None:
     """Under --quiet a machine that is offline for a day speaks, once, and again a day later, but not before."""
     gone = Sender(Path(sender.home), f"http://127.0.0.1:{ports.free()}", sender.remote.key or "")
     assert _localops(gone, "sync", "--quiet").stderr == ""
@@ -346,7 +346,7 @@ def _a_day_ago(path: Path) -> None:
     os.utime(path, (then, then))
 
 
-def test_a_remote_of_a_project_that_nobody_records_into_is_said_once_a_day(sender: Sender) -> None:
+def test_a_remote_of_an_empty_project_is_reported_once_a_day(sender: Sender) -> None:
     """Under --quiet, after the remote has waited for a day while another project has no remote; code 0."""
     folder = _misplaced(sender)
     done = _localops(sender, "sync", "--quiet")

@@ -339,7 +339,7 @@ def test_nested_agents_are_distinguished(collector: Collector) -> None:
     assert attributes(around)["gen_ai.agent.name"] == "outer"
 
 
-def test_metadata_only_says_nothing_of_what_was_said(collector: Collector) -> None:
+def test_metadata_only_sends_no_content(collector: Collector) -> None:
     """Figures, names and times go; no input, output, prompt, message, reason or traceback, wherever it is kept."""
 
     localops.init(auto_start_session=False)

@@ -77,7 +77,9 @@ def test_an_option_that_means_nothing_is_an_error(collector: Collector, options:
         Sending(collector, options=options)
 
 
-def test_a_missing_extra_is_said_and_json_goes_without(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_reported_and_json_works_without_it(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Protobuf needs a package: an error names it, and the option that does without."""
     record_finished()
     monkeypatch.setitem(sys.modules, "opentelemetry.proto.collector.trace.v1", None)

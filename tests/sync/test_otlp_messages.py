@@ -39,7 +39,7 @@ _JSON = st.recursive(
 
 
 @given(_JSON)
-def test_any_prompt_and_completion_can_be_said(value: Any) -> None:
+def test_any_prompt_and_completion_can_be_sent(value: Any) -> None:
     """Programs give messages in every form; any JSON becomes attributes."""
     for names in (semconv.GenAI(), AgentOps()):
         actual = {

@@ -44,7 +44,7 @@ def _rows_lost(sender: Sender) -> int:
 
 
 @pytest.mark.foreign_open
-def test_a_repair_that_lost_nothing_alarms_nobody(own: RealHub, sender: Sender) -> None:
+def test_a_repair_that_lost_nothing_reports_nothing(own: RealHub, sender: Sender) -> None:
     """The hub still has all rows that the machine has pruned: the pass only sends the remaining rows again."""
     _record_and_prune(sender)
     before = identities(str(own.folder / "journal.db"))

@@ -335,7 +335,7 @@ def test_what_a_search_found_so_far_is_marked(looking: Visit) -> None:
     expect(page.locator("#notes")).to_be_empty()
 
 
-def test_costs_that_are_not_known_are_said_as_elsewhere(looking: Visit) -> None:
+def test_unknown_costs_are_shown_as_elsewhere(looking: Visit) -> None:
     """No price, not billed, and a lower bound of several."""
     page = looking.open("/calls?session=" + looking.facts("sessions?tag=costs")["sessions"][0]["session_id"])
     costs = dict(zip(_texts(page.locator("#rows .what .name")), _texts(page.locator("#rows .cost")), strict=True))

@@ -113,7 +113,7 @@ def test_the_list_has_the_line_of_a_traceback_that_says_most(visit: Visit) -> No
     assert f'<div class="because">{reason}' in page.request.get(page.url).text()
 
 
-def test_what_became_of_a_step_is_said_where_it_did_not_finish(visit: Visit) -> None:
+def test_the_outcome_of_a_step_is_shown_where_it_did_not_finish(visit: Visit) -> None:
     """That a process died in it is no alarm once it ran again; its name links to that run."""
     page = visit.session("resumed", "tree")
     notice = "1 operation did not finish. A process died inside tool pay; it ran again when resumed, and is done."

@@ -60,7 +60,7 @@ def test_a_value_is_excluded_without_a_key_held_down(chromium: Browser, link: st
             assert visit.unusable() == []
 
 
-def test_a_menu_says_that_it_goes_on_below(visit: Visit) -> None:
+def test_a_menu_shows_that_it_continues_below(visit: Visit) -> None:
     """An arrow is at its edge until the end is in sight, also after a part of it was opened."""
     page = visit.open("/")
     page.set_viewport_size({"width": 1280, "height": 500})

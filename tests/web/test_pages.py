@@ -202,7 +202,7 @@ def test_two_sessions_are_chosen_and_compared_with_keys(visit: Visit) -> None:
     assert only.is_checked()
 
 
-def test_a_search_goes_on_until_all_is_looked_through(chromium: Browser, tmp_path: Path) -> None:
+def test_a_search_continues_until_everything_is_searched(chromium: Browser, tmp_path: Path) -> None:
     """It continues by itself, and reports no result only at its end."""
     recorded(tmp_path / "home", "library")
     with serving(tmp_path / "home") as link, visiting(chromium, link) as visit:

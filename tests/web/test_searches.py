@@ -214,7 +214,7 @@ def test_a_view_says_that_the_filter_hides_events(visit: Visit) -> None:
         assert "text=" not in page.url
 
 
-def test_a_search_that_goes_on_says_so(visit: Visit) -> None:
+def test_a_search_in_progress_is_shown(visit: Visit) -> None:
     """Until all is searched, no view says that nothing matches."""
     page = visit.session("night", "chat")
     page.locator(".turn").first.wait_for()
