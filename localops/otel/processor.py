@@ -209,7 +209,7 @@ class LocalopsSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Write the row of its end, with the attributes that were added since its start."""
         recorded = _spans.get(_key(span.get_span_context()))
-        if recorded is None or recorded.ended or _is_anothers(recorded):
+        if recorded is None or recorded.ended or _is_of_living_parent(recorded):
             return
         recorded.ended = True
         raised = sys.exc_info()[1]
@@ -398,7 +398,7 @@ def tool_around() -> str | None:
     return recorded.reading.name if recorded is not None and recorded.rows.kind == "tool" else None
 
 
-def _is_anothers(recorded: _Recorded) -> bool:
+def _is_of_living_parent(recorded: _Recorded) -> bool:
     """Return whether the parent of this forked process began the span, and will end it as it is alive."""
     if recorded.pid == os.getpid():
         return False

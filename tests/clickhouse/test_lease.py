@@ -75,7 +75,7 @@ def test_one_of_many_takes_it(tmp_path: Path, clickhouse: Server, monkeypatch: p
     _end(engine)
     last = Lease(engine, str(folders[1]), lambda: None)
     lease.take_soon(last, messages.append)
-    assert (last.is_held, last.times_elsewhere) == (True, 1)
+    assert (last.is_held, last.turns_of_others) == (True, 1)
     for each in (killed, last):
         each.give_back()
 

@@ -140,8 +140,8 @@ def _on_clickhouse(url: str, folder: str, limits: Limits | None, bound: int | No
             store.lease = own
         else:
             # A hub may be serving this folder.
-            lease.stand_by(own)
-            store.times_elsewhere = own.times_elsewhere
+            lease.require_no_other(own)
+            store.turns_of_others = own.turns_of_others
     except EngineError as error:
         if not error.is_passing:
             raise ConfigError(f"invalid --store: {error}" if waits else f"the store of {folder}: {error}") from error

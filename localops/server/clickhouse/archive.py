@@ -48,7 +48,7 @@ class Version(NamedTuple):
     rev: int
 
 
-class Held(NamedTuple):
+class StoredSession(NamedTuple):
     """What the archive has of a session."""
 
     session: bytes
@@ -92,7 +92,7 @@ class Archive:
             "lo_meta", ("project", "key", "value", "rev"), ((self.project, key, value, rev) for key, value in notes)
         )
 
-    def bury(self, sessions: dict[bytes, int], rev: int) -> None:
+    def mark_deleted(self, sessions: dict[bytes, int], rev: int) -> None:
         """Store that sessions were deleted, and when; `clean` deletes their rows."""
         self._put(
             "lo_session",
@@ -254,13 +254,13 @@ class Archive:
         lines = self._rows("select session, id, phase, seq from lo_event final where project = {project}")
         return ((bytes.fromhex(session), bytes.fromhex(id), phase, seq) for session, id, phase, seq in lines)
 
-    def held(self) -> Iterator[Held]:
+    def held(self) -> Iterator[StoredSession]:
         """Yield what is here of each session."""
         lines = self._rows(
             "select session, uniqExact(id, phase) as many, max(seq) as last from lo_event "
             "where project = {project} group by session"
         )
-        return (Held(bytes.fromhex(session), many, last) for session, many, last in lines)
+        return (StoredSession(bytes.fromhex(session), many, last) for session, many, last in lines)
 
     def figures(self) -> Iterator[tuple[bytes, int, int, int, int]]:
         """Yield each session with the number of its rows, the sums of their seqs and checksums, and the last seq."""

@@ -73,7 +73,7 @@ class Holder(NamedTuple):
         )
 
 
-class Held(EngineError):
+class LeaseLost(EngineError):
     """Another hub holds the lease, or this one could not renew its own."""
 
     def __init__(self, message: str) -> None:
@@ -95,7 +95,7 @@ class Lease:
         # When it ends, by our own clock.
         self._until = 0.0
         # How often another folder had the lease after this one: its rows have to be taken over each time.
-        self.times_elsewhere = 0
+        self.turns_of_others = 0
         self._started = self._rev = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -107,10 +107,10 @@ class Lease:
             return Holder(*line)
         return None
 
-    def look_back(self) -> None:
+    def count_turns_of_others(self) -> None:
         """Notice if another folder had the lease after this one."""
         last = {bool(own): at for own, at in self._engine.ask(_LAST_BY_PLACE, place=self._own["place"])}
-        self.times_elsewhere += last.get(False, 0) >= last.get(True, 1)
+        self.turns_of_others += last.get(False, 0) >= last.get(True, 1)
 
     def take(self) -> Holder | None:
         """Take the lease, and renew it from now on; return who holds it instead, if another hub does."""
@@ -132,7 +132,7 @@ class Lease:
             holder = self.other()
             if holder is not None:
                 return holder
-            self.look_back()
+            self.count_turns_of_others()
             began = _clock()
             self._write()
             # Two that take it at the same time see each other here, and both give up.
@@ -163,18 +163,18 @@ class Lease:
         return _clock() < self._until
 
     def check(self) -> None:
-        """Raise Held unless this process may write; one that has had the lease before tries to take it again."""
+        """Raise LeaseLost unless this process may write; one that has had the lease before tries to take it again."""
         if self.is_held:
             return
         if not self._lock.acquire(timeout=_PATIENCE):
-            raise Held(f"rows are not stored here now: {self.database} does not answer")
+            raise LeaseLost(f"rows are not stored here now: {self.database} does not answer")
         try:
             # Returns None, too, if another thread took it while this one waited.
             holder = self._take()
         finally:
             self._lock.release()
         if holder is not None:
-            raise Held(f"rows are not stored here now: {self.database} belongs to {holder}")
+            raise LeaseLost(f"rows are not stored here now: {self.database} belongs to {holder}")
 
     def _renew(self) -> None:
         is_refused = False
@@ -215,12 +215,12 @@ def take_soon(lease: Lease, say: Callable[[str], object]) -> None:
         holder = lease.take()
 
 
-def stand_by(lease: Lease) -> None:
+def require_no_other(lease: Lease) -> None:
     """Prepare a command that does not take the lease; raise ConfigError if another folder has it."""
     holder = lease.other()
     if holder is not None:
         refuse(lease, holder)
-    lease.look_back()
+    lease.count_turns_of_others()
 
 
 def refuse(lease: Lease, holder: Holder) -> None:

@@ -88,8 +88,8 @@ class _Mover(ClickHouseStore):
         own = lease.Lease(self.engine, self.folder, self.make_tables)
         if not self._sends:
             # A hub that serves this folder may have the lease.
-            lease.stand_by(own)
-            self.times_elsewhere = own.times_elsewhere
+            lease.require_no_other(own)
+            self.turns_of_others = own.turns_of_others
             return
         self.lease = own
         holder = own.take()

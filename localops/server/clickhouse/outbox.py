@@ -143,7 +143,7 @@ class Outbox:
         # The file of the journal that was last made equal to what is stored.
         self.inode = 0
         # How often a hub with another folder has stored rows, which this one took over or has to take over.
-        self.times_elsewhere = 0
+        self.turns_of_others = 0
         # The seqs up to which states are stored, and will be stored by the current wave.
         self._stated = self._stating = 0
 
@@ -176,7 +176,7 @@ class Outbox:
             self._touched.update(buried)
             seq = self._store_rows(execute, kept.seq, replaced, rev)
             if buried:
-                self.archive.bury(buried, rev)
+                self.archive.mark_deleted(buried, rev)
         except EngineError as error:
             raise JournalError(str(error)) from error
         if not (seq > kept.seq or replaced or buried):
@@ -288,7 +288,7 @@ class Outbox:
             kept = read(execute)
             only_begun = execute("select count(*) = 0 from event where kind <> 'journal'").get == 1
 
-        with self._off():
+        with self._without_sending():
             journal.transact(look)
             if not kept.rev and not self.archive.is_empty():
                 if not (only_begun or kept.building):
@@ -369,7 +369,7 @@ class Outbox:
             self.dirty.update(dict.fromkeys(session for (session,) in states))
 
         # Send nothing yet: `_catch_up` sees by an unsent row that the file was restored.
-        with self._off():
+        with self._without_sending():
             journal.transact(look)
 
     def _catch_up(self, journal: Journal) -> None:
@@ -382,13 +382,13 @@ class Outbox:
             kept = read(execute)
             was_moved = execute(_MOVED, (kept.seq,)).get == 1
 
-        with self._off():
+        with self._without_sending():
             journal.transact(look)
         # During a move nothing is stored that is not here.
         if kept.moving:
             return
         # After a kill the file still has every commit, and what was sent for an uncommitted transaction is sent again.
-        if kept.boot is not None and kept.boot == _boot() and not was_moved and not self.times_elsewhere:
+        if kept.boot is not None and kept.boot == _boot() and not was_moved and not self.turns_of_others:
             return
         stored = self.archive.since(kept.rev)
         gone = self.archive.gone(kept.rev)
@@ -451,8 +451,8 @@ class Outbox:
                 execute(_PUT, row._replace(seq=seq))
                 self._sum_again(execute, [row.session])
 
-    def _off(self) -> _Off:
-        return _Off(self)
+    def _without_sending(self) -> _WithoutSending:
+        return _WithoutSending(self)
 
     # States
 
@@ -488,7 +488,7 @@ class Outbox:
                 wave.notes[key] = value
                 wave.upto["unsent_meta"] = number
 
-        with self._off():
+        with self._without_sending():
             journal.transact(look)
         for session in some:
             del self.dirty[session]
@@ -515,7 +515,7 @@ class Outbox:
                 execute(_SENT[table], (number,))
 
         if wave.upto:
-            with self._off():
+            with self._without_sending():
                 journal.transact(forget)
 
     def versions(self, journal: Journal) -> list[Version]:
@@ -527,7 +527,7 @@ class Outbox:
             versions.extend(map(Version._make, lines))
             self.has_versions = bool(lines)
 
-        with self._off():
+        with self._without_sending():
             journal.transact(look)
         return versions
 
@@ -538,7 +538,7 @@ class Outbox:
             for version in versions:
                 execute(_FORGET_VERSION, version)
 
-        with self._off():
+        with self._without_sending():
             journal.transact(work)
 
     def clean(self) -> None:
@@ -592,7 +592,7 @@ def _delete(execute: Execute, session: bytes) -> None:
     kind_sums.forget(execute, session)
 
 
-class _Off:
+class _WithoutSending:
     """A context in which nothing is sent, for what concerns the mirror alone."""
 
     def __init__(self, outbox: Outbox) -> None:

@@ -25,7 +25,7 @@ from localops.server.clickhouse import archive, checking, mirror, outbox
 from localops.server.clickhouse.archive import Archive
 from localops.server.clickhouse.condition import Hosts
 from localops.server.clickhouse.engine import EngineError
-from localops.server.clickhouse.lease import Held
+from localops.server.clickhouse.lease import LeaseLost
 from localops.server.clickhouse.migrations import migrate
 from localops.server.clickhouse.mirror import Mirror
 from localops.server.clickhouse.outbox import Outbox
@@ -84,7 +84,7 @@ class ClickHouseStore(HomeStore):
         # Only for a hub: commands that write to the same folder do so under its lease.
         self.lease: Lease | None = None
         # Without a lease: how often another folder was the cache of the database since this one was.
-        self.times_elsewhere = 0
+        self.turns_of_others = 0
         self._bound = bound
         self._hosts = Hosts(engine.address)
         self._outboxes: dict[str, Outbox] = {}
@@ -122,11 +122,11 @@ class ClickHouseStore(HomeStore):
         return Outbox(mirror, rows)
 
     def _check_lease(self, project: str) -> None:
-        """Raise Held unless rows of a project may be stored in ClickHouse now."""
+        """Raise LeaseLost unless rows of a project may be stored in ClickHouse now."""
         if self.lease is not None:
             self.lease.check()
-            if self._outboxes[project].times_elsewhere != self.lease.times_elsewhere:
-                raise Held("another hub has stored rows, which have to be taken over first")
+            if self._outboxes[project].turns_of_others != self.lease.turns_of_others:
+                raise LeaseLost("another hub has stored rows, which have to be taken over first")
 
     def make_tables(self) -> None:
         """Create the tables, or bring them to their newest form; EngineError if that is impossible now."""
@@ -142,21 +142,21 @@ class ClickHouseStore(HomeStore):
         except EngineError as error:
             raise Unavailable(_NOT_NOW, error) from error
         with super()._writer(project) as (writer, journal):
-            self._look_elsewhere(kept, journal)
+            self._take_over_from_others(kept, journal)
             kept.attach(journal)
             yield writer, journal
 
-    def _look_elsewhere(self, kept: Outbox, journal: Journal) -> None:
+    def _take_over_from_others(self, kept: Outbox, journal: Journal) -> None:
         """Raise unless this hub may write; take over what another hub has stored meanwhile."""
-        times = self.times_elsewhere
+        times = self.turns_of_others
         if self.lease is not None:
             try:
                 self.lease.check()
             except EngineError as error:
                 raise Unavailable(_NOT_NOW, error) from error
-            times = self.lease.times_elsewhere
-        if kept.times_elsewhere != times:
-            kept.times_elsewhere = times
+            times = self.lease.turns_of_others
+        if kept.turns_of_others != times:
+            kept.turns_of_others = times
             kept.begin_again(journal)
 
     def _ensure(self, project: str) -> None:
