@@ -87,9 +87,9 @@ LAYERS = """
     process_exit
     notebook
     client
-    span_values names messages exact imports libraries anthropic_streams openai_streams first_tokens unparsed
-    groq_streams
-    numbered tool_definitions
+    span_values span_reading names messages exact imports libraries anthropic_streams openai_streams first_tokens
+    groq_streams unparsed
+    numbered plans tool_definitions
     mapping
     processor pydantic_ai client_calls mcp_calls threads langchain_runs children
     providers switch

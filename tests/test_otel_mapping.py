@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from localops import LLMEvent
 from localops.encoding.pricing import Prices
-from localops.otel import mapping, names
+from localops.otel import mapping, names, plans
 from localops.otel.mapping import Reading, read
 from localops.recording import usage
 
@@ -355,3 +355,72 @@ def test_no_attribute_breaks_it_and_none_is_lost(
         unknown = {name for name in attributes if not name.startswith(names.STARTS) and name not in names.NAMES}
         assert unknown <= reading.fields.get("attributes", {}).keys() | (earlier if known else set())
     read("a", attributes, events=events, status="ERROR", message="no", before=before)
+
+
+def _said(reading: Reading) -> list[str]:
+    """Return all of a reading as text: 1, 1.0 and true differ, and so do fields in another order."""
+    return [f"{name}={getattr(reading, name)!r}" for name in Reading.__slots__ if name not in ("status", "span_name")]
+
+
+# Of each field that a plan reads, one or two names.
+_OF_FIELDS = {field: name for name, (field, _) in names.FIELDS.items() if not name.startswith("localops")}
+_OF_CALLS = st.sampled_from(sorted({*_OF_FIELDS.values(), "gen_ai.system", "gen_ai.request.model", "llm.model_name"}))
+_ASKED = st.sampled_from([f"gen_ai.request.{name}" for name in ("temperature", "stream", "tools", "parameters", "x")])
+_MESSAGES = st.sampled_from([json.dumps([{"role": "user", "finish_reason": why}]) for why in ("stop", None, "unknown")])
+# Two values of one type: a plan is made of one span, and used for the next.
+_PAIRS = st.one_of(
+    *(
+        st.tuples(each, each)
+        for each in (
+            st.none(),
+            st.booleans(),
+            st.integers(-1, 9),
+            st.floats(),
+            st.sampled_from(["", "x", "y", "900"]) | _JSON | _MESSAGES,
+            st.lists(st.text(max_size=2), max_size=2).map(tuple),
+            st.dictionaries(st.text(max_size=2), st.integers(), max_size=2),
+        )
+    )
+)
+
+
+@given(
+    pairs=st.dictionaries(_OF_CALLS | _ASKED | st.text(max_size=5), _PAIRS, max_size=8),
+    counts=st.dictionaries(st.sampled_from(names.TOKENS), st.tuples(st.integers(-1, 9), st.integers(-1, 9))),
+    kind=st.sampled_from(["chat", "text_completion", "embeddings", "LLM"]),
+    providers=st.tuples(*[st.sampled_from(["anthropic", "OpenAI", ""])] * 2),
+    second=st.sampled_from(["gen_ai.system", "x"]),
+    scope=st.sampled_from(["openinference.x", "agentops"]),
+)
+def test_a_plan_gives_the_reading_that_the_rules_give(
+    pairs: dict[str, Any], counts: dict[str, Any], kind: str, providers: tuple[str, str], second: str, scope: str
+) -> None:
+    """From the second span of a shape on, its plan fills the reading."""
+    pairs |= {_OF_FIELDS[field]: pair for field, pair in counts.items()}
+    pairs |= {"gen_ai.operation.name": (kind, kind), "gen_ai.provider.name": providers, second: (providers[0], "x")}
+    for which in (0, 0, 1):
+        attributes = {name: pair[which] for name, pair in pairs.items()}
+        by_rules = Reading("a")
+        mapping._Reader(scope, None).read(by_rules, attributes, (), None, None)
+        assert _said(read("a", attributes, scope=scope)) == _said(by_rules)
+
+
+def test_most_calls_have_a_plan() -> None:
+    """Those of the semantic conventions, with what no table has; not one with two names of a field."""
+    call = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "OpenAI",
+        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.request.temperature": 0.5,
+        "gen_ai.response.finish_reasons": ("stop",),
+        "gen_ai.usage.input_tokens": 900,
+        "gen_ai.usage.cache_read.input_tokens": 100,
+        "gen_ai.input.messages": json.dumps(PARTS),
+        "gen_ai.output.messages": json.dumps([{"role": "assistant", "parts": []}]),
+        "server.port": 443,
+    }
+    for attributes, has_plan in ((call, True), ({**call, "gen_ai.system": "openai"}, False)):
+        for _ in range(3):
+            read("chat gpt-4o", attributes, scope="some.library")
+        plan = plans.known("some.library", attributes, lambda: None)
+        assert (plan is not None) == has_plan

@@ -475,6 +475,15 @@ def test_half_of_what_a_call_used_is_no_price(model: str, counts: dict[str, int]
     assert mine.cost_of_call(model, Usage(**counts), at_ns=NOON_NS) == cost
 
 
+def test_the_two_usual_counts_cost_the_same_either_way() -> None:
+    """Most calls have these two counts, and a shorter way to their cost."""
+    for provider, model in ((one.id, model.id) for one in providers for model in one.models):
+        for prompt, completion in ((0, 0), (900, 0), (0, 40), (3, 7), (3_000_000, 150_000)):
+            usage = Usage(input=prompt, output=completion)
+            cost = PRICES.cost_of_call(model, usage, provider=provider, at_ns=NOON_NS)
+            assert PRICES.cost_of_two(model, prompt, completion, provider=provider, at_ns=NOON_NS) == cost
+
+
 def test_half_a_nano_dollar_rounds_up() -> None:
     """One rounding, at the end: two halves in one call are one."""
     mine = Prices({"m": {"input": "0.0005", "output": "0.0005"}, "n": {"input": "0.000499999999999999"}})

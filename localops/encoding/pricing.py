@@ -117,6 +117,16 @@ class Prices:
         price = self.find(model, provider=provider, at_ns=at_ns)
         return price.cost(usage) if price and price.lacks(usage) is None else None
 
+    def cost_of_two(
+        self, model: str, prompt: int, completion: int, *, provider: str | None = None, at_ns: int
+    ) -> int | None:
+        """Return what `cost_of_call` returns for a usage of these two counts, which most calls have."""
+        price = self.find(model, provider=provider, at_ns=at_ns)
+        if price is None or price.two is None:
+            return self.cost_of_call(model, Usage(input=prompt, output=completion), provider=provider, at_ns=at_ns)
+        of_input, of_output = price.two
+        return (prompt * of_input + completion * of_output + _NANO // 2) // _NANO
+
     def find(self, model: str | None, *, provider: str | None = None, at_ns: int) -> Price | None:
         """Return the price valid at `at_ns`, or None for a model without a known price."""
         if not model:
@@ -223,6 +233,7 @@ class Price:
         "rates",
         "since",
         "source",
+        "two",
     )
 
     def __init__(self, model: _Model, written: Written) -> None:
@@ -235,10 +246,18 @@ class Price:
         self._lines = [_Line(part, self.rates) for part in _innermost_first(self.rates.keys() & _COUNTED)]
         self._stepped = any(len(steps) > 1 for steps in self.rates.values())
         self._request = _unit_price("requests", self.rates["requests"][0][1]) if "requests" in self.rates else 0
+        # The rates of input and output, if the cost of a call with these two counts is no more than their sum.
+        self.two = self._rates_of_two()
 
     def __repr__(self) -> str:
         rates = (f"{part} ${steps[0][1]}{'+' * (len(steps) > 1)}" for part, steps in self.rates.items())
         return f"<Price of {self.model} ({self.provider or self.source}): {', '.join(rates) or 'not known'}>"
+
+    def _rates_of_two(self) -> tuple[int, int] | None:
+        if self._stepped or self._least_seconds or self._request or not {"input", "output"} <= self.rates.keys():
+            return None
+        rates = {line.part: line.rate(0) for line in self._lines}
+        return rates["input"], rates["output"]
 
     def cost(self, usage: Usage) -> int | None:
         """Return nano-dollars, rounded half up; None if counts are missing, contradict each other or have no rate."""

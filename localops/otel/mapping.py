@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from localops.encoding import encode
 from localops.interruption import attempt
-from localops.otel import exact, names
+from localops.otel import exact, names, plans
 from localops.otel.numbered import in_order, wording
+from localops.otel.plans import Gathered
+from localops.otel.span_reading import Error as Error
+from localops.otel.span_reading import Reading as Reading
 from localops.otel.span_values import (
     ECHOED,
     REQUEST,
@@ -44,56 +47,6 @@ _DEEPEST = 40  # dots in the name of a numbered attribute
 _MCP_CALL = "tools/call"  # a span of MCP's own client names the tool only after this, in its name
 
 
-class Error:
-    """Why a span failed, as far as it says so."""
-
-    __slots__ = ("message", "stack", "type")
-
-    def __init__(self, type: str | None, message: str | None, stack: str | None) -> None:
-        self.type, self.message, self.stack = type, message, stack
-
-    def __repr__(self) -> str:
-        return f"<Error {self.type}: {self.message}>"
-
-
-class Reading:
-    """The content of a span: `fields` are for the body of its rows, `figures` for the columns of an LLM call."""
-
-    __slots__ = (
-        "errors",
-        "failed",
-        "fields",
-        "figures",
-        "has_kind",
-        "kind",
-        "kinds",
-        "name",
-        "ours",
-        "row",
-        "span_name",
-        "status",
-        "tags",
-    )
-
-    def __init__(self, name: str) -> None:
-        self.kind = "operation"
-        self.kinds: list[str] = []  # the words for it, as they came
-        self.has_kind = False
-        self.span_name = name
-        self.name = name
-        self.fields: dict[str, Any] = {}
-        self.figures: dict[str, Any] = {}
-        self.tags: list[Any] | None = None
-        self.status: str | None = None
-        self.failed = False
-        self.errors: list[Error] = []
-        self.ours: dict[str, Any] = {}  # what localops says of a span that it has sent: id, parent, …
-        self.row: dict[str, Any] | None = None  # the row of such a span, in the form of `exact`
-
-    def __repr__(self) -> str:
-        return f"<Reading {self.kind} {self.name!r}>"
-
-
 def read(
     name: object,
     attributes: Attributes | None,
@@ -116,15 +69,22 @@ def read(
     reading = Reading(name if type(name) is str else describe(name))
     attributes = attributes if attributes is not None else {}
     reading.status, reading.failed = status, status == "ERROR"
-    if not events and not reading.failed and _is_plain(attributes):
+    is_quiet = not events and not reading.failed
+    if is_quiet and _is_plain(attributes):
         if before is None:
             reading.kind = _kind_of_name(reading.name, scope or "")
         else:
             _copy_start(reading, before)
         if attributes:
-            reading.fields["attributes"] = _lists(attributes)
+            reading.fields["attributes"] = plans.as_json(attributes)
     else:
-        attempt(lambda: _Reader(scope or "", before).read(reading, attributes, events, message, start_ns), None)
+        plan = None
+        if is_quiet and before is None and not _is_no_call(reading.name, scope or ""):
+            plan = plans.known(scope, attributes, lambda: _gathered(reading.name, scope or "", attributes))
+        if plan is not None:
+            attempt(lambda: plan(reading, attributes), None)
+        else:
+            attempt(lambda: _Reader(scope or "", before).read(reading, attributes, events, message, start_ns), None)
     if links:
         reading.fields["links"] = list(links)
     return reading
@@ -143,11 +103,6 @@ def _is_plain(attributes: Attributes) -> bool:
     if not names.NAMES.isdisjoint(attributes):
         return False
     return not any(type(name) is not str or name.startswith(names.STARTS) for name in attributes)
-
-
-def _lists(attributes: Attributes) -> dict[str, Any]:
-    """Return attributes as JSON has them."""
-    return {name: list(value) if type(value) is tuple else value for name, value in attributes.items()}
 
 
 class _Reader:
@@ -177,6 +132,20 @@ class _Reader:
         message: str | None,
         start_ns: int | None,
     ) -> None:
+        self.gather(attributes)
+        if events:
+            self.take_events(reading, events, start_ns)
+        self.fill(reading)
+        if reading.failed:
+            self.explain(reading, message)
+        if self.our_envelope:
+            reading.ours = self.our_envelope
+            reading.row = attempt(lambda: self.row(reading), None)
+
+    # Gathering
+
+    def gather(self, attributes: Attributes) -> None:
+        """Take what the attributes say."""
         fields, values, rank, set_by = names.FIELDS, self.values, self.rank, self.set_by
         for name, value in attributes.items():
             known = fields.get(name)
@@ -190,14 +159,6 @@ class _Reader:
                 values[field], rank[field], set_by[field] = value, known[1], name
             else:
                 self.take(name, field, value, known[1])
-        if events:
-            self.take_events(reading, events, start_ns)
-        self.fill(reading)
-        if reading.failed:
-            self.explain(reading, message)
-        if self.our_envelope:
-            reading.ours = self.our_envelope
-            reading.row = attempt(lambda: self.row(reading), None)
 
     def row(self, reading: Reading) -> dict[str, Any]:
         """Return the row that localops has sent as this span."""
@@ -206,8 +167,6 @@ class _Reader:
         if type(change) is not str:
             return row
         return attempt(lambda: exact.applied(row, change), row)
-
-    # Gathering
 
     def take(self, name: str, field: str, value: Any, rank: int) -> None:
         """Take what a name of a field says; of two that differ, the later in the tables is kept as it came."""
@@ -546,7 +505,7 @@ class _Reader:
             if not field.startswith(("error.", "events.")):
                 fields.setdefault(field, value)
         if self.unread:
-            fields["attributes"] = _lists(self.unread)
+            fields["attributes"] = plans.as_json(self.unread)
         fields.update(self.our_fields)
         if known:
             self.merge(fields)
@@ -589,6 +548,31 @@ class _Reader:
             return
         error = Error(text_of(kind), text_of(text if text is not None else message), text_of(values.get("error.stack")))
         reading.errors.append(error)
+
+
+def _gathered(name: str, scope: str, attributes: Attributes) -> Gathered | None:
+    """Return what attributes are about if their names and types, and the words for the kind, decide all of it."""
+    gathered = Gathered()
+    reader = _Reader(scope, None)
+    reader.gather(attributes)
+    if reader.numbered or reader.facts or reader.our_fields or reader.our_envelope:
+        return None
+    by_field = {field: attribute for field, attribute in reader.set_by.items() if field != "kind"}
+    for attribute, value in attributes.items():
+        field, _ = names.FIELDS.get(attribute, ("", 0))
+        is_second = field in by_field and value is not None and by_field[field] != attribute
+        if is_second or (field == "kind" and type(value) is not str):
+            return None
+    places = {attribute: _place_of(attribute) for attribute in attributes if attribute not in names.NAMES}
+    parameters = {rest: attribute for attribute, (into, _, rest) in places.items() if into == _PARAMETERS}
+    kind, has_kind = reader.kind(name)
+    if not has_kind or len(parameters) + len(reader.unread) != len(places):
+        return None
+    gathered.kind, gathered.kinds, gathered.fields = kind, reader.kinds, by_field
+    gathered.parameters, gathered.unread = parameters, list(reader.unread)
+    gathered.is_answered = not _OF_AN_ANSWER.isdisjoint(reader.values)
+    gathered.counts_whole_prompts = "agentops" in scope
+    return gathered
 
 
 def _place_of(name: str) -> tuple[str, str, str]:

@@ -134,7 +134,7 @@ def tidy(value: Any) -> Any:
         return value
     return [
         {key: each for key, each in message.items() if each is not None or key == "content"}
-        if type(message) is dict
+        if type(message) is dict and None in message.values()
         else message
         for message in value
     ]
@@ -152,7 +152,9 @@ def reasons(completion: Any) -> list[Any] | None:
     """Return why each answer ended, where the answers say it."""
     messages = completion if type(completion) is list else [completion]
     reasons = [message.get("finish_reason") for message in messages if type(message) is dict]
-    return reasons if reasons and not {None, "unknown"}.intersection(map(text_of, reasons)) else None
+    if not reasons or None in reasons:
+        return None
+    return None if "unknown" in map(text_of, reasons) else reasons
 
 
 def tool_calls(completion: Any) -> list[Any] | None:

@@ -12,11 +12,11 @@ from localops.encoding import encode, facets
 from localops.journal import rows
 from localops.otel import names
 from localops.otel.span_values import tag_list
-from localops.otlp import step_rows
+from localops.otlp import call_rows, step_rows
 from localops.otlp.spans import SPACE
 from localops.reading.recorded_steps import ONCE_ROWS
 from localops.recording import events
-from localops.recording.events import ErrorEvent, LLMEvent
+from localops.recording.events import ErrorEvent
 from localops.recording.recorder import COPY
 
 TYPE_CHECKING = False
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 _STATES = {"OK": "Success", "ERROR": "Failure"}
 _END_STATES = {"success": "Success", "failure": "Failure", "fail": "Failure", "indeterminate": "Indeterminate"}
 _DEEPEST = 50  # the most spans around one that are searched for its agent
-_REQUEST = "prompt system_instructions tool_definitions stream thread_id".split()
-_ANSWER = "completion tool_calls finish_reason response_id response_model time_to_first_token".split()
 SPANS_END = "imported; its spans end here"  # the reason of an end that no span states
 # The attributes that traces of one session have in common, the strongest first.
 TOGETHER = ("session.id", "gen_ai.conversation.id", "traceloop.association.properties.session_id")
@@ -248,12 +246,7 @@ class Assembly:
         if reading.tags or user is not None or conversation is not None:
             tags = writer.tags_text(facets.inherited(reading.tags, facets.tags(user, conversation)))
         if kind == "llm":
-            call = LLMEvent(**{name: fields.pop(name, None) for name in _REQUEST}, **reading.figures)
-            for name in _ANSWER:
-                setattr(call, name, fields.pop(name, None))
-            measures, about = writer.call_measures(call, span.end, unbilled=reading.failed and not _has_usage(reading))
-            fields = {**call.request(), **call.reply(), **fields, **about}
-            made = [writer.closing(head, span.end, fields, tags=tags, failed=reading.failed, measures=measures)]
+            made = [call_rows.row(writer, span, reading, head, fields, tags)]
         elif not reading.figures:
             made = [writer.closing(head, span.end, fields, None, tags, failed=reading.failed)]
         else:
@@ -344,10 +337,6 @@ def _host(resource: dict[str, Any]) -> dict[str, object]:
 def is_ours(reading: Reading) -> bool:
     """Return whether a reading is of a span that localops has sent."""
     return reading.row is not None and bool(reading.ours.get("id") or reading.ours.get("session"))
-
-
-def _has_usage(reading: Reading) -> bool:
-    return any(reading.figures.get(name) for name in ("prompt_tokens", "completion_tokens", "cost"))
 
 
 def _own_times(span: Span, ours: dict[str, Any]) -> tuple[int, int | None, int | None]:

@@ -13,7 +13,7 @@ from localops.recording import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any, TypeVar
 
     from localops.encoding.pricing import Prices
@@ -80,20 +80,53 @@ def of_llm(
         counts["prompt_tokens"] = prompt = _prompt_with_cache(prompt, cached or 0, written or 0, provider, model)
     cost = nano(event.cost)
     if cost is None and model is not None and not is_one_unusable:
-
-        def price() -> int | None:
-            # Inside this function, as the import fails while the interpreter shuts down.
-            from localops.encoding.pricing import PRICED, Usage
-
-            usage = Usage(**{PRICED[name]: count for name, count in counts.items() if name in PRICED})
-            return prices().cost_of_call(model, usage, provider=provider, at_ns=at)
-
-        try:
-            cost = price()
-        except BaseException as error:
-            # The edge: an event without a price is better than no event.
-            cost = _price_again(error, price, model)
+        cost = _priced(model, provider, counts, at, prices)
     return (model, *map(counts.get, _OF_ROW), cost)
+
+
+def of_figures(
+    figures: Mapping[str, Any], at: int, text: Callable[[object, int], str], prices: Callable[[], Prices]
+) -> Measures | None:
+    """Return what `of_llm` returns for a call with these figures, whose counts are whole numbers.
+
+    None if the call has no model or price, or a cost of its own: `of_llm` has to look at its event.
+    """
+    given, provider = figures.get("model"), figures.get("provider")
+    if type(given) is not str or figures.get("cost") is not None:
+        return None
+    model = text(given, 256)
+    provider = provider if type(provider) is str else None
+    counts = {name: count for name in _COUNTED if (count := figures.get(name)) is not None}
+    cached, written = counts.get("cached_tokens"), counts.get("cache_write_tokens")
+    if (cached or written) and "prompt_tokens" in counts:
+        counts["prompt_tokens"] = _prompt_with_cache(
+            counts["prompt_tokens"], cached or 0, written or 0, provider, model
+        )
+    cost = _priced(model, provider, counts, at, prices)
+    return None if cost is None else (model, *map(counts.get, _OF_ROW), cost)
+
+
+def _priced(
+    model: str, provider: str | None, counts: dict[str, int], at: int, prices: Callable[[], Prices]
+) -> int | None:
+    """Return the cost of a call by the price table."""
+
+    def price() -> int | None:
+        if counts.keys() == _TWO:
+            return prices().cost_of_two(
+                model, counts["prompt_tokens"], counts["completion_tokens"], provider=provider, at_ns=at
+            )
+        # Inside this function, as the import fails while the interpreter shuts down.
+        from localops.encoding.pricing import PRICED, Usage
+
+        usage = Usage(**{PRICED[name]: count for name, count in counts.items() if name in PRICED})
+        return prices().cost_of_call(model, usage, provider=provider, at_ns=at)
+
+    try:
+        return price()
+    except BaseException as error:
+        # The edge: an event without a price is better than no event.
+        return _price_again(error, price, model)
 
 
 def _counts_of(event: LLMEvent, reply: Reply | None) -> tuple[dict[str, int], bool]:
@@ -143,6 +176,7 @@ def beside_columns(call: LLMEvent, reply: Reply) -> dict[str, object]:
 _COUNTS = frozenset(kind.field for kind in token_kinds.WITH_COLUMN if kind.price)
 _COUNTED = tuple(kind.field for kind in token_kinds.KINDS)
 _OF_ROW = tuple(kind.field for kind in token_kinds.OF_ROW)
+_TWO = {"prompt_tokens", "completion_tokens"}  # the counts that most calls have
 
 
 def why_unpriced(
