@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 from array import array
-from functools import lru_cache
+from itertools import chain, repeat
+from operator import is_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,42 +17,67 @@ if TYPE_CHECKING:
 
 _CODES = {"UInt8": "B", "UInt16": "H", "Date": "H", "Int64": "q", "UInt64": "Q"}
 _ID = 16  # bytes of most ids
-_NULL_BYTES = {"Nullable(String)": 1, "Nullable(Int64)": 8}  # of the value beside a null
+_NULL_BYTES = {"String": 1, "Int64": 8}  # of the value beside a null
+_KEPT = 1 << 14  # lengths up to here are packed once
+_LOOKED_AT = 64  # values that show whether most of a column's differ
+
+
+class _Lengths(dict[int, bytes]):
+    """Numbers as ClickHouse writes lengths: seven bits in each byte, the lowest first."""
+
+    def __missing__(self, value: int) -> bytes:
+        packed, rest = bytearray(), value
+        while rest > 127:
+            packed.append(rest & 127 | 128)
+            rest >>= 7
+        packed.append(rest)
+        number = bytes(packed)
+        if value < _KEPT:
+            self[value] = number
+        return number
 
 
 class _Texts(dict[str, bytes]):
     """Texts with their lengths before them; a text of many rows is encoded once."""
 
     def __missing__(self, text: str) -> bytes:
-        plain = text.encode()
-        packed = self[text] = _number(len(plain)) + plain
+        # TypeError for None.
+        plain = str.encode(text)
+        packed = self[text] = _LENGTHS[len(plain)] + plain
         return packed
+
+
+_LENGTHS = _Lengths()
 
 
 def block(columns: Sequence[tuple[str, str, Sequence[Any]]], rows: int) -> bytes:
     """Return rows as one block: name, type and values of each column; ids may be bytes, and are written in hex."""
-    pieces = [_number(len(columns)), _number(rows)]
+    pieces = [_LENGTHS[len(columns)], _LENGTHS[rows]]
     texts = _Texts()
     for name, kind, values in columns:
         pieces += (texts[name], texts[kind])
-        if not kind.startswith("Nullable("):
-            pieces.append(_values(kind, values, texts))
-        elif values.count(None) == rows:
-            pieces += (b"\1" * rows, bytes(rows * _NULL_BYTES[kind]))
-        elif None in values:
-            pieces.append(bytes([value is None for value in values]))
-            pieces.append(_optional(kind, values, texts))
+        if kind.startswith("Nullable("):
+            pieces += _optional(kind[9:-1], values, texts)
         else:
-            pieces += (bytes(rows), _values(kind[9:-1], values, texts))
+            pieces.append(_values(kind, values, texts))
     return b"".join(pieces)
 
 
-def _optional(kind: str, values: Sequence[Any], texts: _Texts) -> bytes:
-    if kind == "Nullable(Int64)":
-        return _values("Int64", [value or 0 for value in values], texts)
+def _optional(kind: str, values: Sequence[Any], texts: _Texts) -> tuple[bytes, bytes]:
+    """Return which values are null, and the values."""
+    if values[0] is None and values.count(None) == len(values):
+        return b"\1" * len(values), bytes(len(values) * _NULL_BYTES[kind])
+    # Not looked for: that takes longer than to pack them.
+    try:
+        return bytes(len(values)), _values(kind, values, texts)
+    except TypeError:
+        pass
+    nulls = bytes(map(is_, values, repeat(None)))
+    if kind == "Int64":
+        return nulls, _values(kind, [value or 0 for value in values], texts)
     if any(type(value) is bytes for value in values):
-        return _values("String", ["" if value is None else value.hex() for value in values], texts)
-    return _values("String", [value or "" for value in values], texts)
+        return nulls, b"".join([texts["" if value is None else value.hex()] for value in values])
+    return nulls, _values(kind, [value or "" for value in values], texts)
 
 
 def _values(kind: str, values: Sequence[Any], texts: _Texts) -> bytes:
@@ -61,7 +87,7 @@ def _values(kind: str, values: Sequence[Any], texts: _Texts) -> bytes:
             numbers.byteswap()
         return numbers.tobytes()
     if type(values[0]) is not bytes:
-        return b"".join(map(texts.__getitem__, values))
+        return _strings(values, texts)
     joined = b"".join(values)
     if set(map(len, values)) == {_ID}:
         # All have 32 digits: the separator is their length, a space.
@@ -69,12 +95,9 @@ def _values(kind: str, values: Sequence[Any], texts: _Texts) -> bytes:
     return b"".join([texts[value.hex()] for value in values])
 
 
-@lru_cache(1 << 14)
-def _number(value: int) -> bytes:
-    """Return a number as ClickHouse writes lengths: seven bits in each byte, the lowest first."""
-    packed = bytearray()
-    while value > 127:
-        packed.append(value & 127 | 128)
-        value >>= 7
-    packed.append(value)
-    return bytes(packed)
+def _strings(values: Sequence[str], texts: _Texts) -> bytes:
+    # Those that differ from row to row are not looked up.
+    if len({*values[:_LOOKED_AT]}) * 2 <= _LOOKED_AT:
+        return b"".join(map(texts.__getitem__, values))
+    plain = list(map(str.encode, values))
+    return b"".join(chain.from_iterable(zip(map(_LENGTHS.__getitem__, map(len, plain)), plain, strict=True)))
