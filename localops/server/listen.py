@@ -36,7 +36,7 @@ _SWITCH = 0.0005
 # Seconds between two looks at the clock, for the date of responses.
 _TICK = 1.0
 # New objects between two garbage collections: a batch makes thousands of rows, and none is part of a cycle.
-_YOUNG = 20_000
+YOUNG = 20_000
 # M_ARENA_MAX of malloc.h.
 _ARENA_MAX = -8
 _STOPS = encode.dumps({"message": "the server is stopping: try again soon"})
@@ -248,7 +248,7 @@ def serve(
     _share_memory()
     sys.setswitchinterval(_SWITCH)
     gc.freeze()
-    gc.set_threshold(_YOUNG)
+    gc.set_threshold(YOUNG)
     logs.take_over()
     protocol = type("Limited", (connections.protocol(),), {"limits": limits})
     if isinstance(app, Observed):
