@@ -10,6 +10,7 @@ import math
 import os
 from collections import namedtuple
 from heapq import merge
+from itertools import islice
 
 from localops import config, host
 from localops.errors import Ambiguous, ConfigError, EmptyJournal, JournalError, NotFound
@@ -59,6 +60,8 @@ _STORED_DIMS = ("tag", "model", "agent", "tool")
 _SESSION = rows.COLUMNS.index("session")
 # The matches of a filter are counted up to this number, to find the rarest filter.
 _COUNTED = 2_000
+# Sessions that are checked for a text at first, and then four times as many.
+_CHECKED = 8
 
 
 class Home:
@@ -474,12 +477,13 @@ class _Walk:
             if self.others:
                 some = [session for session, *_ in page] if candidates is None else list(candidates)
                 candidates = self._with_others(some)
-            for row in page:
-                if candidates is not None and Listed(self.project, *row).session not in candidates:
-                    continue
-                listed = self._line_if_passing(row)
-                if listed is not None and self._has_text(listed.session):
-                    yield listed
+            passing = (
+                listed
+                for row in page
+                if candidates is None or Listed(self.project, *row).session in candidates
+                if (listed := self._line_if_passing(row)) is not None
+            )
+            yield from self._with_text(passing)
             last = Listed(self.project, *page[-1])
             limit = (last.first_ns, last.key)
 
@@ -519,7 +523,7 @@ class _Walk:
     def _few_with_text(self) -> list[bytes] | None:
         if self.index is None or self.filters.text is None:
             return None
-        # The words may be in different rows: `_has_text` checks the sessions that are listed.
+        # The words may be in different rows: `_with_text` checks the sessions that are listed.
         candidates, _ = self.index.candidates(self.filters.text, most=_COUNTED)
         return None if candidates is None else list(dict.fromkeys(candidates))
 
@@ -531,6 +535,18 @@ class _Walk:
 
     def _has_text(self, session: bytes) -> bool:
         return self.index is None or self.filters.text is None or self.index.has(session, self.filters.text)
+
+    def _with_text(self, passing: Iterator[Listed]) -> Iterator[Listed]:
+        """Yield the lines of sessions that have the text."""
+        if self.index is None or self.filters.text is None:
+            yield from passing
+            return
+        # Few at first: the caller may need no more.
+        many = _CHECKED
+        while some := list(islice(passing, many)):
+            each = self.index.each([listed.session for listed in some], self.filters.text)
+            yield from (listed for listed, has_words in zip(some, each, strict=True) if has_words)
+            many *= 4
 
     def _count(self, name: str, **values: object) -> int:
         return int(self.project.ask(name, most=_COUNTED, **values)[0][0])

@@ -344,6 +344,14 @@ class Index(RowIndex):
             return bool(self._file.ask(self._sql["any_passage"], values))
         return next(self.events(text, session), None) is not None
 
+    def each(self, sessions: Iterable[bytes], text: str) -> Iterator[bool]:
+        """Yield for each session whether a row of it matches."""
+        return (self.has(session, text) for session in sessions)
+
+    def rows_of_each(self, sessions: Iterable[bytes], text: str) -> Iterator[Iterator[tuple[Searched, bool]]]:
+        """Yield for each session its rows that may match, the oldest first, and whether they do."""
+        return (self.rows_after(text, session, 0) for session in sessions)
+
     def _is_simple(self, query: Query) -> bool:
         """Return whether the query is a single word: then a matching passage has a matching row, unread."""
         return len(query.terms) == 1 and len(query.terms[0]) == 1

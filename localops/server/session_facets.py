@@ -132,13 +132,14 @@ def snippets(home: Home, text: str, sessions: Sequence[bytes]) -> Facts:
     until = time.thread_time() + _SECONDS
     places: dict[str, Facts] = {}
     missing: list[str] = []
-    for number, session in enumerate(sessions):
+    in_each = (project.index().rows_of_each(sessions, text) for project in home.projects)
+    for number, (session, *in_projects) in enumerate(zip(sessions, *in_each, strict=True)):
         if number and time.thread_time() > until:
-            missing.append(facts.full_id(session))
-            continue
-        for project in home.projects:
-            matches = (row for row, is_match in project.index().rows_after(text, session, 0) if is_match)
-            if (match := _event_first(matches)) is not None:
+            missing = list(map(facts.full_id, sessions[number:]))
+            break
+        for candidates in in_projects:
+            match = _event_first(row for row, is_match in candidates if is_match)
+            if match is not None:
                 is_book = match.kind in rows.BOOKS
                 places[facts.full_id(session)] = {
                     "text": query.snippet(match.text),
@@ -162,11 +163,11 @@ def _event_first(matches: Iterable[Searched]) -> Searched | None:
 
 def with_text(project: Project, text: str, sessions: Sequence[bytes], seconds: float) -> tuple[list[bytes], bool]:
     """Return the sessions that have the words of a text in one event; false with all where that takes too long."""
-    until, index = time.thread_time() + seconds, project.index()
+    until, each = time.thread_time() + seconds, project.index().each(sessions, text)
     matches = []
     for session in sessions:
         if time.thread_time() > until:
             return list(sessions), False
-        if index.has(session, text):
+        if next(each):
             matches.append(session)
     return matches, True

@@ -307,10 +307,11 @@ class SessionIndex:
         """Return the rows whose sessions contain a text, and how many were searched in the time limit."""
         until = time.thread_time() + _SEARCH_SECONDS
         matches: list[int] = []
+        each = project.index().each([self._ids[row] for row in rows], text)
         for number, row in enumerate(rows):
             if len(matches) == many or (number and time.thread_time() > until):
                 return matches, number
-            if project.index().has(self._ids[row], text):
+            if next(each):
                 matches.append(row)
         return matches, len(rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from localops.reading.search import Index
 from localops.recording.client import Client
 from localops.server.clickhouse import event_rows, migrations
 from localops.server.clickhouse.archive import Archive
+from localops.server.clickhouse.engine import Engine
 from localops.server.clickhouse.search import ClickHouseIndex
 from tests.clickhouse.servers import Server
 
@@ -92,7 +94,14 @@ def test_the_same_sessions_match(both: tuple[Index, ClickHouseIndex], query: str
     candidates, exact = other.candidates(query, 1_000)
     assert candidates is not None
     assert set(candidates) == matching if exact else set(candidates) >= matching
-    assert exact == index.candidates(query, 1_000)[1]
+    assert exact or not index.candidates(query, 1_000)[1]
+    every, exact = other.candidates(query, 1_000_000)
+    assert every is not None
+    assert set(every) == matching if exact else set(every) >= matching
+    assert list(other.each(sessions, query)) == [session in matching for session in sessions]
+    rows_of = ([list(rows) for rows in one.rows_of_each(sessions, query)] for one in both)
+    here, there = ([[row for row, is_match in rows if is_match] for rows in of_each] for of_each in rows_of)
+    assert here == there
     assert matching <= (other.among(sessions, query) or set())
     if matching:
         session = max(matching)
@@ -107,3 +116,23 @@ def test_too_many_sessions_are_not_listed(both: tuple[Index, ClickHouseIndex]) -
     _, other = both
     assert other.candidates("fine", 2)[0] is None
     assert other.candidates("fine fine", 2)[0] is None
+
+
+class _Counting(Engine):
+    asked = 0
+
+    def _send(self, statement: str, **how: Any) -> Any:
+        self.asked += 1
+        return super()._send(statement, **how)
+
+
+def test_sessions_are_not_asked_for_one_by_one(both: tuple[Index, ClickHouseIndex]) -> None:
+    """A page of a search needs a few statements, however many sessions it looks at."""
+    index, other = both
+    engine = _Counting(other._engine.address)
+    sessions = [session for (session,) in index._reader.ask("select distinct session from event")] * 8
+    counted = ClickHouseIndex(engine, "p")
+    assert sum(counted.each(sessions, "fine")) > 40
+    assert len([list(rows) for rows in counted.rows_of_each(sessions, "cats")]) == len(sessions)
+    assert engine.asked <= 4
+    engine.close()

@@ -5,6 +5,7 @@ ClickHouse finds rows that contain every word as text, and `Query` decides which
 
 from __future__ import annotations
 
+from itertools import islice
 from math import inf
 from time import monotonic
 
@@ -13,7 +14,7 @@ from localops.server.clickhouse.engine import Engine, EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _COLUMNS = "seq, session, kind, name, at_ns, model, tags, id, parent, body"
 # Rows without their older versions, the newest row first.
@@ -31,11 +32,27 @@ _FIRST = (
     f"select {_COLUMNS} from lo_event where project = {{project}} and WHERE "  # noqa: S608
     "order by session desc, seq desc limit 1 by session limit {most}"
 )
+# The rows that may match, of the newest sessions first: in the order of the table, so that a server that can read in
+# reverse stops soon.  In small blocks, as one is read of each part before the first row is known.
+_IN_ORDER = (
+    f"select {_COLUMNS} from lo_event where project = {{project}} and WHERE "  # noqa: S608
+    "order by session desc limit {most} settings max_block_size = 4096"
+)
+# The first or the last rows of each of some sessions that may match.
+_OF_EACH = (
+    f"select {_COLUMNS} from (select {_COLUMNS} from lo_event where project = {{project}} and session in {{sessions}} "  # noqa: S608
+    "and WHERE order by rev desc limit 1 by session, id, phase) order by session, seq limit {most} by session"
+)
 _SESSIONS = (
     "select distinct session from lo_event where project = {project} and WHERE order by session desc limit {most}"
 )
 # The most sessions whose rows are checked, so that their count is exact.
 _CHECKED = 2_000
+# A list of up to so many sessions is only useful if it is short: if more rows than these may match, the caller goes
+# through its own list and asks for some sessions at a time.
+_LISTED, _FEW_ROWS = 10_000, 300
+# The number of sessions whose rows are requested first (then four times as many), and the rows of each.
+_SOME, _ROWS_OF_EACH = 16, 12
 # Seconds that ClickHouse may search a whole project; after that, sessions are searched one by one.
 _SECONDS = 2
 _OUT_OF_TIME = 159
@@ -71,6 +88,8 @@ class ClickHouseIndex:
         """
         query = Query(text)
         try:
+            if most <= _LISTED:
+                return self._few(query, most)
             if len(query.terms) > 1 or len(query.terms[0]) > 1:
                 return self._sessions(query, most), False
             lines = self._engine.ask(_filled(_FIRST, query), within=_SECONDS, project=self._project, most=_CHECKED + 1)
@@ -81,7 +100,18 @@ class ClickHouseIndex:
                 return None, False
             raise
         rows = list(map(_searched, lines))
-        sessions = [row.session for row in rows if query.is_in(row.text) or self.has(row.session, text)]
+        matching = {row.session for row in rows if query.is_in(row.text)}
+        others = [row.session for row in rows if row.session not in matching]
+        matching.update(session for session, is_match in zip(others, self.each(others, text), strict=True) if is_match)
+        return [row.session for row in rows if row.session in matching], True
+
+    def _few(self, query: Query, most: int) -> tuple[list[bytes] | None, bool]:
+        """Return the sessions with a matching row, which are looked at, if these are few."""
+        statement = _filled(_IN_ORDER, query)
+        lines = self._engine.ask(statement, within=_SECONDS, project=self._project, most=_FEW_ROWS + 1)
+        if len(lines) > _FEW_ROWS:
+            return None, False
+        sessions = list(dict.fromkeys(row.session for row in map(_searched, lines) if query.is_in(row.text)))
         return (sessions if len(sessions) <= most else None), True
 
     def _sessions(self, query: Query, most: int) -> list[bytes] | None:
@@ -101,6 +131,41 @@ class ClickHouseIndex:
     def has(self, session: bytes, text: str) -> bool:
         """Return whether one row of the session has every term."""
         return next(self.events(text, session), None) is not None
+
+    def each(self, sessions: Iterable[bytes], text: str) -> Iterator[bool]:
+        """Yield for each session whether a row of it has every term."""
+        query = Query(text)
+        for some in _growing(sessions):
+            first = self._first_of_each(query, some)
+            for session in some:
+                known = first.get(session, ())
+                is_match = any(query.is_in(row.text) for row in known)
+                yield is_match or (len(known) == _ROWS_OF_EACH and self.has(session, text))
+
+    def rows_of_each(self, sessions: Iterable[bytes], text: str) -> Iterator[Iterator[tuple[Searched, bool]]]:
+        """Yield for each session its rows that may have every term, the oldest first; and if they do."""
+        query = Query(text)
+        for some in _growing(sessions):
+            first = self._first_of_each(query, some)
+            for session in some:
+                yield self._first_and_later(query, text, session, first.get(session, []))
+
+    def _first_and_later(
+        self, query: Query, text: str, session: bytes, first: Sequence[Searched]
+    ) -> Iterator[tuple[Searched, bool]]:
+        for row in first:
+            yield row, query.is_in(row.text)
+        if len(first) == _ROWS_OF_EACH:
+            yield from self.rows_after(text, session, first[-1].seq)
+
+    def _first_of_each(self, query: Query, sessions: Sequence[bytes]) -> dict[bytes, list[Searched]]:
+        """Return the first rows of sessions that may match."""
+        first: dict[bytes, list[Searched]] = {}
+        statement = _filled(_OF_EACH, query)
+        for line in self._engine.rows(statement, project=self._project, sessions=sessions, most=_ROWS_OF_EACH):
+            row = _searched(line)
+            first.setdefault(row.session, []).append(row)
+        return first
 
     def events(self, text: str, session: bytes | None = None, *, until: float = inf) -> Iterator[Hit]:
         """Yield the rows with every term, the newest first.
@@ -145,6 +210,14 @@ class ClickHouseIndex:
 
     def close(self) -> None:
         """Do nothing: the engine is shared."""
+
+
+def _growing(sessions: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Yield sessions a few at a time, and then more."""
+    rest, many = iter(sessions), _SOME
+    while some := list(islice(rest, many)):
+        yield some
+        many *= 4
 
 
 def _searched(line: tuple[object, ...]) -> Searched:
