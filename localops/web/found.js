@@ -2,7 +2,7 @@
 
 import { make } from "./base.js";
 import { many } from "./formats.js";
-import { places, terms } from "./marks.js";
+import { places, rangesIn, terms } from "./marks.js";
 import { lateIn } from "./values.js";
 
 /**
@@ -49,15 +49,7 @@ function texts(root) {
 }
 
 /** Return where a term is in texts, as ranges. */
-const matches = (nodes, term) =>
-  nodes.flatMap((node) =>
-    places(node.data, [term]).map(([begin, end]) => {
-      const range = new Range();
-      range.setStart(node, begin);
-      range.setEnd(node, end);
-      return range;
-    }),
-  );
+const matches = (nodes, term) => rangesIn(nodes, (text) => places(text, [term]));
 
 /** Return the elements around a range within another element, the innermost first. */
 function around(range, root) {

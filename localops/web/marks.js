@@ -35,6 +35,15 @@ export function places(text, wanted) {
   return matches.sort((a, b) => a[0] - b[0]);
 }
 
+/** Return where a search is as it was typed, if it has signs that stand alone, such as in `g =`: words have none. */
+export function typed(text, query) {
+  const parts = query.match(TERM) || [];
+  if (parts.every((part) => part.match(WORD))) return [];
+  const signs = parts.map((part) => part.replace(/^"|"?\*?$/g, "").replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
+  const places = text.matchAll(new RegExp(`(?<![\\p{L}\\p{N}])${signs.join("\\s*")}`, "giu"));
+  return Array.from(places, (match) => [match.index, match.index + match[0].length]);
+}
+
 const marked = new Map();
 
 /** Mark a search in an element, now and when it changes; an empty search ends that. */
@@ -42,14 +51,13 @@ export function mark(root, query) {
   if (!("highlights" in CSS)) return;
   marked.get(root)?.disconnect();
   marked.delete(root);
-  const wanted = terms(query || "");
-  if (!wanted.length) return draw();
+  if (!terms(query || "").length) return draw();
   let timer = 0;
   const observer = new MutationObserver(() => {
     clearTimeout(timer);
     timer = setTimeout(draw, PAUSE);
   });
-  observer.wanted = wanted;
+  observer.query = query;
   observer.observe(root, { childList: true, subtree: true, characterData: true });
   marked.set(root, observer);
   return draw();
@@ -57,19 +65,34 @@ export function mark(root, query) {
 
 function draw() {
   const ranges = [];
-  for (const [root, { wanted }] of marked) {
-    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-    let left = MOST;
-    for (let node = walker.nextNode(); node && left > 0; node = walker.nextNode()) {
-      left -= node.data.length;
-      for (const [begin, end] of places(node.data, wanted)) {
-        const range = new Range();
-        range.setStart(node, begin);
-        range.setEnd(node, end);
-        ranges.push(range);
-      }
-    }
+  for (const [root, { query }] of marked) {
+    const nodes = texts(root),
+      wanted = terms(query);
+    const exact = rangesIn(nodes, (text) => typed(text, query));
+    ranges.push(...(exact.length ? exact : rangesIn(nodes, (text) => places(text, wanted))));
   }
   if (ranges.length) CSS.highlights.set(NAME, new Highlight(...ranges));
   else CSS.highlights.delete(NAME);
 }
+
+function texts(root) {
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT),
+    nodes = [];
+  let left = MOST;
+  for (let node = walker.nextNode(); node && left > 0; node = walker.nextNode()) {
+    left -= node.data.length;
+    nodes.push(node);
+  }
+  return nodes;
+}
+
+/** Return the ranges of what `look` finds in texts. */
+export const rangesIn = (nodes, look) =>
+  nodes.flatMap((node) =>
+    look(node.data).map(([begin, end]) => {
+      const range = new Range();
+      range.setStart(node, begin);
+      range.setEnd(node, end);
+      return range;
+    }),
+  );

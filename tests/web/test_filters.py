@@ -535,6 +535,15 @@ def test_the_address_is_read_and_written_in_one_way(visit: Visit) -> None:
     assert marks("crossing the zebra; the zebra crossing", '"zebra cross*') == ["zebra crossing"]
     assert marks("Élan vital, e\u0301lan", "elan") == ["Élan", "e\u0301lan"]
     assert marks("東京都", "京") == ["京"]
+    # Signs that stand alone are no words, and what was typed with them is marked before all else.
+    exact = "it.typed(text, query).map(([a, b]) => text.slice(a, b))"
+    for text, query, wanted in (
+        ("v = g·t with g = 9.81, log = 2", "g =", ["g ="]),
+        ("a g- (b[0]*) | c", "( b[0]*) |", ["(b[0]*) |"]),
+        ("a g·t, and G - t", "g - t", ["G - t"]),
+        ("g = 1", "g 1", []),
+    ):
+        assert page.evaluate(f"([text, query]) => import('/web/marks.js').then(it => {exact})", [text, query]) == wanted
 
 
 def test_a_click_is_never_lost_beside_a_recorder(chromium: Browser, tmp_path: Path) -> None:
