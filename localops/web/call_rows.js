@@ -311,18 +311,21 @@ export function row(by, one) {
 const FAILED =
   "LLM and tool calls that failed. Analytics also counts other operations that failed, and all events of errors.";
 
-/** Return the figures of all calls as one line; those of a search that goes on are marked. */
+/** Return the figures of all calls, the most important first; those of a search that goes on are marked. */
 export function sums(one) {
   if (!one.calls && !one.unfinished) return [];
   const isPart = one.searching || one.unread > 0;
-  const rest = one.unfinished ? `, ${count(one.unfinished)} more not ended` : "";
-  return [
+  const rest = one.unfinished ? ` + ${count(one.unfinished)} not ended` : "";
+  const parts = [
     make("b", {}, `${count(one.calls)} ${one.calls === 1 ? "call" : "calls"}${rest}${isPart ? " so far" : ""}`),
     one.failed
       ? make("span", { class: "failed", title: FAILED }, `${count(one.failed)} failed (${percent(one.failed_share)})`)
       : "none failed",
     one.llm_calls ? cost(one) : money(one.cost_nano),
     `${short(one.tokens_in + one.tokens_out)} tokens`,
-    `${duration(one.seconds)} in total`,
+    make("span", { title: "The durations of all calls, added" }, duration(one.seconds)),
   ];
+  return parts.map((part, index) =>
+    make("span", { class: "part" }, index > 0 && make("span", { class: "dot" }, " · "), part),
+  );
 }

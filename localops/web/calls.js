@@ -211,10 +211,10 @@ function emptiness() {
 }
 
 function drawSums(one) {
-  patchChildren(
-    byId("sums"),
-    sums(one).flatMap((part, index) => (index ? [" · ", part] : [part])),
-  );
+  const box = byId("sums");
+  patchChildren(box, sums(one));
+  // A window may have no room for the last ones.
+  box.title = box.textContent;
 }
 
 function drawMore() {

@@ -355,6 +355,18 @@ def test_rows_are_one_line_and_have_most_of_the_window(looking: Visit) -> None:
         assert set(heights) == {36}, path
         assert page.evaluate("document.querySelector('.table-wrap').getBoundingClientRect().top") <= 160
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert page.evaluate("document.getElementById('calls-head').offsetHeight") < 36
+    # Figures that are too many for the line beside the groupings are left out from the last.
+    many = "{calls: 12345678, unfinished: 123456, failed: 123456, failed_share: 0.01, llm_calls: 0, cost_nano: 1e15}"
+    page.evaluate(
+        f"import('/web/call_rows.js').then(it => document.getElementById('sums').replaceChildren(...it.sums({many})))"
+    )
+    assert page.evaluate("document.getElementById('calls-head').offsetHeight") < 36
+    shown = page.evaluate("""() => { const { bottom } = document.getElementById("sums").getBoundingClientRect();
+        const parts = [...document.querySelectorAll("#sums .part")];
+        return parts.map((one) => one.getBoundingClientRect().top < bottom); }""")
+    assert shown[:2] == [True, True]
+    assert shown[-2:] == [False, False]
     page = looking.open("/calls")
     room = [page.locator(f"#calls th.{name}").evaluate("head => head.offsetWidth") for name in ("what", "session")]
     assert room[0] > 2.3 * room[1]
