@@ -25,14 +25,11 @@ const known = { key: "", line: null };
 
 function drawn(page, at, last, go) {
   const { run } = page;
+  const part = (event, words, more) =>
+    make("span", {}, words, link(run, event, go), more, " ", fetched(run.seq[event]));
   return make("p", { class: "stuck" }, [
-    "Inside ",
-    link(run, at, go),
-    " for ",
-    took(page, at),
-    ", given ",
-    fetched(run.seq[at]),
-    ...(last === null ? [] : ["; last event: ", link(run, last, go), " ", fetched(run.seq[last])]),
+    part(at, "Inside ", [" for ", took(page, at), ":"]),
+    ...(last === null ? [] : [" ", part(last, "last event: ", null)]),
   ]);
 }
 
@@ -58,7 +55,7 @@ function fetched(seq) {
     (event) => {
       const given = cut(line(event.params ?? event.input), GIVEN);
       const result = cut(line(event.error ?? event.details ?? event.returns ?? event.completion), RESULT);
-      element.textContent = [given, result && `→ ${result}`].filter(Boolean).join(" ");
+      element.textContent = element.title = [given, result && `→ ${result}`].filter(Boolean).join(" ");
     },
     // The link leads there.
     () => {},

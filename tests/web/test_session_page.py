@@ -233,11 +233,16 @@ def test_a_run_that_is_stuck_looks_stuck(chromium: Browser, tmp_path: Path) -> N
         expect(page.locator("#reason")).to_have_text(re.compile(r"^last event [23]m \d\ds ago, inside rollout status$"))
         expect(page.locator("#state")).to_have_class(re.compile("quiet"))
         line = page.locator("#notices .stuck")
-        expect(line).to_contain_text(re.compile(r"^Inside tool rollout status for [23]m \d\ds, given options=.*host-0"))
+        expect(line).to_contain_text(re.compile(r"^Inside tool rollout status for [23]m \d\ds: options=.*host-0"))
         expect(line).to_contain_text("last event: tool check pod=api-2 → not ready")
         assert visit.unusable("#notices") == []
         # Of long arguments the beginning: on a phone, all of them would leave no room for the events.
         assert len(line.inner_text()) < 250
+        # In one line, however much the last event brought: the events have four fifths of the window, here too.
+        long = "line => line.querySelector('span:last-child > .preview').textContent = 'evicted '.repeat(18)"
+        line.evaluate(long)
+        room: Any = page.locator("#view").bounding_box()
+        assert 800 - room["y"] >= 0.8 * 800
         # The list counts what ended, too.
         assert visit.facts("sessions")["sessions"][0]["tool_calls"] == 1
         expect(page.locator("#totals [data-id=tool]")).to_have_text("tool + 1 running1")
