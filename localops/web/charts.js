@@ -9,8 +9,9 @@ const DAY = 86_400;
 const DAYS = STEPS.filter((step) => step >= DAY);
 const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((factor) => factor * 10 ** power)).flat();
 
-// Pixels of a legend of one line, and a little room.
-const LEGEND = 44;
+// Pixels of a legend until it is there, and of the axis below a chart.
+const LEGEND = 44,
+  AXIS = 36;
 
 let loading;
 
@@ -88,11 +89,7 @@ class Plot {
     if (facts.kind) this.element.classList.add(facts.kind);
     this.chart = null;
     this._set(facts);
-    this.watch = new ResizeObserver(([{ contentRect }]) => {
-      const width = Math.round(contentRect.width);
-      if (this.chart && width && width !== this.chart.width) this.chart.setSize({ width, height: this.facts.height });
-      else if (!this.chart) this._draw();
-    });
+    this.watch = new ResizeObserver(() => (this.chart ? this._fit() : this._draw()));
     this.watch.observe(this.place);
     this.leave = onTheme(() => this.chart && this.place.isConnected && this._draw());
   }
@@ -132,7 +129,8 @@ class Plot {
       time,
     };
     // With its legend, so that content below does not move when the chart appears.
-    this.place.style.minHeight = `${this.facts.height + (this.facts.series.length > 1 ? LEGEND : 0)}px`;
+    this.legend ??= this.facts.series.length > 1 ? LEGEND : 0;
+    this.place.style.minHeight = `${this.facts.height + this.legend}px`;
     this.note.hidden = !facts.note;
     this.note.textContent = facts.note ?? "";
     this._nameOutliers();
@@ -161,6 +159,17 @@ class Plot {
     this.chart?.destroy();
     this.chart = new plotter(this._options(plotter), this._columns(), this.place);
     name(this.place, this.facts.title, this.facts.chosen);
+    this._fit();
+  }
+
+  /** Use the whole place, which is as high as the highest of its row, for the chart and its legend. */
+  _fit() {
+    const { place, chart, facts } = this;
+    if (!place.clientWidth) return;
+    this.legend = chart.root.querySelector(".u-legend")?.offsetHeight ?? 0;
+    place.style.minHeight = `${facts.height + this.legend}px`;
+    const [width, height] = [place.clientWidth, place.clientHeight - this.legend];
+    if (width !== chart.width || height !== chart.height) chart.setSize({ width, height });
   }
 
   _columns() {
@@ -196,11 +205,17 @@ class Plot {
         y: { range: (_, low, high) => [0, (this.top ?? high) > 0 ? (this.top ?? high) * 1.08 : 1] },
       },
       axes: [
-        { ...axis, incrs: steps, space: this.facts.xSpace, values: (_, all) => all.map(hasText ? xText : dayOf) },
+        {
+          ...axis,
+          size: AXIS,
+          incrs: steps,
+          space: this.facts.xSpace,
+          values: (_, all) => all.map(hasText ? xText : dayOf),
+        },
         {
           ...axis,
           incrs: WHOLE,
-          space: height / 7,
+          space: (_plotted, _axis, _low, _high, pixels) => pixels / 5.5,
           size: (_, all) => room(all || []),
           values: (_, all) => all.map((value) => (value === null ? "" : trimmed(yText(value)))),
         },
