@@ -25,7 +25,7 @@ from localops.upkeep import views as saved_views
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from localops.reading.facts import Facts
@@ -392,7 +392,7 @@ class ReadApi:
         two = [call.param("a"), call.param("b")]
         if two[0] is None or two[1] is None:
             raise HttpError(400, "missing parameters: name two sessions, as in ?a=ID&b=ID")
-        sessions = map(_session, filter(None, two))
+        sessions = _different(map(_session, filter(None, two)))
         try:
             async with self._service.large():
                 facts = await self._read(work, call.project, *sessions, **options)
@@ -408,6 +408,7 @@ class ReadApi:
         sessions = [_session(text) for text in texts[:MOST_RUNS] if text]
         if len(texts) > MOST_RUNS or len(sessions) < 2:
             raise HttpError(400, f"invalid sessions: expected 2 to {MOST_RUNS} ids, comma-separated")
+        sessions = _different(sessions)
         async with self._service.large():
             facts = await self._read(self._store.compare_runs, call.project, sessions)
         if facts is None:
@@ -533,6 +534,17 @@ def _view_in(given: dict[str, Any], call: Call) -> View:
 
 def _seq(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
+def _different(sessions: Iterable[bytes]) -> list[bytes]:
+    from localops.reading import run_diff  # here, as few requests compare
+
+    listed = list(sessions)
+    try:
+        run_diff.refuse_twice(("", session) for session in listed)
+    except ConfigError as error:
+        raise HttpError(400, str(error)) from error
+    return listed
 
 
 def _session(ident: str) -> bytes:

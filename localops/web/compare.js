@@ -25,7 +25,8 @@ let own = "A";
 async function show() {
   place.replaceChildren(notice("Comparing …"));
   const params = new URLSearchParams(location.search);
-  const all = [data.a, data.b, ...params.getAll("also")],
+  const named = [data.a, data.b, ...params.getAll("also")],
+    all = [...new Set(named)],
     ids = all.slice(0, MOST);
   // A session keeps its letter, whichever two are compared.
   const [one, other] = ids.length === 2 ? [0, 1] : pairIn(ids, params);
@@ -40,6 +41,7 @@ async function show() {
     make("a", { class: "button", href: url("compare") }, "Other runs"),
     all.length > MOST &&
       make("span", { class: "pending" }, `Only the first ${MOST} of ${all.length} runs are compared`),
+    all.length < named.length && make("span", { class: "pending" }, "A run that was named twice is compared once"),
   );
   if (other < 1) return place.replaceChildren(bar, ...(await runs(ids)));
   const comparison = await ask("compare", { a: ids[one], b: ids[other] });
@@ -319,7 +321,8 @@ async function begin() {
   const params = new URLSearchParams(location.search);
   if (params.has("group_a") || params.has("group_b")) return (await import("./compare_groups.js")).groups(place);
   if (params.has("call")) return (await import("./compare_calls.js")).calls(place);
-  if (data.a && data.b) return show();
+  const [first, ...others] = [data.a, data.b, ...params.getAll("also")];
+  if (first && others[0] && others.some((id) => id !== first)) return show();
   return (await import("./compare_start.js")).start(place, [data.a, data.b]);
 }
 

@@ -115,13 +115,18 @@ export async function start(place, known) {
     return place.replaceChildren(notice("Comparing needs two sessions. Record some with localops demo."));
   const first = await Promise.all(known.map((id) => id && ask(`sessions/${encodeURIComponent(id)}`).catch(() => null)));
   const go = make("a", { class: "button main", id: "compare-them" }, "Compare");
+  const same = make(
+    "p",
+    { class: "pending", role: "status", hidden: true },
+    "A and B are the same run: choose another.",
+  );
   const ready = () => {
     const [a, b] = runs.map((run) => run.chosen);
     const isReady = a && b && a.session_id !== b.session_id;
+    for (const name of ["href", "aria-disabled"]) go.removeAttribute(name);
     if (isReady) go.href = url(`compare?a=${a.session_id}&b=${b.session_id}`);
-    else go.removeAttribute("href");
-    go.toggleAttribute("aria-disabled", !isReady);
-    go.title = isReady || !a || !b ? "" : "These are the same run";
+    else go.ariaDisabled = "true";
+    same.hidden = !a || !b || isReady;
   };
   // The newest one beside the one before it.
   const runs = ["A", "B"].map((letter, at) => new RunMenu(letter, first[at] || sessions[1 - at], ready));
@@ -137,6 +142,7 @@ export async function start(place, known) {
         runs.map((run) => run.element),
         go,
       ),
+      same,
       make("p", { class: "faint small" }, "To compare more than two, tick them in the list of sessions."),
     ),
     make(

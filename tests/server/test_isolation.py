@@ -86,7 +86,7 @@ def _try(held: RealHub, endpoint: Endpoint, key: str) -> str:
         "format": "json",
         "seqs": "3,4,5",
         "sessions": _SESSION.hex(),
-        **({"sessions": f"{_SESSION.hex()},{_SESSION.hex()}"} if endpoint.handler == "compare_runs" else {}),
+        **({"sessions": f"{_SESSION.hex()},{_BEFORE.hex()}"} if endpoint.handler == "compare_runs" else {}),
         **({"text": _WORD} if endpoint.handler in ("matches", "snippets") else {}),
     }
     query = "&".join(f"{name}={asked[name]}" for name in endpoint.query if name in asked)

@@ -9,12 +9,14 @@ import uuid
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import localops
 from localops.reading import analytics
 from localops.reading.home import Home
+from localops.server.compare import Side, aligned
 from tests.server.hubs import wait_until
 from tests.server.uis import RealPages
 
@@ -285,18 +287,22 @@ def test_a_table_is_named_for_parquet_only(run: tuple[RealPages, str]) -> None:
 
 
 def test_two_sessions_side_by_side(run: tuple[RealPages, str]) -> None:
-    """A session compared with itself has no differences; an unknown one is not found."""
+    """An event and what is inside of it; a session is not compared with itself, and an unknown one is not found."""
     pages, id = run
-    reply = pages.get(f"/api/1/compare?a={id}&b={id}").json
+    with Home(str(pages.home)) as home:
+        side = Side(home.projects[0].reader, uuid.UUID(id).bytes)
+        lines: Any = aligned(side, side)["lines"]
     # An error is a part of the call that it ended.
-    assert [line["depth"] for line in reply["lines"]] == [0, 1, 1]
-    assert all(line["a"] == line["b"] for line in reply["lines"])
-    assert not any(line["input_differs"] or line["output_differs"] for line in reply["lines"])
+    assert [line["depth"] for line in lines] == [0, 1, 1]
+    assert all(line["a"] == line["b"] for line in lines)
+    assert not any(line["input_differs"] or line["output_differs"] for line in lines)
     assert pages.get(f"/api/1/compare?a={id}&b={uuid.uuid4()}").status == 404
     assert pages.get(f"/api/1/compare?a={id}").status == 400
-    for path in (f"diff?a={id}&b={id}", f"sessions/{id}/check?baseline={id}&same_tools=1"):
+    for path in (f"compare?a={id}&b={id}", f"diff?a={id}&b={id}", f"compare/runs?sessions={id},{id}"):
         refused = pages.get(f"/api/1/{path}")
-        assert (refused.status, "expected" in refused.text) == (400, True)
+        assert (refused.status, f"expected different ones, got {id} twice" in refused.text) == (400, True), path
+    refused = pages.get(f"/api/1/sessions/{id}/check?baseline={id}&same_tools=1")
+    assert (refused.status, "expected" in refused.text) == (400, True)
 
 
 def test_days_and_bars_have_the_figures_of_the_command(run: tuple[RealPages, str]) -> None:

@@ -386,6 +386,17 @@ def test_two_calls_of_a_run_differ_by_words(visit: Visit) -> None:
     expect(text.locator("h2")).to_have_text("Arguments the same in both")
 
 
+def test_a_run_is_not_compared_with_itself(visit: Visit) -> None:
+    """The page says so, and lets another one be chosen; of three, the one that is named twice counts once."""
+    one, other = (each["session_id"] for each in visit.facts("sessions?tag=swapped")["sessions"][::-1])
+    page = visit.open(f"/compare?a={one}&b={one}")
+    expect(page.get_by_role("status").locator("visible=true")).to_have_text("A and B are the same run: choose another.")
+    expect(page.locator("#compare-them")).to_have_attribute("aria-disabled", "true")
+    page = visit.open(f"/compare?a={one}&b={one}&also={other}")
+    expect(page.locator("#compare > .bar")).to_contain_text("A run that was named twice is compared once")
+    assert page.locator(".two code").all_inner_texts() == [one[:13], other[:13]]
+
+
 def test_a_call_that_moved_is_in_one_line_with_its_place(visit: Visit) -> None:
     """And a call whose model stopped too early says so in the list of calls."""
     one, other = (each["session_id"] for each in visit.facts("sessions?tag=swapped")["sessions"][::-1])
