@@ -37,7 +37,6 @@ class _Value(common.Word):
             self.fail(str(error), param, ctx)
 
 
-_MOST_NAMES = 10  # of scores, in a message
 _READ = {"meta": filters.pair, "score": filters.score}
 _FACETS = {
     "tag": ("TAG", "With this tag, or with an event that has it."),
@@ -133,20 +132,14 @@ def chosen(given: Mapping[str, Any]) -> Filters:
 def unknown_score(opened: Home, wanted: Filters) -> str:
     """Return the end of a message about an empty list if no session has a requested score."""
     asked = [scores.condition(text).name for text in wanted.score]
-    name = next((name for name in asked if name not in score_names(opened)), None) if asked else None
-    return "" if name is None else f": no session has the score {name!r}; {scores_there(opened)}"
+    there = score_names(opened) if asked else set()
+    name = next((name for name in asked if name not in there), None)
+    return "" if name is None else f": no session has the score {name!r}; {filters.scores_there(there)}"
 
 
-def scores_there(opened: Home) -> str:
-    """Return a sentence with the names of the existing scores."""
-    there = score_names(opened)
-    more = f" and {len(there) - _MOST_NAMES} more" if len(there) > _MOST_NAMES else ""
-    return f"there is {', '.join(map(repr, there[:_MOST_NAMES]))}{more}" if there else "there are no scores"
-
-
-def score_names(opened: Home) -> list[str]:
+def score_names(opened: Home) -> set[str]:
     """Return the names of the scores that count."""
-    return sorted({name for project in opened.projects for name in project.score_names()})
+    return {name for project in opened.projects for name in project.score_names()}
 
 
 def prepare(opened: Home, wanted: Filters) -> None:

@@ -11,6 +11,7 @@ import click
 from localops import clock, output
 from localops.cli import common, filters
 from localops.reading import facts
+from localops.reading.filters import unknown_score
 from localops.reading.home import NO_SCORE, Filters
 from localops.recording import scores
 
@@ -125,8 +126,7 @@ def _order(opened: Home, sort: str, *, reverse: bool) -> Callable[[Listed], Any]
         for session, value in project.score_values(name).items()
     }
     if not values and next(opened.sessions(), None) is not None:
-        message = f"invalid score: expected one that a session has, got {name!r}; {filters.scores_there(opened)}"
-        raise click.BadParameter(message, param_hint="--sort")
+        raise click.BadParameter(unknown_score(name, filters.score_names(opened)), param_hint="--sort")
     last = (math.inf, "") if reverse else NO_SCORE
     return lambda listed: values.get((listed.project.name, listed.session), last)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Values = str | Sequence[str] | None
 
+_MOST_NAMES = 10  # of scores, in a message
 STATES = ("Success", "Failure", "Indeterminate", "Running", "Unknown")
 # The facets of a session: each filter can have several values, and can exclude.
 FACETS = ("state", "tag", "model", "agent", "tool", "user", "conversation", "meta", "name", "host", "error")
@@ -317,3 +318,15 @@ def _billionths(number: str, factor: int) -> int | None:
     exact = int((whole or "0") + fraction) * 10**9 * (factor or 1)
     value = (2 * exact + unit) // (2 * unit)
     return value if value <= _MOST_UNITS * 10**9 else None
+
+
+def scores_there(names: Iterable[str]) -> str:
+    """Return a sentence with the names of the existing scores."""
+    there = sorted({*names})
+    more = f" and {len(there) - _MOST_NAMES} more" if len(there) > _MOST_NAMES else ""
+    return f"there is {', '.join(map(repr, there[:_MOST_NAMES]))}{more}" if there else "there are no scores"
+
+
+def unknown_score(name: str, names: Iterable[str]) -> str:
+    """Return the message that no session has a score to sort by."""
+    return f"invalid score: expected one that a session has, got {name!r}; {scores_there(names)}"

@@ -177,6 +177,14 @@ class HomeReader(Reports, RunReads):
             last = listed[limit - 1] if len(listed) > limit else reached
             return list(_listed(listed[:limit])), None if last is None else facts.full_id(last.session)
 
+    def unknown_score(self, project: str | None, name: str) -> str | None:
+        """Return an error if there are sessions, and none of them has a score."""
+        with self._home(project) as home:
+            is_known = any(each.score_values(name) for each in home.projects) or next(home.sessions(), None) is None
+            if is_known:
+                return None
+            return filtering.unknown_score(name, [known for each in home.projects for known in each.score_names()])
+
     def _ordered(self, home: Home, wanted: Wanted, before: str | None, many: int) -> tuple[list[Listed], Listed | None]:
         """Return the first sessions of an order, from all projects, and where a slow search stopped."""
         pages = []

@@ -113,6 +113,11 @@ class ReadApi:
         sort = "seconds" if sort == "took" else sort
         if sort not in SORTS and not sort.startswith(BY_SCORE):
             raise HttpError(400, f"invalid sort: use one of {', '.join(SORTS)} or {BY_SCORE}NAME")
+        if sort.startswith(BY_SCORE) and call.param("before") is None:
+            name = sort.removeprefix(BY_SCORE)[:_LONGEST_VALUE]
+            # In all projects: that of the filters may be one without this score.
+            if problem := await self._read(self._store.unknown_score, call.project, name):
+                raise HttpError(400, problem)
         order = call.param("order") or ("asc" if sort in WORDS else "desc")
         if order not in ("asc", "desc"):
             raise HttpError(400, "invalid order: use asc or desc")

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
         def projects(self) -> list[str]:
             """Return the projects that rows are stored for."""
 
+        def unknown_score(self, project: str | None, name: str) -> str | None:
+            """Return an error if there are sessions, and none of them has a score."""
+
         def unsearched(self, project: str | None) -> int:
             """Return how many rows are not in the full-text index yet."""
 
