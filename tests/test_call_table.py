@@ -676,6 +676,6 @@ def test_speeds_are_those_of_their_calls(written: tuple[str, _Program], by: str)
             if call.get(by) is not None and (sessions is None or call["session"] in sessions):
                 of_names[call[by]].append(call)
         with _sources(home, sessions) as sources:
-            speeds = Speeds(sources, by)
+            speeds = Speeds(sources)
         for name in (*_MODELS, *_TOOLS, *call_query.KINDS, "nothing"):
-            assert speeds.facts(name) == _speed(of_names[name]), (by, name)
+            assert speeds.facts(by, name) == _speed(of_names[name]), (by, name)

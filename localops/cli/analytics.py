@@ -178,7 +178,7 @@ def _many(opened: Home, by: str | None, chosen: Chosen, tz: str | None, limit: i
     bounds = lower_bounds.across(opened.projects, by, chosen, tz=tz)
     each_one = by == "session"
     named = _names(opened, lines[:limit]) if each_one and not as_json else {}
-    speeds = call_sources.speeds(opened, by, chosen) if by in call_speeds.BY else None
+    speeds = call_sources.speeds(opened, chosen) if by in call_speeds.BY else None
     _print_lines(by, lines, limit, bounds, as_json=as_json, each_one=each_one, named=named, speeds=speeds)
 
 
@@ -188,8 +188,8 @@ def _print_totals(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
     open_calls = any(project.has_open_calls(chosen) for project in opened.projects)
     at_least = open_calls or any(project.lacks_rows(chosen) for project in opened.projects)
     states = facts.success(sum((exposition.states_of(project, chosen) for project in opened.projects), Counter()))
-    speeds = call_sources.speeds(opened, "kind", chosen)
-    of_kinds = {kind: speeds.facts(kind) for kind in call_query.KINDS}
+    speeds = call_sources.speeds(opened, chosen)
+    of_kinds = {kind: speeds.facts("kind", kind) for kind in call_query.KINDS}
     if as_json:
         sums = session_figures.totals_facts(totals, at_least=at_least)
         common.print_json({"sessions": totals.rows, **states, **sums, "speeds": of_kinds})
@@ -327,7 +327,7 @@ def _print_lines(
     """Print lines as a table or JSON; `each_one`: each is one session; `named`: what these are called."""
     if as_json:
         listed = [
-            {**facts.line(by, line, bounds), **({} if speeds is None else speeds.facts(line.value))} for line in lines
+            {**facts.line(by, one, bounds), **({} if speeds is None else speeds.facts(by, one.value))} for one in lines
         ]
         common.print_json({"by": by, "lines": listed})
         return
@@ -338,7 +338,7 @@ def _print_lines(
     table = [
         [
             *_cells(by, line, (named or {}).get(line.value) or line.value or common.NAMELESS, bounds, most),
-            *([""] * len(_SPEEDS) if speeds is None else _speed_cells(speeds.facts(line.value))),
+            *([""] * len(_SPEEDS) if speeds is None else _speed_cells(speeds.facts(by, line.value))),
         ]
         for line in lines[:limit]
     ]

@@ -34,10 +34,10 @@ def table_of(project: Project, tables: ExitStack) -> CallTable:
     return table
 
 
-def speeds(opened: Home, by: str, chosen: Chosen) -> Speeds:
-    """Return how fast the calls of the chosen sessions were, by model, tool or kind."""
+def speeds(opened: Home, chosen: Chosen) -> Speeds:
+    """Return how fast the calls of the chosen sessions were."""
     with ExitStack() as tables:
-        return Speeds([_source(each, chosen, tables) for each in opened.projects], by)
+        return Speeds([_source(each, chosen, tables) for each in opened.projects])
 
 
 def _source(project: Project, chosen: Chosen, tables: ExitStack) -> Source:

@@ -341,13 +341,10 @@ def grouped(
     return Groups(first, more, listed, _failures(queries, by, first) if by in _OF_FAILED else [])
 
 
-def speeds(source: Source, by: str) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of the statement `speeds`, by model (LLM calls), tool (tool calls) or kind (both)."""
-    query = _Query(source, _with_group_filters(Asked(), by))
-    if by in _OF_LLMS:
-        query.also.append(f"{query.sql[f'by_{by}']} is not null")
-    text = query.text("speeds", GROUP=query.sql[f"by_{by}"])
-    return source.table.stream(text, query.values)
+def speeds(source: Source) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of the statement `speeds`: each model, each tool, and LLM calls without a model."""
+    query = _Query(source, Asked())
+    return source.table.stream(query.text("speeds"), query.values)
 
 
 def _with_group_filters(asked: Asked, by: str) -> Asked:

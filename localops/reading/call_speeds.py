@@ -6,6 +6,7 @@ Each figure is computed from the finished calls that have the data for it, inclu
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -15,13 +16,14 @@ from localops.reading.calls import digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from localops.reading.call_query import Source
     from localops.reading.facts import Facts
 
-# The possible groupings.
+# The possible groupings, and which of them the calls of a kind are named by.
 BY = ("model", "tool", "kind")
+_NAMED_BY = {"llm": "model", "tool": "tool"}
 _NAMES = tuple(f"p{share:.0%}".rstrip("%") for share in analytics.SHARES)
 _SECOND = 1_000_000_000
 
@@ -44,29 +46,48 @@ class Speed:
         for name, value in zip(_SUMS, sums, strict=True):
             setattr(self, name, getattr(self, name) + value)
 
+    def join(self, others: Iterable[Speed]) -> Speed:
+        """Add the calls of others whose values are in order, and keep them in order."""
+        listed = list(others)
+        self.took = sorted(chain.from_iterable(other.took for other in listed))
+        self.first = sorted(chain.from_iterable(other.first for other in listed))
+        for name in _SUMS:
+            setattr(self, name, sum(getattr(other, name) for other in listed))
+        return self
+
+    def facts(self) -> Facts:
+        """Return the figures as JSON; the values are in order."""
+        return {
+            "percentiles": _percentiles(self.took),
+            "first_token": _percentiles(self.first),
+            "tokens_per_second": self.tokens_out / (self.writing_ns / _SECOND) if self.writing_ns else None,
+            "cache_hit_rate": self.tokens_cached / self.tokens_in if self.tokens_in else None,
+        }
+
 
 _SUMS = ("tokens_out", "writing_ns", "tokens_cached", "tokens_in")
 
 
 class Speeds:
-    """The figures of the calls of some projects, by the names of models, tools or kinds."""
+    """The figures of the calls of some projects, by the names of models, tools and kinds: one pass has them all."""
 
-    def __init__(self, sources: Iterable[Source], by: str) -> None:
-        self._by_key: dict[int, Speed] = {}
-        lines = chain.from_iterable(call_query.speeds(source, by) for source in sources)
-        for key, name, *figures in lines:
-            # A model's or tool's name may be cut, but has a key; a kind has none.
-            self._by_key.setdefault(digest(name) if key is None else key, Speed()).add(*figures)
+    def __init__(self, sources: Iterable[Source]) -> None:
+        named: dict[str, dict[int | None, Speed]] = defaultdict(lambda: defaultdict(Speed))
+        for kind, key, *figures in chain.from_iterable(map(call_query.speeds, sources)):
+            named[kind][key].add(*figures)
+        self._facts: dict[tuple[str, int], Facts] = {}
+        for kind, by in _NAMED_BY.items():
+            for key, speed in named[kind].items():
+                speed.took.sort()
+                speed.first.sort()
+                # A call of an unknown model is one of its kind alone.
+                if key is not None:
+                    self._facts[by, key] = speed.facts()
+            self._facts["kind", digest(kind)] = Speed().join(named[kind].values()).facts()
 
-    def facts(self, name: str | None) -> Facts:
+    def facts(self, by: str, name: str | None) -> Facts:
         """Return the figures of a model, a tool or a kind as JSON."""
-        speed = self._by_key.get(digest(name or ""), Speed())
-        return {
-            "percentiles": _percentiles(speed.took),
-            "first_token": _percentiles(speed.first),
-            "tokens_per_second": speed.tokens_out / (speed.writing_ns / _SECOND) if speed.writing_ns else None,
-            "cache_hit_rate": speed.tokens_cached / speed.tokens_in if speed.tokens_in else None,
-        }
+        return self._facts.get((by, digest(name or ""))) or Speed().facts()
 
 
 def _numbers(text: str | None) -> list[int]:
@@ -74,8 +95,7 @@ def _numbers(text: str | None) -> list[int]:
     return numbers
 
 
-def _percentiles(values: Sequence[int]) -> dict[str, float] | None:
+def _percentiles(values: list[int]) -> dict[str, float] | None:
     if not values:
         return None
-    ordered = sorted(values)
-    return {name: analytics.rank(ordered, share) / 1e9 for name, share in zip(_NAMES, analytics.SHARES, strict=True)}
+    return {name: analytics.rank(values, share) / 1e9 for name, share in zip(_NAMES, analytics.SHARES, strict=True)}

@@ -90,6 +90,12 @@ class CallTable:
         [(upto, _)] = self._file.ask(_ABOUT)
         return int(upto)
 
+    @property
+    def version(self) -> tuple[int, int]:
+        """Return what is another value when other rows are in it: when it was created, and the last seq."""
+        [(upto, made_ns)] = self._file.ask(_ABOUT)
+        return int(made_ns), int(upto)
+
     def missing(self, reader: Reader) -> int:
         """Return how many seqs of a journal were not added yet, including those of pruned rows."""
         journal = reader.ask("select value from meta where key = 'journal'")

@@ -80,6 +80,7 @@ class HomeReader(Reports, RunReads):
     """Reads of a home; `project` None means all of its projects."""
 
     def __init__(self, folder: str, *, fresh: float = 60.0) -> None:
+        super().__init__()
         self.folder = folder
         # Seconds after which projects are opened again, which also finds new ones and dead sessions.
         self._fresh = fresh

@@ -20,10 +20,10 @@ from localops.reading import (
     runs_table,
 )
 from localops.reading.call_query import Source
-from localops.reading.call_speeds import Speeds
 from localops.reading.filters import Filters
 from localops.reading.group_diff import Group
 from localops.server import charts, compare, session_facets
+from localops.server.known_speeds import KnownSpeeds
 from localops.server.request import TooMany
 
 TYPE_CHECKING = False
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from localops.reading.analytics import Chosen, Line
+    from localops.reading.call_speeds import Speeds
     from localops.reading.call_table import CallTable
     from localops.reading.facts import Facts
     from localops.reading.given_scores import Counted
@@ -49,6 +50,9 @@ _SOON_SECONDS, _SEARCH_SECONDS = 0.5, 10.0
 
 class Reports(ABC):
     """Reads of many sessions; a subclass opens the home and keeps the session indexes."""
+
+    def __init__(self) -> None:
+        self._known_speeds = KnownSpeeds()
 
     @abstractmethod
     def _home(self, project: str | None) -> AbstractContextManager[Home]:
@@ -144,17 +148,17 @@ class Reports(ABC):
             listed = [facts.line(by, line, bounds) for line in merged[:limit]]
             if by not in call_speeds.BY:
                 return {**table, "lines": listed}
-            speeds, unread = self._speeds(home, by, chosen)
-            lines_of_calls = [{**facts_of_line, **speeds.facts(facts_of_line[by])} for facts_of_line in listed]
+            speeds, unread = self._speeds(home, chosen)
+            lines_of_calls = [{**facts_of_line, **speeds.facts(by, facts_of_line[by])} for facts_of_line in listed]
             return {**table, "lines": lines_of_calls, "unread": unread}
 
     def speeds(self, project: str | None, chosen: Chosen) -> Facts:
         """Return how fast the LLM calls and the tool calls of sessions were."""
         with self._home(project) as home:
-            speeds, unread = self._speeds(home, "kind", chosen)
-            return {**{kind: speeds.facts(kind) for kind in call_query.KINDS}, "unread": unread}
+            speeds, unread = self._speeds(home, chosen)
+            return {**{kind: speeds.facts("kind", kind) for kind in call_query.KINDS}, "unread": unread}
 
-    def _speeds(self, home: Home, by: str, chosen: Chosen) -> tuple[Speeds, int]:
+    def _speeds(self, home: Home, chosen: Chosen) -> tuple[Speeds, int]:
         """Return how fast calls were, and how many rows are not read yet."""
         missing = 0
         with ExitStack() as tables:
@@ -167,7 +171,8 @@ class Reports(ABC):
                     with self._passing(each, _filters_of(chosen)) as (index, rows, _):
                         sessions = index.ids(rows)
                 sources.append(Source(each, table, sessions, lambda _: False))
-            return Speeds(sources, by), missing
+            # The tables are locked, so of requests that come together only the first reads them.
+            return self._known_speeds.of(sources), missing
 
     def compare_groups(self, a: tuple[str | None, Filters], b: tuple[str | None, Filters]) -> Facts:
         """Compare two groups of sessions, each of a project, or of all, and filters."""

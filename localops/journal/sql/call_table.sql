@@ -364,24 +364,24 @@ earliest_ns desc
 -- order_last --
 latest_ns desc
 
--- by_kind --
-null
-
 -- speeds --
--- The values for the figures in call_speeds.py, of calls that have ended; a duration counts at most a day.  A call of
--- less than 0.1 s was answered from a cache or a stub, so it does not count for the tokens per second of its model.
-select l.key, c.kind,
-  group_concat(min(c.took_ns, 86400000000000)) as took,
-  group_concat(c.first_ns) as first,
-  coalesce(sum(iif(c.took_ns >= 100000000, c.tokens_out, 0)), 0) as tokens_out,
-  sum(iif(c.tokens_out is null or c.took_ns < 100000000, 0, min(c.took_ns, 86400000000000))) as writing_ns,
-  sum(iif(c.tokens_in is null, 0, coalesce(c.tokens_cached, 0))) as tokens_cached,
-  sum(iif(c.tokens_cached is null, 0, coalesce(c.tokens_in, 0))) as tokens_in
-from call c
-left join label l on l.num = GROUP
-where c.finished = 1
-  and CONDITIONS
-group by GROUP, c.kind
+-- The values for the figures in call_speeds.py, of calls that have ended, by model or tool; a duration counts at most a
+-- day.  A call of less than 0.1 s was answered from a cache or a stub, so it does not count for the tokens per second of
+-- its model.
+select g.kind, l.key, g.took, g.first, g.tokens_out, g.writing_ns, g.tokens_cached, g.tokens_in
+from (
+  select c.kind, iif(c.kind = 'tool', c.tool, c.model) as name,
+    group_concat(min(c.took_ns, 86400000000000)) as took,
+    group_concat(c.first_ns) as first,
+    coalesce(sum(iif(c.took_ns >= 100000000, c.tokens_out, 0)), 0) as tokens_out,
+    sum(iif(c.tokens_out is null or c.took_ns < 100000000, 0, min(c.took_ns, 86400000000000))) as writing_ns,
+    sum(iif(c.tokens_in is null, 0, coalesce(c.tokens_cached, 0))) as tokens_cached,
+    sum(iif(c.tokens_cached is null, 0, coalesce(c.tokens_in, 0))) as tokens_in
+  from call c
+  where c.finished = 1
+    and CONDITIONS
+  group by c.kind, name) g
+left join label l on l.num = g.name
 
 -- open_llm_calls --
 -- The groups and sessions of LLM calls without an end.
