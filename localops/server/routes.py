@@ -54,7 +54,7 @@ _LIST = {
 _FACETS = {
     **_CHOSEN,
     "of": f"only the values of one facet: {', '.join(FACETS)}",
-    "like": "only values that contain this text, those that begin with it first",
+    "like": "only values that contain the words of this text, the nearest to it first",
 }
 _FIGURES = {
     **_CHOSEN,

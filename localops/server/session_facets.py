@@ -45,7 +45,7 @@ def most_frequent(sums: dict[str, Counter[str]], filters: Filters, of: str | Non
     Values that are chosen are always among them.
     """
     dims = (*DIMS, *_IN_TAGS) if of is None else (of,)
-    wanted = like.casefold()
+    wanted = " ".join(like.casefold().split())
     counts = {dim: _with_text(counted, wanted) for dim, counted in _split_tags(sums).items() if dim in dims}
     cut = [dim for dim, counted in counts.items() if len(counted) > MOST_VALUES]
     values: dict[str, list[list[object]]] = {}
@@ -74,21 +74,36 @@ def _split_tags(sums: dict[str, Counter[str]]) -> dict[str, Counter[str]]:
 def _with_text(counted: Counter[str], wanted: str) -> Counter[str]:
     if not wanted:
         return counted
-    return Counter({value: many for value, many in counted.items() if wanted in value.casefold()})
+    parts = wanted.split()
+    return Counter({value: many for value, many in counted.items() if all(map(value.casefold().__contains__, parts))})
 
 
 def most(counted: Counter[str], wanted: str = "") -> list[tuple[str, int]]:
-    """Return the most frequent values; those that begin with the text come first, and equal counts are by name."""
+    """Return the most frequent values; the nearest to the text come first, and equal counts are by name."""
 
-    def place(pair: tuple[str, int]) -> tuple[bool, int, str]:
+    def place(pair: tuple[str, int]) -> tuple[int, int, str]:
         value, many = pair
-        return not value.casefold().startswith(wanted), -many, value
+        return _distance(value.casefold(), wanted), -many, value
 
     return heapq.nsmallest(MOST_VALUES, counted.items(), key=place)
 
 
-# Hex digits of an id in a search: of all of it, and of its beginning as commands print it, of a session and an event.
-_WHOLE, _OF_SESSION, _OF_EVENT = 32, 12, 20
+def _distance(value: str, wanted: str) -> int:
+    """Return how far a value is from a text: it is equal, begins with it, has it from the beginning of a word, or not.
+
+    >>> [_distance(value, "604") for value in ("604", "6041", "photo 604b", "v1604")]
+    [0, 1, 2, 3]
+    """
+    if value == wanted or value.startswith(wanted):
+        return int(value != wanted)
+    at = value.find(wanted)
+    while at > 0 and value[at - 1].isalnum():
+        at = value.find(wanted, at + 1)
+    return 3 if at < 0 else 2
+
+
+# Hex digits of an id in a search: of all of it, of its beginning as commands print it, and the fewest of a session's.
+_WHOLE, _OF_EVENT, _LEAST = 32, 20, 8
 
 
 class Named(NamedTuple):
@@ -99,14 +114,14 @@ class Named(NamedTuple):
 
 
 def named(home: Home, text: str | None) -> Named | None:
-    """Return the session or the event of an id in a search text: whole, or its beginning, as commands print it."""
+    """Return the session or the event of an id in a search text: whole, or its beginning."""
     plain = (text or "").strip().replace("-", "").lower()
-    if len(plain) not in (_OF_SESSION, _OF_EVENT, _WHOLE) or not set(plain) <= set("0123456789abcdef"):
+    if not _LEAST <= len(plain) <= _WHOLE or not set(plain) <= set("0123456789abcdef"):
         return None
     try:
         where, session = home.find(plain)
     except LocalopsError:
-        return _of_event(home, plain)
+        return _of_event(home, plain) if len(plain) in (_OF_EVENT, _WHOLE) else None
     listed = where.listed(session)
     return None if listed is None else Named(listed)
 

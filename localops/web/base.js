@@ -361,7 +361,7 @@ if ("leave" in byId("tools").dataset)
     ),
   );
 themed();
-if (document.documentElement.dataset.page === "session" && !isReport) remember(data.session_id, data.name);
+if (document.documentElement.dataset.page === "session" && !isReport) remember(data);
 addEventListener(
   "keydown",
   async (event) => {

@@ -2,16 +2,20 @@
 
 import { ask, byId, make } from "./base.js";
 import { keyed } from "./keyed.js";
+import { folded, mark, places, terms } from "./marks.js";
 import { address, asPrefix, changed, FACETS, parsed } from "./query.js";
 import { recent } from "./recent.js";
+import { when } from "./times.js";
 import { url } from "./url.js";
 
 const PAUSE = 150;
 // The most entries of each kind.
 const MOST = 6;
 const ID = /^[0-9a-f][0-9a-f-]{3,35}$/i;
-// Hex digits of ids that a search finds.
-const NAMED = new Set([12, 20, 32]);
+// Characters of a passage before its first match: a row shows about 60.
+const BEFORE = 16;
+// Hex digits from which on a search finds the session with that id.
+const NAMED = 8;
 // An id among other words: of a session or an event, whole or its beginning as commands print it.
 const ID_INSIDE = /(?<![0-9a-z])[0-9a-f]{8}-[0-9a-f]{4}(?:-[0-9a-f]{4}-[0-9a-f]{4}(?:-[0-9a-f]{12})?)?(?![0-9a-z])/i;
 // Facets that the server counts only on request.
@@ -36,7 +40,10 @@ export function open(text = "") {
   });
   const dialog = make("dialog", { id: "palette", "aria-label": "Go to" }, input, list);
   const palette = new Palette(dialog, input, list);
-  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("close", () => {
+    mark(list, "");
+    dialog.remove();
+  });
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   document.body.append(dialog);
   // The browser keeps the focus inside, and restores it at the end.
@@ -47,7 +54,7 @@ export function open(text = "") {
 
 class Palette {
   constructor(dialog, input, list) {
-    Object.assign(this, { dialog, input, list, at: 0, timer: 0, views: null, options: [] });
+    Object.assign(this, { dialog, input, list, at: 0, timer: 0, views: null, options: [], passages: {} });
     input.addEventListener("input", () => this.show(input.value.trim()));
     dialog.addEventListener("keydown", (event) => this.press(event));
   }
@@ -55,6 +62,8 @@ class Palette {
   /** Show known entries at once, then those of the server. */
   async show(text) {
     this.at = 0;
+    Object.assign(this, { text, passages: {} });
+    mark(this.list, asPrefix(text));
     this.draw([...this.pages(text), ...this.sessionsOf(text), ...this.sections(text)]);
     clearTimeout(this.timer);
     asking?.abort();
@@ -69,19 +78,24 @@ class Palette {
     const sessions = (query) => ask("sessions", { text: query, limit: MOST }, { signal });
     try {
       this.views ??= (await ask("views", {}, { signal })).views;
-      const [facets, page, named] = await Promise.all([
+      const [facets, page, known, named] = await Promise.all([
         text ? ask("facets", { like: text }, { signal }) : {},
         isSearchable ? sessions(asPrefix(text)) : null,
         id && id !== text ? sessions(id) : null,
+        text ? this.named(text, signal) : [],
       ]);
-      const matches = [...this.matches(named), ...this.matches(page)];
+      const matches = this.matches(page),
+        byId = [...this.matches(known), ...matches.filter(({ to }) => isOf(to, text))],
+        byName = this.matches({ sessions: named });
       const late = {};
       const draw = () =>
         this.draw([
           ...this.pages(text),
           ...this.viewsOf(text),
-          ...this.sessionsOf(text),
+          ...byId,
           ...this.sections(text),
+          ...byName,
+          ...this.sessionsOf(text),
           ...this.valuesOf(facets),
           ...matches,
           ...this.valuesOf(late),
@@ -90,6 +104,9 @@ class Palette {
         ]);
       draw();
       if (!text) return;
+      const rest = matches.filter(({ one }) => one && !named.some((each) => each.session_id === one.session_id));
+      this.passages = await this.found(text, rest, signal);
+      draw();
       // They can take longer, and come below what can be chosen already.
       for (const of of LATE) late[of] = (await ask("facets", { of, like: text }, { signal }))[of];
       draw();
@@ -98,9 +115,29 @@ class Palette {
     }
   }
 
+  /** Return the sessions whose names are nearest to a text: equal, beginning with it, with it as a word, or with it. */
+  async named(text, signal) {
+    const { name: names } = await ask("facets", { of: "name", like: text }, { signal });
+    const sessions = [];
+    for (const distance of [0, 1, 2, 3]) {
+      const alike = names.map(([name]) => name).filter((name) => rank(name, text) === distance);
+      const limit = MOST - sessions.length;
+      // The newest first, of all names that are equally near.
+      if (alike.length && limit) sessions.push(...(await ask("sessions", { name: alike, limit }, { signal })).sessions);
+    }
+    return sessions;
+  }
+
+  /** Return the passages with a text, by session. */
+  async found(text, options, signal) {
+    if (!options.length) return {};
+    const sessions = options.map(({ one }) => one.session_id).join();
+    return (await ask("snippets", { text: asPrefix(text), sessions }, { signal })).snippets;
+  }
+
   /** Return the session whose id begins with a text, which a search would treat as a word. */
   goTo(text) {
-    return ID.test(text) && !NAMED.has(text.replaceAll("-", "").length)
+    return ID.test(text) && text.replaceAll("-", "").length < 32
       ? [{ kind: "Session", label: `Go to ${text}`, to: url(`s/${text.toLowerCase()}`) }]
       : [];
   }
@@ -128,8 +165,14 @@ class Palette {
 
   sessionsOf(text) {
     return recent()
-      .map(({ id, name }) => ({ kind: "Recent", label: name || "unnamed", note: id.slice(0, 13), to: url(`s/${id}`) }))
-      .filter(({ label, note }) => includes(label, text) || includes(note, text))
+      .filter(({ id, name }) => includes(name || "unnamed", text) || includes(id.slice(0, 13), text))
+      .map(({ id, name, began, tags = [] }) => ({
+        kind: "Recent",
+        label: name || "unnamed",
+        note: began ? when(began) : "",
+        to: url(`s/${id}`),
+        one: { session_id: id, name, tags },
+      }))
       .slice(0, MOST);
   }
 
@@ -149,12 +192,30 @@ class Palette {
   }
 
   matches(page) {
-    return (page?.sessions || []).map(({ session_id: id, name, state, event }) => ({
-      kind: event ? `Event, ${event.kind}` : "Session",
-      label: event ? `${event.name || event.kind} in ${name || "unnamed"}` : name || "unnamed",
-      note: `${state} · ${id.slice(0, 13)}`,
-      to: url(`s/${id}${event ? `?event=${event.seq}` : ""}`),
-    }));
+    return (page?.sessions || []).map((one) => {
+      const { session_id: id, name, began, event } = one;
+      return {
+        kind: event ? `Event, ${event.kind}` : "Session",
+        label: event ? `${event.name || event.kind} in ${name || "unnamed"}` : name || "unnamed",
+        note: when(began),
+        to: url(`s/${id}${event ? `?event=${event.seq}` : ""}`),
+        one,
+      };
+    });
+  }
+
+  /** Return what tells a session from the others that are shown: where its text was found, or tags; else its id. */
+  apart({ one, label }) {
+    if (!one) return "";
+    const passage = this.passages[one.session_id];
+    const others = this.options.filter((option) => option.one && option.one !== one && option.label === label),
+      shared = (tag) => others.filter((option) => option.one.tags.includes(tag)).length;
+    const tags = one.tags
+      .filter((tag) => !others.length || shared(tag) < others.length)
+      .toSorted((a, b) => shared(a) - shared(b));
+    const what =
+      passage && passage.kind !== "session" ? `${passage.kind}: ${near(passage.text, this.text)}` : tags.join(" · ");
+    return [one.state, what || one.session_id.slice(0, 13)].filter(Boolean).join(" · ");
   }
 
   searches(text) {
@@ -175,8 +236,10 @@ class Palette {
     if (chosen) this.at = Math.max(0, [...seen].indexOf(chosen));
     keyed(
       this.list,
-      this.options.map(({ kind, label, note, to }, number) =>
-        make(
+      this.options.map((option, number) => {
+        const { kind, label, note, to } = option,
+          apart = this.apart(option);
+        return make(
           "div",
           {
             role: "option",
@@ -187,8 +250,9 @@ class Palette {
           make("span", { class: "faint" }, kind),
           make("span", { class: "label" }, label),
           make("span", { class: "faint num" }, note || ""),
-        ),
-      ),
+          apart ? make("span", { class: "faint apart" }, apart) : null,
+        );
+      }),
     );
     this.point(Math.min(this.at, Math.max(0, this.options.length - 1)));
   }
@@ -229,3 +293,24 @@ class Palette {
 }
 
 const includes = (label, text) => label.toLowerCase().includes(text.toLowerCase());
+
+/** Return how far a name is from a text: equal, beginning with it, with it from the beginning of a word, or not. */
+function rank(name, text) {
+  const [value, wanted] = [folded(name), folded(text)];
+  if (value.startsWith(wanted)) return value === wanted ? 0 : 1;
+  const parts = value.split(wanted).slice(0, -1);
+  return parts.some((part) => !/[\p{L}\p{N}]$/u.test(part)) ? 2 : 3;
+}
+
+/** Return a passage from a little before its first match. */
+function near(passage, text) {
+  const [[begin] = [0]] = places(passage, terms(asPrefix(text)));
+  const from = passage.indexOf(" ", Math.max(0, begin - BEFORE));
+  return begin > BEFORE && from < begin ? `…${passage.slice(from + 1)}` : passage;
+}
+
+/** Return whether an address is of the session whose id begins with a text. */
+const isOf = (to, text) => {
+  const plain = text.replaceAll("-", "").toLowerCase();
+  return plain.length >= NAMED && to.replaceAll("-", "").includes(`s/${plain}`);
+};

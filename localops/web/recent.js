@@ -3,7 +3,7 @@
 const KEY = "localops-recent";
 const MOST = 20;
 
-/** Return them, the last one first: `[{ id, name }]`. */
+/** Return them, the last one first: `[{ id, name, began, tags }]`. */
 export function recent() {
   try {
     return JSON.parse(localStorage.getItem(KEY)) || [];
@@ -13,10 +13,10 @@ export function recent() {
 }
 
 /** Put a session first. */
-export function remember(id, name) {
+export function remember({ session_id: id, name, began, tags }) {
   try {
     const others = recent().filter((one) => one.id !== id);
-    localStorage.setItem(KEY, JSON.stringify([{ id, name }, ...others].slice(0, MOST)));
+    localStorage.setItem(KEY, JSON.stringify([{ id, name, began, tags }, ...others].slice(0, MOST)));
   } catch {
     // Without storage there are none.
   }

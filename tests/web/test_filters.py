@@ -335,6 +335,34 @@ def test_the_palette_goes_anywhere(visit: Visit) -> None:
         page.wait_for_url(url)
 
 
+def test_the_palette_names_sessions_first(visit: Visit) -> None:
+    """The name that is equal, then those that begin with it, the newest first; each tells itself from the others."""
+    page = visit.open("/compare")
+    page.keyboard.press("Control+k")
+    page.locator("#palette input").fill("run 2")
+    options = page.locator("#palette-list").get_by_role("option").filter(has_text=re.compile("^Session"))
+    expect(options.locator(".label")).to_have_text([f"run {number}" for number in (2, 27, 26, 25, 24, 23, 22)])
+    began = visit.facts("sessions?name=run+2")["sessions"][0]["began"]
+    expect(options.first.locator(".num")).to_have_text(began[:19].replace("T", " "))
+    expect(options.first.locator(".apart")).to_contain_text("Success · tag-2 · ")
+    page.locator("#palette input").fill("zebra")
+    expect(options.locator(".apart")).to_have_text(
+        [
+            f"{state} · action: say text the zebra crossing {n}"
+            for n, state in ((2, "Success"), (1, "Success"), (0, "Failure"))
+        ]
+    )
+    visit.until("CSS.highlights.get('match')?.size === 5")
+    page.locator("#palette input").fill("run 2")
+    expect(options).to_have_count(7)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/s/{visit.facts('sessions?name=run+2')['sessions'][0]['session_id']}")
+    page.locator("#view").wait_for()
+    page.keyboard.press("Control+k")
+    recent = page.get_by_role("option").filter(has_text=re.compile("^Recent"))
+    expect(recent.locator(".num")).to_have_text(began[:19].replace("T", " "))
+
+
 def test_filters_are_written_in_the_search(visit: Visit) -> None:
     """Enter makes chips of them, and the other words stay the search; until then, they are no words of it."""
     page = visit.open("/")
