@@ -15,7 +15,6 @@ export const GROUPINGS = {
   error: ["Errors", "Error"],
   model: ["Models", "Model"],
   prompt: ["Prompts", "Prompt"],
-  // Shown only with errors, so it is last: the others stay where they are.
   message: ["Error messages", "Error message"],
 };
 const OF_LLMS = new Set(["model", "prompt"]);
@@ -132,7 +131,12 @@ function groupColumns(by) {
     ...(LASTING.has(by) ? [seen("first"), seen("last")] : []),
     OF_ARGUMENTS.has(by)
       ? ["", "Failed with", "examples", (one) => (one.failed ? examples(one, reason) : "")]
-      : ["", "Examples, failed ones first", "examples", (one) => examples(one, (each) => textOf(each) || reason(each))],
+      : [
+          "",
+          OF_FAILED.has(by) ? "Examples" : "Examples, failed ones first",
+          "examples",
+          (one) => examples(one, (each) => textOf(each) || reason(each)),
+        ],
   ];
 }
 

@@ -130,20 +130,28 @@ function drawUnread({ unread, searching }) {
 
 // The table
 
+// Messages are a finer view of errors: each leads to the other from the head of its column.
+const FINER = { error: ["message", "by message"], message: ["error", "by class"] };
+
+/** Return a link to another grouping. */
+function toGrouping(name, label, facts) {
+  const open = (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    // The head of a column is the same element for another grouping.
+    go(parsed(event.currentTarget.search));
+  };
+  return make("a", { ...facts, href: address(grouping(name), "calls"), onclick: open }, label);
+}
+
 function drawHead() {
   const { sort, order } = sorting();
-  // Messages are a finer view of errors, which leads there.
-  const isOfErrors = by() === "error" || by() === "message";
-  const groupings = Object.entries(GROUPINGS).filter(([name]) => name !== "message" || isOfErrors);
-  const links = groupings.map(([name, [label]]) => {
-    const open = (event) => {
-      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-      event.preventDefault();
-      go(grouping(name));
-    };
-    const facts = { href: address(grouping(name), "calls"), onclick: open, "data-id": `view ${name}` };
-    return make("a", { ...facts, "aria-current": name === by() ? "true" : null }, label);
-  });
+  const links = Object.entries(GROUPINGS)
+    .filter(([name]) => name !== "message")
+    .map(([name, [label]]) => {
+      const isShown = name === (by() === "message" ? "error" : by());
+      return toGrouping(name, label, { "data-id": `view ${name}`, "aria-current": isShown ? "true" : null });
+    });
   keyed(byId("groupings"), links);
   const heads = columns(by()).map(([name, label, kind]) => {
     const on = name && name === sort;
@@ -151,6 +159,7 @@ function drawHead() {
       "th",
       { scope: "col", class: kind, "aria-sort": on ? (order === "asc" ? "ascending" : "descending") : null },
       name ? make("button", { type: "button", "data-key": name, onclick: () => turn(name) }, label) : label,
+      kind === "what" && Object.hasOwn(FINER, by()) && toGrouping(...FINER[by()], { class: "finer" }),
     );
   });
   byId("calls").dataset.by = by();
