@@ -445,18 +445,18 @@ export class FilterBar {
           closing(() => this.set({ since: age === since ? "" : age, until: "" })),
         ),
       ),
-      this.date("since", "From", since),
-      this.date("until", "Before", until),
+      this.date("since", since),
+      this.date("until", until),
     ]);
   }
 
-  date(name, label, value) {
+  date(name, value) {
     const input = make("input", {
       type: "date",
       value: day(value),
       onchange: (event) => this.set({ [name]: midnight(event.target.value) }),
     });
-    return make("label", { "data-id": ` ${name}=${value}` }, label, input);
+    return make("label", { "data-id": ` ${name}=${value}` }, OTHERS[name], input);
   }
 
   drawMore(query) {

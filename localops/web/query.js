@@ -19,8 +19,8 @@ export const FACETS = {
 };
 export const OTHERS = {
   text: "Text",
-  since: "Since",
-  until: "Until",
+  since: "From",
+  until: "Before",
   score: "Score",
   min_cost: "Cost from $",
   max_cost: "Cost to $",
@@ -166,7 +166,7 @@ export function words(name, value, before = null) {
   if (Object.hasOwn(own, name)) return own[name](value);
   if (name === "text") return `Text: ${plain(value)}`;
   if (name === "since" || name === "until")
-    return /^\d+[mhdw]$/.test(value) ? `Started: ${period(value)}` : `${OTHERS[name]}: ${period(value)}`;
+    return /^\d+[mhdw]$/.test(value) ? `Started: ${period(value)}` : `${OTHERS[name]} ${period(value)}`;
   if (before?.[0] === name && name !== "meta" && isFacet(name)) return `${isExcluding(name) ? "nor" : "or"} ${value}`;
   if (isExcluding(name)) return `${FACETS[facetOf(name)]} is not ${value}`;
   return `${FACETS[name] || OTHERS[name]}: ${value}`;
