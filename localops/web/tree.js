@@ -155,7 +155,7 @@ export class Tree {
       again(this.page, run.seq[at]),
       ROOMY.matches ? preview(run.seq[at], !stopped) : null,
     );
-    branch.style.paddingLeft = `${Math.min(24, tree.depth[at]) * 16}px`;
+    branch.style.paddingLeft = `calc(${Math.min(24, tree.depth[at])} * var(--indent))`;
     const lane = make("i", {
       class: [KINDS.has(kind) ? kind : "", run.failed[at] && (tree.holds[at] ? "held" : "bad"), stopped && "open"]
         .filter(Boolean)

@@ -85,6 +85,16 @@ def test_the_key_for_failures_goes_to_the_causes(visit: Visit) -> None:
     assert page.locator(".lane i.bad").count() == 2
 
 
+def test_names_in_a_narrow_tree_have_the_room_of_missing_costs(visit: Visit) -> None:
+    """Two thirds of a phone, and none of these is cut."""
+    visit.looks(390)
+    page = visit.session("crash", "tree")
+    rooms = page.locator(".tree .row .branch").evaluate_all("all => all.map(each => each.clientWidth)")
+    assert min(rooms) > 240
+    cut = "all => all.filter(each => each.scrollWidth > each.clientWidth).map(each => each.textContent)"
+    assert page.locator(".tree .row .branch > span").evaluate_all(cut) == []
+
+
 def test_an_operation_names_the_failure_inside_it(visit: Visit) -> None:
     """However deep that is, with its message, and a link to it."""
     page = visit.session("crash", "tree")
