@@ -19,7 +19,7 @@ WEB = os.path.join(os.path.dirname(os.path.dirname(__file__)), "web")
 
 _STATIC = re.compile(r'^import (?:(\{[^}]*\}|\* as \w+) from )?"\./([\w/.-]+)";$', re.MULTILINE)
 _LATE = re.compile(r'\bimport\("\./([\w/.-]+)"\)')
-_EXPORTED = re.compile(r"^export ((?:const|class|function|async function) (\w+))", re.MULTILINE)
+_EXPORTED = re.compile(r"^export ((?:const|class|function|async function\*?) (\w+))", re.MULTILINE)
 _LISTED = re.compile(r"^export \{([\w, ]+)\};$", re.MULTILINE)
 _LEFT = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 _ADDRESS = re.compile(r'url\("([\w.-]+\.svg)"\)')

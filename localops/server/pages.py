@@ -306,8 +306,7 @@ def _conversation(name: str, facts: Facts, root: str) -> str:
     body = table if listed else '<p class="empty">No session of this conversation was recorded here.</p>'
     return f"""<div class="list-head"><h1 class="page-title">Conversation {escape(name)}</h1>
 <span class="faint">{" · ".join(sums)}</span></div>
-{body}
-<section id="talk" aria-label="Chat"></section>"""
+<section id="talk" aria-label="Chat">{body}</section>"""
 
 
 # Notes below two figures that are easily confused.

@@ -14,6 +14,10 @@ const SPOKEN = ["llm", "tool", "action", "error"];
 // Milliseconds for which a turn is visible before it is fetched, so that turns scrolled past are not.
 const PAUSE = 100;
 
+// Of more turns than this, some are far from sight, and have no content yet.
+const IN_SIGHT = 8;
+const HINT = "Find text with the filter ( / ): the browser's search sees only what was scrolled to";
+
 export class Chat {
   constructor(page) {
     this.page = page;
@@ -26,6 +30,7 @@ export class Chat {
       },
     });
     this.note = make("span", { class: "faint" });
+    this.hint = make("span", { class: "hint", hidden: true }, HINT);
     this.scroll = make("div", { class: "scroll talk", tabindex: 0, role: "region", "aria-label": "Conversation" });
     // Visible turns, and the controllers of their requests.
     this.asking = new WeakMap();
@@ -40,7 +45,12 @@ export class Chat {
       moved: () => this._moved(),
     });
     this.scroll.append(this.turns.box);
-    this.element = make("div", { class: "pane" }, make("div", { class: "bar" }, this.choice, this.note), this.scroll);
+    this.element = make(
+      "div",
+      { class: "pane" },
+      make("div", { class: "bar" }, this.choice, this.hint, this.note),
+      this.scroll,
+    );
   }
 
   changed(isReset = false) {
@@ -93,7 +103,7 @@ export class Chat {
     }
   }
 
-  /** Mark the selected turn, and say how many there are; of many, which of them the browser's own search can find. */
+  /** Mark the selected turn, and say how many there are, and of many, which are in the page. */
   _moved() {
     const { all, first, end, elements } = this.turns,
       selected = this.page.run.find(this.page.selected);
@@ -102,7 +112,7 @@ export class Chat {
     const searching = this.page.isSearched ? "" : " so far, searching …",
       loaded = part ? `, ${part.join(" to ")} loaded` : "";
     this.note.textContent = `${many(all.length, "turn")}${searching}${loaded}`;
-    this.note.title = part ? "Find in page looks at the loaded turns, the filter ( / ) at all of them" : "";
+    this.hint.hidden = all.length <= IN_SIGHT;
   }
 
   _numberOf(at) {
@@ -127,6 +137,7 @@ export class Chat {
     const turn = this.turns.reach(this.turns.all.indexOf(this.page.run.find(seq)));
     this.turns.box.querySelector(".current")?.classList.remove("current");
     if (!turn) return;
+    this.turns.isAtEnd = false;
     turn.classList.add("current");
     turn.scrollIntoView({ block: "nearest" });
   }
@@ -135,6 +146,7 @@ export class Chat {
     const { scroll } = this,
       page = scroll.clientHeight * 0.9;
     if (key === "Home" && this.turns.first) this.turns.begin(0);
+    this.turns.isAtEnd = false;
     if (key === "End") this.turns.toEnd();
     else scroll.scrollTop = { Home: 0, PageUp: scroll.scrollTop - page, PageDown: scroll.scrollTop + page }[key];
     return true;
@@ -215,7 +227,6 @@ export class Chat {
       body.classList.remove("faint");
       body.replaceChildren(...content(event));
       this._reveal(turn);
-      if (this.page.follows) this.scroll.scrollTop = this.scroll.scrollHeight;
     } catch (error) {
       if (!signal.aborted) body.replaceChildren(error.message);
     }

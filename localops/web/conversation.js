@@ -1,25 +1,53 @@
 // The page of a conversation: its sessions in the order in which they began, and their chat.
 
-import { byId, data, make, notice } from "./base.js";
+import { byId, data, make, notice, say, searchKey, shortcut } from "./base.js";
 import { Chat } from "./chat.js";
 import { duration, elapsed, many } from "./formats.js";
 import { Joined } from "./joined.js";
+import { mark } from "./marks.js";
+import { addFirst, collect, isNamed, matching } from "./matches.js";
+import { asPrefix } from "./query.js";
 import { Run } from "./run.js";
 import { stamp } from "./times.js";
 import { url } from "./url.js";
 
-/** What the chat of a session asks its page, for several sessions: all is shown, and nothing is selected. */
+// Milliseconds without a key after which a text is searched.
+const TYPING = 200;
+
+/** What the chat of a session asks its page, for several sessions: nothing is selected. */
 class Page {
   constructor(sessions) {
     this.sessions = sessions;
     this.runs = [];
     this.run = new Joined([]);
     Object.assign(this, { kinds: new Set(), text: "", fresh: null, exempt: 0, selected: -1 });
-    Object.assign(this, { complete: false, isSearched: true, filtered: false, follows: false });
+    Object.assign(this, { complete: false, isSearched: true });
   }
 
-  matches() {
-    return true;
+  get filtered() {
+    return this.text !== "";
+  }
+
+  matches(at) {
+    const { run, text } = this;
+    if (!text || this.fresh?.has(at)) return true;
+    return [run.nameOf(at), run.modelOf(at), run.agentOf(at)].some((name) => name && isNamed(name, text));
+  }
+
+  /** Search all sessions for a text; call `came` when there is more. */
+  async search(text, came) {
+    Object.assign(this, { text, fresh: text ? new Set() : null, isSearched: !text });
+    came();
+    for (let index = 0; text && index < this.runs.length; index += 1) {
+      const both = { hits: new Set(), fresh: new Set() };
+      // oxlint-disable-next-line no-await-in-loop
+      for await (const reply of matching(this.runs[index].id, text)) collect(reply, both);
+      if (text !== this.text) return;
+      addFirst(both);
+      for (const seq of both.fresh) this.fresh.add(this.run.firsts[index] + this.runs[index].find(seq));
+      this.isSearched = index + 1 === this.runs.length;
+      came();
+    }
   }
 
   isUnderWay(at) {
@@ -61,7 +89,10 @@ class Page {
 async function start() {
   const page = new Page(data.sessions),
     chat = new Chat(page);
+  // One area that scrolls: the sessions, and below them their turns.
+  chat.scroll.prepend(...byId("talk").children);
   byId("talk").replaceChildren(chat.element);
+  const field = drawFilter(page, chat);
   for (const one of page.sessions) {
     const run = new Run(one.session_id);
     // In their order: those below would be moved by one that comes later.
@@ -70,8 +101,37 @@ async function start() {
     page.take(run);
     chat.changed();
   }
+  if (field.value) field.dispatchEvent(new Event("input"));
   if (data.more)
     chat.element.before(notice(`Only the first ${many(data.sessions.length, "session")} are shown.`, "faint"));
+}
+
+/** Draw the field that filters the turns, and listen to the keys of a chat. */
+function drawFilter(page, chat) {
+  const field = make("input", {
+    type: "search",
+    placeholder: "Filter  ( / )",
+    title: "By name or content",
+    "aria-label": "Filter events",
+  });
+  let typing;
+  for (const type of ["input", "search"])
+    field.addEventListener(type, () => {
+      clearTimeout(typing);
+      typing = setTimeout(() => seek(field.value.trim()), TYPING);
+    });
+  const seek = (text) => {
+    if (text === page.text || !page.complete) return;
+    mark(byId("talk"), asPrefix(text));
+    page.search(text, () => chat.changed()).catch((error) => say(error.message));
+  };
+  document.querySelector(".list-head").append(field);
+  searchKey("Filter", field);
+  shortcut(["Home", "End", "PageUp", "PageDown"], "First, last, a page up or down", ({ key }) => {
+    const at = document.activeElement || document.body;
+    return at.matches("body, main, button, a, summary, .talk") && chat.move(key);
+  });
+  return field;
 }
 
 start().catch((error) => byId("talk").prepend(notice(error.message, "problem")));

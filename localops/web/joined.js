@@ -45,6 +45,11 @@ export class Joined {
     return this._ask("nameOf", at);
   }
 
+  modelOf(at) {
+    const [index, own] = this.placeOf(at);
+    return this.runs[index].models[this.runs[index].model[own]] || "";
+  }
+
   agentOf(at) {
     return this._ask("agentOf", at);
   }

@@ -7,7 +7,8 @@ import { Details } from "./details.js";
 import { count, duration, many } from "./formats.js";
 import { Head } from "./head.js";
 import { mark } from "./marks.js";
-import { asPrefix, plain, unquoted } from "./query.js";
+import { addFirst, collect, isNamed, matching } from "./matches.js";
+import { asPrefix, plain } from "./query.js";
 import { Run } from "./run.js";
 import { Timeline } from "./timeline.js";
 import { whyCard } from "./why.js";
@@ -111,11 +112,7 @@ class Page {
     if (number < 0) return false;
     const known = `${column}${number}`;
     if (!this._matching.has(known)) {
-      const value = values[number].toLowerCase();
-      this._matching.set(
-        known,
-        unquoted(this.text).every((term) => value.includes(term)),
-      );
+      this._matching.set(known, isNamed(values[number], this.text));
     }
     return this._matching.get(known);
   }
@@ -172,8 +169,7 @@ class Page {
     const hits = new Set(),
       fresh = new Set();
     await this._search({ hits, fresh }, (isWhole, isExact) => {
-      // Where no earlier call has the words, they are new, wherever they stand.
-      if (isWhole && hits.size) fresh.add([...hits].reduce((one, other) => Math.min(one, other)));
+      if (isWhole) addFirst({ hits, fresh });
       this.hits = hits;
       this.fresh = fresh;
       this.isSearched = isWhole;
@@ -193,25 +189,20 @@ class Page {
   }
 
   /** Add to the hits the events with rows after a seq that have the text; call `came` after each part. */
-  async _search({ hits, fresh }, came, after = 0) {
+  async _search(both, came, after = 0) {
     const { text } = this,
       { seen } = this.run,
       search = (this.current = {});
-    let before = null,
-      upto = null;
+    let upto = null;
     try {
-      do {
-        // Each request continues where the previous one stopped.
-        // oxlint-disable-next-line no-await-in-loop
-        const reply = await ask(`sessions/${this.run.id}/matches`, { text: asPrefix(text), after, before });
+      for await (const reply of matching(this.run.id, text, after)) {
         if (search !== this.current || text !== this.text) return;
-        const repeats = new Set(reply.repeats);
-        reply.entries.forEach((seq) => hits.add(seq) && (repeats.has(seq) || fresh.add(seq)));
+        collect(reply, both);
         upto ??= Math.min(seen, reply.upto);
-        before = reply.next_before;
-        if (before === null) this.searchedTo = upto;
-        came(before === null, !reply.unread);
-      } while (before !== null);
+        const isWhole = reply.next_before === null;
+        if (isWhole) this.searchedTo = upto;
+        came(isWhole, !reply.unread);
+      }
     } catch (error) {
       say(error.message);
     }

@@ -37,6 +37,12 @@ export class Turns {
         root: scroll,
         rootMargin: "800px",
       });
+    // Turns grow when their content comes: the end stays in sight until the reader leaves it.
+    this.isAtEnd = false;
+    new ResizeObserver(() => this.isAtEnd && this._down()).observe(this.box);
+    for (const type of ["wheel", "touchmove"])
+      scroll.addEventListener(type, () => (this.isAtEnd = false), { passive: true });
+    scroll.addEventListener("scroll", () => (this.isAtEnd &&= scroll.scrollTop >= this.lowest - 1), { passive: true });
     // Observers report only changes, so observe again after each change.
     this.head = near(
       () => this.first > 0,
@@ -52,6 +58,7 @@ export class Turns {
   take(all, isReset) {
     const [first, last] = [this.all[this.first], this.all[this.end - 1]].map((at) => all.indexOf(at));
     this.all = all;
+    this.isAtEnd = false;
     // Turns that were opened under one filter are other turns under another filter.
     if (isReset) {
       this.opened.clear();
@@ -63,6 +70,7 @@ export class Turns {
 
   /** Draw turns from this one on: a turn far down does not wait for all turns above it. */
   begin(first) {
+    this.isAtEnd = false;
     for (const [at, turn] of this.elements) this._drop(at, turn);
     this._set(first, first + PAGE, null);
   }
@@ -91,7 +99,13 @@ export class Turns {
   toEnd() {
     const { length } = this.all;
     this._set(Math.max(this.end < length - PAGE ? length - PAGE : this.first, length - MOST, 0), length, null);
+    this.isAtEnd = true;
+    this._down();
+  }
+
+  _down() {
     this.scroll.scrollTop = this.scroll.scrollHeight;
+    this.lowest = Math.min(this.scroll.scrollTop, this.scroll.scrollHeight - this.scroll.clientHeight);
   }
 
   /** Return the first turn in sight, and how far below the edge it begins. */

@@ -20,6 +20,11 @@ for number in (1, 2, 3):
             messages = [{"role": "user", "content": f"Question {number}.{step}"}]
             session.record(localops.LLMEvent(model="gpt-4o", prompt=messages, completion=f"Answer {number}.{step}"))
         session.record(localops.ToolEvent(name="save", returns=f"notes {number}"))
+for part in (1, 2):
+    with localops.start_session(name=f"long {part}", conversation="long") as session:
+        for step in range(60):
+            text = "a line\\n\\n" * (step % 7 * 4) + f"Answer {part}.{step}"
+            session.record(localops.LLMEvent(model="gpt-4o", prompt=f"Question {part}.{step}", completion=text))
 """
 
 
@@ -51,3 +56,46 @@ def test_a_tag_leads_to_all_of_a_conversation(visit: Visit) -> None:
     # And from any of its sessions back to all.
     page.get_by_role("link", name="Conversation").click()
     expect(page.locator(".part a")).to_have_text(["lesson 1", "lesson 3"])
+
+
+_AT_END = """(() => {
+    const turn = [...document.querySelectorAll(".turn")].at(-1), box = turn.getBoundingClientRect();
+    const { scrollTop, scrollHeight, clientHeight } = document.querySelector(".talk");
+    const isDrawn = !turn.querySelector(".body.faint");
+    return isDrawn && box.bottom <= innerHeight && scrollTop + clientHeight >= scrollHeight - 1;
+})()"""
+
+
+def test_the_end_is_one_key_away(visit: Visit) -> None:
+    """Although turns grow while they come; in the chat of a session, and in the one area of a conversation."""
+    for path in ("/conversation?conversation=long", None):
+        page = visit.session("long 2", "chat") if path is None else visit.open(path)
+        last = "turn 60" if path is None else "turn 120"
+        expect(page.locator(".hint")).to_have_text(
+            "Find text with the filter ( / ): the browser's search sees only what was scrolled to"
+        )
+        expect(page.locator(".pane .bar .faint")).to_contain_text("60" if path is None else "120")
+        page.keyboard.press("End")
+        expect(page.locator(".turn .number").last).to_have_text(last)
+        visit.until(_AT_END)
+        assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    page.evaluate("document.querySelector('.talk').scrollTop -= 900")
+    page.wait_for_timeout(300)
+    assert not page.evaluate(_AT_END)
+
+
+def test_a_conversation_is_filtered_as_a_chat_is(visit: Visit) -> None:
+    """By content of all its sessions and by names; a turn is where it was."""
+    page = visit.open("/conversation?conversation=long")
+    expect(page.locator(".pane .bar .faint")).to_contain_text("120 turns")
+    page.keyboard.press("/")
+    for text, turns in (
+        ("Answer 2.57", ["turn 118"]),
+        ('"Question 1.5"', ["turn 6"]),
+        ("gpt-4o", None),
+        ("nothing like it", []),
+    ):
+        page.get_by_label("Filter events").fill(text)
+        expect(page.locator(".pane .bar .faint")).to_contain_text(f"{120 if turns is None else len(turns)} turn")
+        if turns is not None:
+            expect(page.locator(".turn .number")).to_have_text(turns)

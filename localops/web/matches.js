@@ -1,0 +1,33 @@
+// Search the events of a session: names here, content on the server.
+
+import { ask } from "./base.js";
+import { asPrefix, unquoted } from "./query.js";
+
+/** Yield the parts of what the server finds after a row, the newest events first. */
+export async function* matching(id, text, after = 0) {
+  let before = null;
+  do {
+    // Each request continues where the previous one stopped.
+    // oxlint-disable-next-line no-await-in-loop
+    const reply = await ask(`sessions/${id}/matches`, { text: asPrefix(text), after, before });
+    yield reply;
+    before = reply.next_before;
+  } while (before !== null);
+}
+
+/** Add the events of a part to all that have the text, and those of them that repeat no earlier call to `fresh`. */
+export function collect({ entries, repeats }, { hits, fresh }) {
+  const known = new Set(repeats);
+  for (const seq of entries) {
+    hits.add(seq);
+    if (!known.has(seq)) fresh.add(seq);
+  }
+}
+
+/** Add the first event with the text to `fresh`: where no earlier call has the words, they are new, wherever they are. */
+export function addFirst({ hits, fresh }) {
+  if (hits.size) fresh.add([...hits].reduce((one, other) => Math.min(one, other)));
+}
+
+/** Return whether a name has all terms of a text. */
+export const isNamed = (name, text) => unquoted(text).every((term) => name.toLowerCase().includes(term));
