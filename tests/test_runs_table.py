@@ -64,7 +64,7 @@ def test_the_run_that_alone_succeeded_is_named_with_what_it_did(journal: Journal
     ]
     assert table.head() == (
         "C differs from the others: it ended in Success, while A and B ended in Failure; "
-        "2 of 5 events differ only in C, 2 also between the others"
+        "4 of 5 events differ: 2 only in C, 2 among the others too"
     )
     texts = [table.texts(row) for row in table.key_rows()]
     assert texts == [
@@ -103,15 +103,17 @@ def test_the_run_that_did_least_of_what_the_others_did_is_named(journal: Journal
     usual = [tool("look", q="a"), tool("take", n=1), tool("pay")]
     odd = [tool("look", q="b"), tool("pay", failed=True)]
     table = _table(journal, usual, odd, usual, usual)
-    assert table.head() == "B differs from the others: the others did the same; 3 of 3 events differ only in B"
+    assert table.head() == "B differs from the others: the others did the same; 3 of 3 events differ: 3 only in B"
     assert [table.texts(row)[-1] for row in table.key_rows()] == [([1], "q=b"), ([1], ""), ([1], "failed")]
     table = _table(journal, [*usual, tool("wait")], odd, usual)
     assert table.head() == (
         "B differs from the others: at least twice as much as they do from one another; "
-        "3 of 4 events differ only in B, 1 also between the others"
+        "4 of 4 events differ: 3 only in B, 1 among the others too"
     )
     table = _table(journal, *([tool("look", q=letter)] for letter in "abc"))
     assert (table.odd, table.head()) == (None, "No run stands out: 1 of 1 event differs")
+    table = _table(journal, usual, odd, states="SF")
+    assert table.head() == "B differs from A in 3 of 3 events; they ended differently (A: Success, B: Failure)"
     table = _table(journal, usual, usual, states="SF")
     assert table.head() == "The 2 runs did the same: 3 events; they ended differently (A: Success, B: Failure)"
 

@@ -46,6 +46,7 @@ else:
 MOST_RUNS = 26
 # Rows that explain how the runs differ.
 KEY_ROWS = 6
+_PAIR = 2
 # Runs that a sentence names; if there are more, it has their number.
 _NAMED = 4
 # The index of a step's key for kind, name and input.
@@ -242,9 +243,12 @@ class RunsTable:
         if self.odd is None:
             states = {run.state for run in self.runs}
             ends = f"; they ended differently ({self._ends()})" if len(states) > 1 else ""
+            of = output.counted(rows, "event")
             if not differing:
-                return f"The {len(self.runs)} runs did the same: {output.counted(rows, 'event')}{ends}"
-            return f"No run stands out: {differing} of {output.counted(rows, 'event')} {_differ(differing)}{ends}"
+                return f"The {len(self.runs)} runs did the same: {of}{ends}"
+            if len(self.runs) == _PAIR:
+                return f"B differs from A in {differing} of {of}{ends}"
+            return f"No run stands out: {differing} of {of} {_differ(differing)}{ends}"
         odd = letter(self.odd)
         alone = sum(self.is_alone(row, self.odd) for row in self.differing)
         if self._is_odd_state:
@@ -256,11 +260,11 @@ class RunsTable:
             how = "the others did the same"
         else:
             how = "at least twice as much as they do from one another"
-        of, rest = output.counted(rows, "event"), differing - alone
-        parts = [f"{alone} of {of} {_differ(alone)} only in {odd}"] if alone else []
-        if rest:
-            parts.append(f"{rest} also between the others" if alone else f"{rest} of {of} {_differ(rest)}")
-        return f"{odd} differs from the others: {how}{'; ' if parts else ''}{', '.join(parts)}"
+        parts = [f"{alone} only in {odd}"] if alone else []
+        if alone < differing:
+            parts.append(f"{differing - alone} among the others too")
+        of = f"{differing} of {output.counted(rows, 'event')} {_differ(differing)}"
+        return f"{odd} differs from the others: {how}" + (f"; {of}: {', '.join(parts)}" if parts else "")
 
     def _ends(self) -> str:
         places: dict[str, list[int]] = {}

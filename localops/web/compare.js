@@ -3,7 +3,7 @@
 
 import { ask, byId, data, make, notice } from "./base.js";
 import { change, costChange, marked } from "./changes.js";
-import { FIGURES, MOST, letterOf, runs } from "./compare_runs.js";
+import { FIGURES, MOST, letterOf, runs, summary } from "./compare_runs.js";
 import { comparedEvents } from "./compared_rows.js";
 import { event } from "./content.js";
 import { count, duration, eventCost, many, money } from "./formats.js";
@@ -44,13 +44,18 @@ async function show() {
     all.length < named.length && make("span", { class: "pending" }, "A run that was named twice is compared once"),
   );
   if (other < 1) return place.replaceChildren(bar, ...(await runs(ids)));
-  const comparison = await ask("compare", { a: ids[one], b: ids[other] });
+  const both = [ids[one], ids[other]];
+  const [comparison, compared] = await Promise.all([
+    ask("compare", { a: both[0], b: both[1] }),
+    ask("compare/runs", { sessions: both.join(",") }),
+  ]);
   const sides = [
     [comparison.a, own],
     [comparison.b, letterOf(other)],
   ];
   return place.replaceChildren(
     bar,
+    summary(compared, (place) => (place ? letterOf(other) : own)),
     make("div", { class: "pair" }, cards(sides), figures(comparison, letterOf(other))),
     ...tree(comparison, letterOf(other)),
   );
@@ -141,10 +146,14 @@ function figures({ a, b }, letter) {
   );
 }
 
-const differs = (line) =>
+const differs = (line) => line.marks.length > 0 || isUnlike(line);
+const OF_SPEED = new Set(["slower", "costlier"]);
+
+/** Return whether a line differs in more than time and cost. */
+const isUnlike = (line) =>
   !line.a ||
   !line.b ||
-  line.marks.length > 0 ||
+  line.marks.some((mark) => !OF_SPEED.has(mark)) ||
   line.input_differs ||
   line.output_differs ||
   line.a.failed !== line.b.failed ||
@@ -163,17 +172,17 @@ function costOf(line) {
 
 /** Return the events of two sessions; `letter` is that of the second one. */
 function tree(comparison, letter) {
-  // The others follow from the first prompt that differs, or differ in the same words.
-  const opened = comparison.lines.find((line) => line.kind === "llm" && line.input_differs && line.input);
-  const unlike = comparison.lines.filter(differs);
+  const unlike = comparison.lines.filter(differs),
+    slower = unlike.filter((line) => !isUnlike(line)).length;
   const costs = unlike.map(costOf);
   const sum = costs.reduce((total, one) => total + (one ?? 0), 0);
   const spent = costs.some((one) => one === null) ? `${signed(sum)} + ?` : sum ? signed(sum) : "";
   const butIds = comparison.counts.same_but_ids;
   const alike = butIds ? `${count(butIds)} except for ids or times` : "";
   const rest = alike && `; of the others, ${alike}`;
+  const times = slower ? `, ${count(slower)} only in time or cost` : "";
   const note = unlike.length
-    ? `${many(unlike.length, "event")} of ${count(comparison.lines.length)} differ${spent && `: ${spent}`}${rest}`
+    ? `${count(unlike.length)} of ${many(comparison.lines.length, "event")} differ${times}${spent && `: ${spent}`}${rest}`
     : `All events have the same input and output${alike && `, ${alike}`}`;
   const columns = [
     "Event",
@@ -184,7 +193,7 @@ function tree(comparison, letter) {
     `${letter} cost`,
     "Cost difference",
   ];
-  const drawn = (line) => pair(line, comparison, { letter, isOpen: line === opened });
+  const drawn = (line) => pair(line, comparison, letter);
   return [
     comparedEvents(comparison.lines, differs, drawn, {
       note,
@@ -194,7 +203,7 @@ function tree(comparison, letter) {
   ];
 }
 
-function pair(line, { a, b }, { letter, isOpen }) {
+function pair(line, { a, b }, letter) {
   const side = (one, session) =>
     one
       ? make(
@@ -212,9 +221,7 @@ function pair(line, { a, b }, { letter, isOpen }) {
     line.input_differs && make("span", { class: "tag differs" }, "input"),
     line.output_differs && make("span", { class: "tag differs" }, "output"),
     line.only_ids_differ && make("span", { class: "faint" }, "but for ids or times"),
-    ...line.marks
-      .filter((mark) => mark === "slower" || mark === "costlier")
-      .map((mark) => make("span", { class: "tag only-a" }, mark)),
+    ...line.marks.filter((mark) => OF_SPEED.has(mark)).map((mark) => make("span", { class: "tag only-a" }, mark)),
     line.a &&
       line.b &&
       line.a.failed !== line.b.failed &&
@@ -277,7 +284,6 @@ function pair(line, { a, b }, { letter, isOpen }) {
     ...name,
   );
   what.append(open, ...given(line, letter));
-  if (isOpen) open.click();
   return [row, below];
 }
 

@@ -31,7 +31,7 @@ export const FIGURES = [
 /** Return elements for the runs with these ids. */
 export async function runs(ids) {
   const compared = await ask("compare/runs", { sessions: ids.join(",") });
-  return [odd(compared), figures(compared.sessions, compared.odd), events(compared)];
+  return [summary(compared), figures(compared.sessions, compared.odd), events(compared)];
 }
 
 const kindOf = (row) => [
@@ -42,15 +42,15 @@ const kindOf = (row) => [
 const linkTo = (session, cell, text) =>
   make("a", { href: url(`s/${session.session_id}?event=${cell.seq}#tree`) }, text);
 
-/** Return the sentence that names the run that differs, and the events that show how. */
-function odd({ odd: place, head, rows, sessions, counts }) {
+/** Return the sentence that names the run that differs, and the events that show how; `name` names a run. */
+export function summary({ odd: place, head, rows, sessions, counts }, name = letterOf) {
   const group = (row, { runs: some, text }) => {
     const [run] = some,
       cell = row.cells[run];
     return make(
       "p",
       { class: place === run && some.length === 1 ? "is-odd" : null },
-      make("b", {}, letters(some)),
+      make("b", {}, some.map(name).join(", ")),
       " ",
       cell ? linkTo(sessions[run], cell, text) : make("span", { class: "faint" }, "not there"),
     );
@@ -73,10 +73,15 @@ function odd({ odd: place, head, rows, sessions, counts }) {
   return make(
     "section",
     { class: "chart odd-one" },
-    make("h2", {}, head),
+    // The server names the runs in their order.
+    make("h2", {}, sessions.length === 2 ? head.replace(/\b[AB]\b/g, (letter) => name("AB".indexOf(letter))) : head),
     shown.length ? make("ul", {}, shown.map(entry)) : null,
     shown.length && rest > 0
-      ? make("p", { class: "faint" }, `${many(rest, "more event")} not the same in all runs: see Events below`)
+      ? make(
+          "p",
+          { class: "faint" },
+          `${many(rest, "more event")} ${rest === 1 ? "differs" : "differ"}: see Events below`,
+        )
       : null,
   );
 }
@@ -139,7 +144,7 @@ function usual(groups) {
 /** Return all events in one table, a column for each run. */
 function events({ rows, counts, sessions, cut, odd: place }) {
   const note = counts.differing
-    ? `${many(counts.differing, "event")} of ${count(rows.length)} not the same in all runs`
+    ? `${count(counts.differing)} of ${many(rows.length, "event")} ${counts.differing === 1 ? "differs" : "differ"}`
     : "All events are the same in all runs";
   const columns = (body) => {
     const made = table([["Event"], ...sessions.map((_, at) => [letterOf(at)])], body, { tabindex: 0 });

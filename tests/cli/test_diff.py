@@ -479,7 +479,7 @@ def test_of_three_runs_the_odd_one_is_named(journal: Journal, command: Command, 
     assert code == 0
     assert re.search(r"^tool calls +2 +2 +3$", out, re.MULTILINE)
     head = "A differs from the others: it ended in Failure, while B and C ended in Success; "
-    head += "1 of 3 events differs only in A, 1 also between the others"
+    head += "2 of 3 events differ: 1 only in A, 1 among the others too"
     assert out.splitlines()[-6:] == [
         head,
         "",
