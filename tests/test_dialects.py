@@ -11,7 +11,6 @@ from hashlib import shake_128
 from pathlib import Path
 
 import pytest
-from atif import Trajectory
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import localops
@@ -62,6 +61,8 @@ def of(record: Callable[[Session], object], name: str) -> bytes:
 
 def test_trajectories_are_valid(runs: list[Run]) -> None:
     """The models of the format take each of them: numbers of steps, references, which fields a step may have."""
+    from atif import Trajectory  # here, as each process that collects the tests would load it
+
     lines = exported(runs, "atif").splitlines()
     trajectories = [Trajectory.model_validate_json(line) for line in lines]
     assert [one.session_id for one in trajectories] == [facts.full_id(run.id) for run in runs]
@@ -209,6 +210,8 @@ def test_a_call_that_never_ended_is_where_it_began() -> None:
 
 def test_a_decision_about_a_step_is_no_call() -> None:
     """A result that a program decided on is a remark, as nothing was called."""
+    from atif import Trajectory
+
     [whole] = map(json.loads, of(_unended, "atif").splitlines())
     remarks = [step for step in whole["steps"] if step.get("extra", {}).get("kind") == "resolution"]
     assert [(step["source"], step["message"]) for step in remarks] == [

@@ -4,40 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import importlib.util
 import signal
 import threading
 import uuid
 from typing import Any
 
 import pytest
-from langchain_core.caches import InMemoryCache
-from langchain_core.language_models import FakeMessagesListChatModel
-from langchain_core.messages import AIMessage
-from langchain_core.outputs import ChatGeneration, LLMResult
-from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.runnables import RunnableLambda
-from langchain_core.tools import tool
 
 import localops
 from localops import BudgetExceeded, Session
-from localops.langchain import AsyncLangchainCallbackHandler, LangchainCallbackHandler
 
 from . import programs
 
-ANSWER = AIMessage(
-    "4 m",
-    usage_metadata={"input_tokens": 12, "output_tokens": 3, "total_tokens": 15},
-    response_metadata={"model_name": "gpt-4o", "finish_reason": "stop"},
-)
-PROMPT = ChatPromptTemplate.from_messages([("system", "be brief"), ("user", "{question}")])
+
+def _later(name: str) -> Any:
+    """Return a module that is loaded when it is first used: LangChain takes a second in each process that collects."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.loader is not None
+    loader = spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
 
 
-@tool
-def tides(port: str) -> str:
-    """Say how high the tide is."""
-    if not port:
-        raise ValueError("which port?")
-    return f"4 m in {port}"
+parts = _later("tests.langchain_parts")
 
 
 @pytest.fixture
@@ -51,13 +43,9 @@ def _by_name(session: Session) -> dict[str, dict[str, Any]]:
     return {event["name"]: event for event in session.events}
 
 
-def _chain() -> Any:
-    return PROMPT | FakeMessagesListChatModel(responses=[ANSWER])
-
-
 def test_a_chain_is_a_workflow_with_its_steps(session: Session) -> None:
     """The chain, the prompt and the model hang together, and the model's run is an LLM call with its figures."""
-    _chain().invoke({"question": "how high?"}, config={"callbacks": [LangchainCallbackHandler()]})
+    parts.chain().invoke({"question": "how high?"}, config={"callbacks": [parts.LangchainCallbackHandler()]})
     events = _by_name(session)
     chain, model = events["RunnableSequence"], events["FakeMessagesListChatModel"]
     assert (chain["kind"], chain["parent"], chain["params"]) == ("workflow", None, {"question": "how high?"})
@@ -71,10 +59,8 @@ def test_an_awaited_chain_is_recorded_too(session: Session) -> None:
     """The other handler does the same, and parallel runs do not mix."""
 
     async def main() -> None:
-        runs = [
-            _chain().ainvoke({"question": f"question {n}"}, config={"callbacks": [AsyncLangchainCallbackHandler()]})
-            for n in range(5)
-        ]
+        config = {"callbacks": [parts.AsyncLangchainCallbackHandler()]}
+        runs = [parts.chain().ainvoke({"question": f"question {n}"}, config=config) for n in range(5)]
         await asyncio.gather(*runs)
 
     asyncio.run(main())
@@ -87,9 +73,9 @@ def test_an_awaited_chain_is_recorded_too(session: Session) -> None:
 
 def test_tools_and_failures_are_recorded_where_they_happen(session: Session) -> None:
     """A tool's run has its arguments and its answer; one that raises fails with what it is called in, once."""
-    handler = LangchainCallbackHandler()
-    tides.invoke({"port": "Brest"}, config={"callbacks": [handler]})
-    failing = RunnableLambda(lambda _: tides.invoke({"port": ""}), name="failing")
+    handler = parts.LangchainCallbackHandler()
+    parts.tides.invoke({"port": "Brest"}, config={"callbacks": [handler]})
+    failing = parts.RunnableLambda(lambda _: parts.tides.invoke({"port": ""}), name="failing")
     with pytest.raises(ValueError, match="which port"):
         failing.invoke("x", config={"callbacks": [handler]})
     first, second = [event for event in session.events if event["name"] == "tides"]
@@ -104,8 +90,8 @@ def test_tools_and_failures_are_recorded_where_they_happen(session: Session) -> 
 def test_a_session_is_started_if_there_is_no_other() -> None:
     """As AgentOps' handler does, with its tags; not with `auto_session=False`."""
     localops.init(auto_start_session=False, instrument_llm_calls=False)
-    handler = LangchainCallbackHandler(tags=["nightly"])
-    _chain().invoke({"question": "how high?"}, config={"callbacks": [handler]})
+    handler = parts.LangchainCallbackHandler(tags=["nightly"])
+    parts.chain().invoke({"question": "how high?"}, config={"callbacks": [handler]})
     assert handler.session is not None
     assert handler.session.tags == ["nightly"]
     assert handler.session.get_analytics()["LLM calls"] == 1
@@ -115,7 +101,7 @@ def test_a_budget_stops_the_chain() -> None:
     """The exception is raised into the program, not logged by LangChain."""
     localops.init(auto_start_session=False, instrument_llm_calls=False, budget_usd=0.000001)
     with localops.start_session(), pytest.raises(BudgetExceeded):
-        _chain().invoke({"question": "how high?"}, config={"callbacks": [LangchainCallbackHandler()]})
+        parts.chain().invoke({"question": "how high?"}, config={"callbacks": [parts.LangchainCallbackHandler()]})
 
 
 @pytest.mark.parametrize(
@@ -133,7 +119,7 @@ def test_agentops_programs_find_the_handlers(module: str) -> None:
 
 def test_what_happens_in_a_run_belongs_to_it(session: Session) -> None:
     """Awaited or not, with one handler or two; what runs beside a stream of a model does not."""
-    handlers = {"callbacks": [LangchainCallbackHandler(), LangchainCallbackHandler()]}
+    handlers = {"callbacks": [parts.LangchainCallbackHandler(), parts.LangchainCallbackHandler()]}
 
     def step(value: object) -> object:
         localops.record(localops.ActionEvent(action_type="noted"))
@@ -142,9 +128,9 @@ def test_what_happens_in_a_run_belongs_to_it(session: Session) -> None:
         return value
 
     async def later() -> None:
-        await chain.ainvoke({"question": "b"}, config={"callbacks": [AsyncLangchainCallbackHandler()]})
+        await chain.ainvoke({"question": "b"}, config={"callbacks": [parts.AsyncLangchainCallbackHandler()]})
 
-    chain = RunnableLambda(step, name="step") | _chain()
+    chain = parts.RunnableLambda(step, name="step") | parts.chain()
     chain.invoke({"question": "a"}, config=handlers)
     asyncio.run(later())
     events = {event["id"]: event for event in session.events}
@@ -156,16 +142,10 @@ def test_what_happens_in_a_run_belongs_to_it(session: Session) -> None:
 
 def test_a_call_in_a_models_run_is_that_run(session: Session) -> None:
     """A client that records its call inside of the run is seen as the same call, awaited or streamed as well."""
-
-    class Model(FakeMessagesListChatModel):
-        def _generate(self, *args: Any, **kwargs: Any) -> Any:
-            localops.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=1, completion_tokens=1))
-            return super()._generate(*args, **kwargs)
-
-    model = Model(responses=[ANSWER])
-    model.invoke("hello", config={"callbacks": [LangchainCallbackHandler()]})
-    asyncio.run(model.ainvoke("hello", config={"callbacks": [AsyncLangchainCallbackHandler()]}))
-    for _ in model.stream("hello", config={"callbacks": [LangchainCallbackHandler()]}):
+    model = parts.SelfRecording(responses=[parts.ANSWER])
+    model.invoke("hello", config={"callbacks": [parts.LangchainCallbackHandler()]})
+    asyncio.run(model.ainvoke("hello", config={"callbacks": [parts.AsyncLangchainCallbackHandler()]}))
+    for _ in model.stream("hello", config={"callbacks": [parts.LangchainCallbackHandler()]}):
         localops.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=7, completion_tokens=7))
     assert session.get_analytics()["LLM calls"] == 4
     assert [event["kind"] for event in session.events].count("llm_copy") == 3
@@ -173,14 +153,14 @@ def test_a_call_in_a_models_run_is_that_run(session: Session) -> None:
 
 def test_one_handler_serves_several_threads(session: Session) -> None:
     """Each thread's steps are in its own chain, though the chains run at the same time."""
-    handler, together = LangchainCallbackHandler(), threading.Barrier(2, timeout=60)
+    handler, together = parts.LangchainCallbackHandler(), threading.Barrier(2, timeout=60)
 
     def step(value: object) -> object:
         together.wait()
         return value
 
     def chain(name: str) -> None:
-        chain = RunnableLambda(step, name=f"step {name}") | _chain()
+        chain = parts.RunnableLambda(step, name=f"step {name}") | parts.chain()
         chain.invoke({"question": name}, config={"callbacks": [handler], "run_name": name})
 
     threads = [threading.Thread(target=chain, args=(name,)) for name in ("one", "two")]
@@ -197,9 +177,9 @@ def test_one_handler_serves_several_threads(session: Session) -> None:
 
 def test_a_run_may_end_in_a_thread_with_no_context(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     """As with an executor that calls back from a thread of its own."""
-    handler, run = LangchainCallbackHandler(), uuid.uuid4()
+    handler, run = parts.LangchainCallbackHandler(), uuid.uuid4()
     handler.on_chat_model_start({"name": "model"}, [[]], run_id=run)
-    other = threading.Thread(target=contextvars.Context().run, args=(_end, handler, run))
+    other = threading.Thread(target=contextvars.Context().run, args=(parts.end, handler, run))
     other.start()
     other.join()
     (call,) = session.events
@@ -207,15 +187,11 @@ def test_a_run_may_end_in_a_thread_with_no_context(session: Session, capsys: pyt
     assert capsys.readouterr().err == ""
 
 
-def _end(handler: LangchainCallbackHandler, run: uuid.UUID) -> None:
-    handler.on_llm_end(LLMResult(generations=[[ChatGeneration(message=ANSWER)]]), run_id=run)
-
-
 def test_an_answer_of_the_cache_is_no_call(session: Session) -> None:
     """It is kept, marked, and costs nothing."""
-    model = FakeMessagesListChatModel(responses=[ANSWER], cache=InMemoryCache())
+    model = parts.FakeMessagesListChatModel(responses=[parts.ANSWER], cache=parts.InMemoryCache())
     for _ in range(2):
-        model.invoke("hello", config={"callbacks": [LangchainCallbackHandler()]})
+        model.invoke("hello", config={"callbacks": [parts.LangchainCallbackHandler()]})
     assert session.get_analytics()["LLM calls"] == 1
     first, second = session.events
     assert (second["kind"], second["from_cache"], second["cost"]) == ("llm_copy", True, 0)
@@ -239,7 +215,7 @@ def test_what_a_value_raises_does_not_reach_the_program(
     session: Session, kinds: tuple[type[BaseException], ...]
 ) -> None:
     """Whatever it is, and even if it cannot be shown; the run that follows is recorded."""
-    handler = LangchainCallbackHandler()
+    handler = parts.LangchainCallbackHandler()
     handler.on_chain_start({"name": _Hostile(*kinds)}, {}, run_id=uuid.uuid4())
     run = uuid.uuid4()
     handler.on_chain_start({"name": "good"}, {}, run_id=run)
@@ -259,6 +235,7 @@ class _Interrupting:
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, TimeoutError, _Refusal])
 def test_what_a_signal_handler_raises_in_a_callback_arrives(session: Session, kind: type[BaseException]) -> None:
     """It is the program's own: Ctrl-C, an exit, an alarm."""
+    run = uuid.uuid4()
 
     def handler(number: int, frame: object) -> None:
         raise kind("late")
@@ -267,6 +244,6 @@ def test_what_a_signal_handler_raises_in_a_callback_arrives(session: Session, ki
         before = signal.signal(number, how)
         try:
             with pytest.raises(kind if how is handler else KeyboardInterrupt):
-                LangchainCallbackHandler().on_chain_start({"name": _Interrupting(number)}, {}, run_id=uuid.uuid4())
+                parts.LangchainCallbackHandler().on_chain_start({"name": _Interrupting(number)}, {}, run_id=run)
         finally:
             signal.signal(number, before)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
-
-pytest.importorskip("mcp")
 
 from localops.reading import analytics
 
 from . import programs, warm
 from .model_server import ModelServer
+
+pytestmark = pytest.mark.skipif(find_spec("mcp") is None, reason="mcp is not installed")
 
 SETUP = """
 import asyncio
