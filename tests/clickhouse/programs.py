@@ -17,6 +17,7 @@ from localops.otlp.receiving import Outcome
 from localops.otlp.spans import Span, of_json
 from localops.server.home_store import HomeStore
 from localops.transfer.bundle import Batch, Previous
+from tests.examples import sized
 from tests.server.spans import AGENT, CALL, TOOL, request, span
 
 PROJECT = "default"
@@ -55,7 +56,7 @@ class Machine:
 class Program:
     """The steps of a program, and the sessions that it names."""
 
-    def __init__(self, seed: int, *, sessions: int = 8, machines: int = 3) -> None:
+    def __init__(self, seed: int, *, sessions: int = sized(4, 8), machines: int = 3) -> None:
         self.random = Random(seed)
         self.machines = [Machine(self.random) for _ in range(machines)]
         self.sessions: list[bytes] = []

@@ -28,6 +28,7 @@ from tests.clickhouse.answers import answers
 from tests.clickhouse.both import Both
 from tests.clickhouse.programs import PROJECT, Program
 from tests.clickhouse.servers import Server
+from tests.examples import sized
 from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows, wait_until
 from tests.warm import localops
 
@@ -87,7 +88,7 @@ def _killed(parts: int, *arguments: object) -> None:
 
 def test_a_home_is_moved_and_back(both: Both, clickhouse: Server) -> None:
     """Killed in the middle and run again, while the folder takes rows; each side answers as if it had stayed."""
-    program = Program(61, sessions=5)
+    program = Program(64, sessions=sized(3, 5))
     steps = list(program.steps())
     third, two_thirds = len(steps) // 3, 2 * len(steps) // 3
     data, url = both.mirror.parent, clickhouse.url(both.database)
@@ -228,7 +229,7 @@ def test_senders_go_on(tmp_path: Path, clickhouse: Server) -> None:
 
 def test_rows_come_back_to_a_new_folder(both: Both, clickhouse: Server, tmp_path: Path) -> None:
     """A hub's disk was lost: its rows are in ClickHouse."""
-    program = Program(62, sessions=4)
+    program = Program(62, sessions=sized(2, 4))
     both.store = ClickHouseStore(str(both.mirror.parent), Engine(address(clickhouse.url(both.database))), bound=0)
     for step in program.steps():
         assert step(both.store) == step(both.home)
