@@ -21,14 +21,14 @@ from hypothesis import HealthCheck, settings
 
 from localops import interruption, output
 from tests import warm as warm_programs
-from tests.examples import MORE, examples
+from tests.examples import MORE, examples, sized
 from tests.warm import Warm
 
 # How long an example takes, or making one up, says nothing on a busy machine. An ordinary run looks at the same
 # examples each time, so that a change is to blame for what it finds; scripts/stress looks at many others.
 settings.register_profile(
     "localops",
-    max_examples=examples(50),
+    max_examples=sized(30, examples(50)),
     deadline=None,
     derandomize=not MORE,
     suppress_health_check=[HealthCheck.too_slow],
@@ -44,19 +44,23 @@ _foreign: list[str] = []
 
 
 # Whether a process was started since this was last looked at: the children of this one are looked at only then.
-_STARTS = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.spawn")
+_STARTS = frozenset(("subprocess.Popen", "os.fork", "os.posix_spawn", "os.spawn"))
+_OPENS = frozenset(("open", "sqlite3.connect"))
 _started = True
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    """Hear of an event of the interpreter; there are hundreds of each test, so most are not looked into."""
     global _started
-    if event in _STARTS:
+    if event in _OPENS:
+        path = arguments[0]
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            return
+        new = event == "open" and arguments[2] & os.O_EXCL  # a file that was not there has no locks to lose
+        if not new and ".db" in (name := os.fsdecode(path)) and _JOURNAL.search(name):
+            _foreign.append(f"{event} {path!r}\n{''.join(traceback.format_stack()[:-1])}")
+    elif event in _STARTS:
         _started = True
-    if event not in ("open", "sqlite3.connect") or not isinstance(arguments[0], (str, bytes, os.PathLike)):
-        return
-    new = event == "open" and arguments[2] & os.O_EXCL  # a file that was not there has no locks to lose
-    if _JOURNAL.search(os.fsdecode(arguments[0])) and not new:
-        _foreign.append(f"{event} {arguments[0]!r}\n{''.join(traceback.format_stack()[:-1])}")
 
 
 sys.addaudithook(_watch)
