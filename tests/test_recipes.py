@@ -158,7 +158,7 @@ def shell(tmp_path: Path, real: RealHub) -> Iterator[_Shell]:
 def _record() -> None:
     session = localops.start_session(name="a run")
     assert session is not None
-    session.record(localops.ActionEvent("step", params={"q": "x" * 2_000_000}))
+    session.record(localops.ActionEvent("step", params={"q": "x" * 1_100_000}))
     session.end_session("Success")
 
 

@@ -21,7 +21,7 @@ from tests.stress.weather import Weather
 from tests.sync import chaos
 from tests.sync.homes import Sender
 
-SECONDS = float(os.environ.get("STRESS_SOAK", "5"))
+SECONDS = float(os.environ.get("STRESS_SOAK", "2"))
 SENDERS = int(os.environ.get("STRESS_SENDERS", "2"))  # of each door
 SEED = int(os.environ.get("STRESS_SEED", "1"))
 PROJECTS = ("default", "other")

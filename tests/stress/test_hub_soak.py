@@ -21,7 +21,7 @@ from tests.server.hubs import PATH, RealHub, hub
 from tests.sync import chaos
 from tests.sync.homes import Sender, identities
 
-SECONDS = float(os.environ.get("STRESS_SOAK", "5"))
+SECONDS = float(os.environ.get("STRESS_SOAK", "2"))
 SENDERS = int(os.environ.get("STRESS_SENDERS", "4"))
 SEED = int(os.environ.get("STRESS_SEED", "1"))
 SHARE = 0.1  # of the requests that meet a fault
