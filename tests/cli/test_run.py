@@ -58,8 +58,11 @@ def test_a_module_runs_as_python_runs_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [("python", "app.py"), ("python3", "app.py"), ("pytest", "-q", "app.py")])
-def test_a_command_is_found_where_there_is_no_such_file(tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_a_command_is_found_where_there_is_no_such_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
     """It is a command of this Python, with its own arguments; a file of that name takes precedence."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they take longer than all the rest
     code = (
         "import agentops, os, sys\ndef test(): pass\n"
         "open('seen', 'w').write(agentops.__name__ + os.path.realpath(sys.executable))\n"
