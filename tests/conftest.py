@@ -95,6 +95,15 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
         gc.enable()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the pages, which take the longest.
+
+    Where several processes share the tests, one has all of them then, and others take something else from its end:
+    each would start a browser, and record what is looked at.
+    """
+    items.sort(key=lambda item: item.path.parent.name != "web")
+
+
 def _load_own_part(config: pytest.Config) -> None:
     """Load a part of the tests first, where several processes load all: the others then find its byte code.
 
