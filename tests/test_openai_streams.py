@@ -10,6 +10,7 @@ import pytest
 
 from . import programs
 from .model_server import ModelServer
+from .warm import Warm
 
 START = """
 import asyncio, json, localops
@@ -29,10 +30,11 @@ def server() -> Iterator[ModelServer]:
         yield running
 
 
-def _events(server: ModelServer, code: str) -> list[dict[str, Any]]:
-    done = programs.run(
-        f"{START}{code}\ntell()", env={"OPENAI_BASE_URL": server.url + "/v1", "OPENAI_API_KEY": "x"}, timeout=120
-    )
+def _events(server: ModelServer, code: str, warm: Warm | None = None) -> list[dict[str, Any]]:
+    """Return the events of a program that loads the library after localops, or in `warm` has it already."""
+    env = {"OPENAI_BASE_URL": server.url + "/v1", "OPENAI_API_KEY": "x"}
+    code = f"{START}{code}\ntell()"
+    done = warm.run(code, env) if warm else programs.run(code, env=env, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "never awaited" not in done.stderr
     events: list[dict[str, Any]] = json.loads(done.stdout)
@@ -58,7 +60,7 @@ asyncio.run(main())
     assert event["time_to_first_token"] > 0
 
 
-def test_a_raw_response_that_is_left_ends_its_call(server: ModelServer) -> None:
+def test_a_raw_response_that_is_left_ends_its_call(server: ModelServer, warm: Warm) -> None:
     """Closed before it was parsed, in the middle of its stream, and read as lines."""
     events = _events(
         server,
@@ -71,5 +73,6 @@ async def main():
         assert [line async for line in response.iter_lines()]
 asyncio.run(main())
 """,
+        warm,
     )
     assert [(event["kind"], event["finished"], event["failed"]) for event in events] == [("llm", True, False)] * 3
