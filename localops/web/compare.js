@@ -181,8 +181,9 @@ function tree(comparison, letter) {
   const alike = butIds ? `${count(butIds)} except for ids or times` : "";
   const rest = alike && `; of the others, ${alike}`;
   const times = slower ? `, ${count(slower)} only in time or cost` : "";
+  const total = many(comparison.lines.length, "event");
   const note = unlike.length
-    ? `${count(unlike.length)} of ${many(comparison.lines.length, "event")} differ${times}${spent && `: ${spent}`}${rest}`
+    ? `${count(unlike.length)} of ${total} differ${times}${spent && `: ${spent}`}${rest}`
     : `All events have the same input and output${alike && `, ${alike}`}`;
   const columns = [
     "Event",

@@ -24,7 +24,7 @@ export function collect({ entries, repeats }, { hits, fresh }) {
   }
 }
 
-/** Add the first event with the text to `fresh`: where no earlier call has the words, they are new, wherever they are. */
+/** Add the first event with the text to `fresh`: if no earlier call has the words, they are new. */
 export function addFirst({ hits, fresh }) {
   if (hits.size) fresh.add([...hits].reduce((one, other) => Math.min(one, other)));
 }
