@@ -5,7 +5,7 @@
     chain.invoke(question, config={"callbacks": [LangchainCallbackHandler()]})
 
 With `pip install 'localops[langchain]'` runs record themselves after `localops.init()`, and no handler is needed; if
-one is used all the same, nothing is recorded twice.
+one is used anyway, nothing is recorded twice.
 """
 
 from __future__ import annotations

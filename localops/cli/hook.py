@@ -20,8 +20,8 @@ def hook() -> None:
     """Record a coding agent, step by step, while it works.
 
     Once its hooks are installed, the agent runs `localops hook claude-code` or `localops hook codex` for each event,
-    with the event as JSON on stdin, and the event's row is written before it goes on. Nothing is printed on stdout,
-    and the exit code is always 0.
+    with the event as JSON on stdin, and the event's row is written before the agent continues. Nothing is printed on
+    stdout, and the exit code is always 0.
     """
 
 

@@ -52,5 +52,5 @@ class _Report:
                 "correct it in config.toml (`redact`), see `localops help privacy`"
             )
         elif self._ticks % _FAR == 0 and not sys.stderr.isatty():
-            output.say(f"{self._what} goes on: at {at_work.place}")
+            output.say(f"{self._what} is still running: at {at_work.place}")
         self._seen = (at_work.texts, at_work.place)

@@ -145,7 +145,7 @@ def _place(home: str | None, project: str | None) -> dict[str, Any]:
 
 
 def give(given: Score, ident: str, home: str | None, project: str | None, *, as_json: bool) -> None:
-    """Write a score or a note, and print where it went."""
+    """Write a score or a note, and print where it is stored."""
     common.check_home(home)
     written = scoring.give(Config.usable(**_place(home, project)), ident, given, home=home, project=project)
     name, value, by = (written.pop(key) for key in ("name", "value", "by"))

@@ -114,7 +114,7 @@ def write(name: str, runs: Iterable[Run], file: BinaryIO, **options: str | None)
 
 
 def write_file(name: str, runs: Iterable[Run], path: str, **options: str | None) -> None:
-    """Write sessions in a format to a file, which replaces one of before when it is complete.
+    """Write sessions in a format to a file, which replaces an older one when it is complete.
 
     It is written beside its place and renamed, so that a reader never sees half a file; only its owner can read it, as
     the journal that it comes from.

@@ -1,7 +1,7 @@
 """`atif`: sessions as trajectories of the Agent Trajectory Interchange Format 1.8, each one JSON document on a line.
 
-A session is one trajectory.  Where several agents worked, each has an embedded one, and the step that brought it to
-work refers to it.  Steps are in a temporary file while the session is read, so that they are never held.
+A session is one trajectory.  Where several agents worked, each has an embedded one, and the step that started it
+refers to it.  Steps are in a temporary file while the session is read, so that they are never held.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class _Session:
         self._steps.write(data)
 
     def _refer(self, step: Fields, turn: Turn) -> None:
-        """Refer to the agents that a turn, or a call of it, brought to work."""
+        """Refer to the agents that a turn, or a call of it, started."""
         results = [_result(call) for call in turn.calls if call.has_result or call.agents]
         for result, call in zip(results, (call for call in turn.calls if call.has_result or call.agents), strict=True):
             if references := self._references(call.agents):

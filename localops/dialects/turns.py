@@ -61,7 +61,7 @@ class Turn:
     calls: list[Call] = field(default_factory=list)
     results: list[str] = field(default_factory=list)  # results of tool calls that are in no turn
     event: Event | None = None  # the LLM call, or another event that is a turn
-    agents: list[str] = field(default_factory=list)  # agents that this turn brought to work
+    agents: list[str] = field(default_factory=list)  # agents that this turn started
     is_earlier: bool = False  # an answer of the model in a prompt, from before the recording
 
     @property

@@ -125,7 +125,7 @@ def _operation(name: str, arguments: object, meta: object) -> Operation | None:
         return session.operation(name, _kind(name), params=arguments if session.config.capture else None, **more)
     except (LimitReached, JournalError):
         raise
-    except Exception as error:  # the edge: the program's call is made all the same
+    except Exception as error:  # the edge: the program's call is made anyway
         if not hold_if_programs(error):
             say_once("mcp call", f"a call of an MCP tool is not recorded: {type(error).__name__}: {error}")
         return None

@@ -369,7 +369,7 @@ def refuse_itself(run: Measured, baseline: Measured) -> None:
     if run.session_id == baseline.session_id:
         raise ConfigError(
             f"invalid baseline: expected another run, got {run.session_id} itself; "
-            "record a new run, or give the one of before as the baseline"
+            "record a new run, or give an earlier one as the baseline"
         )
 
 

@@ -224,7 +224,7 @@ def sentence_of(loop: Facts) -> Sentence:
 
 
 def _then(loop: Facts) -> Sentence:
-    """Return how a loop ended, if the call that it repeated was made once more and brought something new."""
+    """Return how a loop ended, if the call that it repeated was made once more with another result."""
     if not loop["then_changed"]:
         return []
     return ["; the next call succeeded" if loop["failed"] else "; the next call returned another result"]

@@ -300,7 +300,7 @@ def keep(recorder: Recorder, step: str, result: object, *, name: str) -> tuple[d
     try:
         packed = faithful.pack(result, recorder.writer.encoder.redacts_bytes)
         if faithful.pack(faithful.unpack(packed)) != packed:
-            raise faithful.Unfaithful(f"is a {type(result).__name__}, which does not come back as it was")
+            raise faithful.Unfaithful(f"is a {type(result).__name__}, which changes when it is stored and read again")
     except faithful.HoldsSecret as error:
         return _not_kept(step, f"it {error}"), ""
     except faithful.Unfaithful as error:

@@ -66,7 +66,7 @@ def who_has_it(recorder: Recorder) -> str:
     for card in Story.read(journal, recorder.session).present().values():
         if participants.is_alive(journal.folder, card):
             return f"session {rows.id_text(recorder.session)[:13]} is still recorded by process {card.get('pid')}"
-    return f"another process went on with session {rows.id_text(recorder.session)[:13]} just now"
+    return f"another process has just resumed session {rows.id_text(recorder.session)[:13]}"
 
 
 def recorded(recorder: Recorder) -> list[Recorded]:

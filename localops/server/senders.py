@@ -27,20 +27,20 @@ _LOOKED_AT = 20  # batches, to find one with a session that is still here
 
 @dataclass(frozen=True)
 class Sender:
-    """A journal that rows came from."""
+    """A journal whose rows were received."""
 
     journal: str
     host: str | None  # where its newest session began, if that is still here
-    first_ns: int  # when its first rows came
-    last_ns: int  # when its newest rows came: older ones may be carried here later, and are no sign of life
-    newest_ns: int | None  # when the newest row that came was recorded
-    rows: int  # that have come, each counted once
+    first_ns: int  # when its first rows arrived
+    last_ns: int  # when its newest rows arrived: older ones may be carried here later, and are no sign of life
+    newest_ns: int | None  # when the newest of the received rows was recorded
+    rows: int  # that were received, each counted once
     became: str | None  # the id that the journal has now, if it was copied, moved or restored
     release: str | None = None  # of localops that recorded its newest session, if that says so
 
     @property
     def lag_ns(self) -> int | None:
-        """Return how old the newest row was when it came."""
+        """Return how old the newest row was when it arrived."""
         return None if self.newest_ns is None else max(0, self.last_ns - self.newest_ns)
 
     def is_silent(self, now_ns: int) -> bool:

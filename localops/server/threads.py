@@ -262,7 +262,7 @@ class Service:
         return not any(self.can_write(project, look=look) for project in self.store.projects())
 
     def can_write(self, project: str, *, look: bool = True) -> bool:
-        """Return whether the hub itself can write to a project; without `look`, as it was tried last."""
+        """Return whether the hub itself can write to a project; without `look`, the result of the last try."""
         at, can = self._tried.get(project, (None, True))
         if project and look and (at is None or time.monotonic() - at > _TRIED):
             try:

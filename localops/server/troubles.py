@@ -81,23 +81,23 @@ class Health:
         self._keys, self._store, self._policy = keys, store, policy
         self._lock = threading.Lock()
         self._looked = 0.0
-        # Problems by part, as they were found last; empty before the first look.
+        # The problems of each part that the last check has found; empty before the first check.
         self.parts: dict[str, list[str]] = {}
         self._all_failed = False
         # What the files of each project looked like when it could be read.
         self._good: dict[str, tuple[object, ...]] = {}
         # The projects whose journal was seen, and is not gone with its folder.
         self._were_here: set[str] = set()
-        # By project with damage: what was known of it, when it was looked at last, and whether it was still there.
+        # By project with damage: the state of its report, when it was checked last, and whether it was still there.
         self._damage: dict[str, tuple[object, float, bool]] = {}
 
     @property
     def has_looked(self) -> bool:
-        """Return whether keys, journals and disk were looked at."""
+        """Return whether keys, journals and disk were checked."""
         return bool(self.parts)
 
     def open(self) -> None:
-        """Look at everything for the first time, before anybody asks."""
+        """Check everything for the first time, before anybody asks."""
         self.problems()
         with self._lock:
             self._looked = 0.0
@@ -114,14 +114,14 @@ class Health:
                     "disk": self._of_disk(),
                 }
                 self._looked = time.monotonic()
-            # Each time: it is one look at a file, and whether the file is there decides about every request.
+            # Each time: it takes one call of `stat`, and every request depends on whether the file is there.
             self.parts = {**self.parts, "keys": self._of_keys()}
             return [problem for part in self.parts.values() for problem in part]
 
     def obstacles(self, *, look: bool = True) -> list[str]:
         """Return the problems because of which no rows are taken; a damaged journal beside good ones is not among them.
 
-        Without `look`, those of the last look, at once.
+        Without `look`, return those of the last check at once.
         """
         if look:
             self.problems()
@@ -203,7 +203,7 @@ class Health:
         return os.path.join(config.project_folder(self._keys.folder, project), config.JOURNAL)
 
     def _read(self, project: str, seen: tuple[object, ...]) -> None:
-        """Read a journal, unless it is as it was when it could be read last."""
+        """Read a journal, unless it has not changed since it could be read last."""
         before = self._good.get(project)
         if before is None or (before != seen and before[:1] == seen[:1]):
             self._store.newest(project, None)
@@ -228,7 +228,7 @@ class Health:
         return [f"rows or files of {many} are damaged or missing: `localops hub check` tells which"]
 
     def _is_damaged(self, project: str) -> bool:
-        """Return whether what a check has found in a project is still so, by a look a minute."""
+        """Return whether the damage that a check has found in a project is still there; look once a minute."""
         seen = damage.sight(config.project_folder(self._keys.folder, project))
         if seen is None:
             return False

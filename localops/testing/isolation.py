@@ -25,7 +25,7 @@ _OURS = ("LOCALOPS_", "AGENTOPS_")
 
 @contextmanager
 def isolated(home: str) -> Iterator[None]:
-    """Record into `home` while this is entered; afterwards client, sessions and settings are those of before.
+    """Record into `home` inside the block; afterwards restore the client, the sessions and the settings.
 
     Sessions that are still open at the end are ended as at the end of a process.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def localops_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Record what the test does into a journal of its own, and assert on it.
 
-    No setting of this machine applies, nothing is sent anywhere, and afterwards localops is as it was before.
+    No setting of this machine applies, nothing is sent anywhere, and afterwards the state of localops is restored.
     """
     from localops.testing.isolation import isolated
     from localops.testing.run import Run

@@ -129,12 +129,12 @@ class Run:
 
     @property
     def errors(self) -> list[Error]:
-        """The errors, in the order they came."""
+        """The errors, in the order in which they occurred."""
         return [_error(event) for event in self.events if event["kind"] == "error"]
 
     @property
     def agents(self) -> list[str]:
-        """The names of the agents, in the order they came."""
+        """The names of the agents, in the order in which they began."""
         return [str(event["name"]) for event in self.events if event["kind"] == "agent"]
 
     @property
@@ -287,7 +287,7 @@ class Run:
             self._fail(f"expected at most {output.counted(at_most, 'LLM call')}, got {calls}")
 
     def assert_state(self, state: str) -> None:
-        """Assert how the session stands: Running, Success, Failure or Indeterminate; there must be exactly one."""
+        """Assert the state of the session: Running, Success, Failure or Indeterminate; there must be exactly one."""
         __tracebackhide__ = True
         session = self.session
         if session.state != state:

@@ -97,8 +97,8 @@ def made(
 ) -> list[Row]:
     """Return the rows about a replacement: one, or one for each form that a remote may have of the row.
 
-    `files` are the digests of files that were replaced, each with the new one; `held`: the row of before was scrubbed
-    elsewhere, and counts as being here.
+    `files` are the digests of files that were replaced, each with the new one; `held`: the old row was scrubbed on
+    another machine, and counts as being here.
     """
     # In pairs: a rule has the name of what it removes, and a value beside such a name is removed.
     facts: dict[str, object] = {"rules": sorted(rules.items())}
@@ -189,7 +189,7 @@ def is_of_scrub(reason: str) -> bool:
 
 
 def is_held(execute: Execute, row: Stored) -> bool:
-    """Return whether a row of before was itself without a secret, so that only more is removed of it here."""
+    """Return whether an older form of a row was itself without a secret, so that only more is removed of it here."""
     between = (row.id[:6], row.id[:6] + b"\xff" * 10, KIND, NAME, row.id)
     before = id_of(row.id, row.phase, row.sum)
     for id, body in execute(_BODIES, between).fetchall():
@@ -460,7 +460,7 @@ def reached(reader: Reader) -> set[str]:
 
 
 def pairs(reader: Reader, unsent: Iterable[Replacement]) -> Iterator[list[Stored]]:
-    """Yield the rows about what was scrubbed, each with the row that was, if that is still here."""
+    """Yield the rows about scrubbed rows, each after the scrubbed row itself, if that is still here."""
     for each in unsent:
         row = stored.one(reader, each.event, each.phase)
         about = stored.named(reader.ask(_ROW, (each.seq,)))
