@@ -1,7 +1,7 @@
 """Translate a span of OpenTelemetry into the words of localops: its kind, request, answer, tokens and error.
 
 Pure and total: plain values in, a `Reading` out, whatever the attributes hold; nothing of OpenTelemetry is imported.
-The tables in `names` say what is read of each convention; what none of them names is kept as it came, under
+The tables in `names` have the attributes of each convention; an attribute in none of them is kept unchanged, under
 `attributes`.
 """
 
@@ -59,10 +59,10 @@ def read(
     links: Sequence[Mapping[str, Any]] = (),
     before: Reading | None = None,
 ) -> Reading:
-    """Return what a span says.
+    """Return the content of a span.
 
-    before: what it had when it started; then these are the attributes that came since, and what repeats the request
-    in other words is left out.
+    before: its content when it started; then these are the attributes that were set since, and those that repeat the
+    request in another form are left out.
     events: name, time in nanoseconds and attributes of each. status: "ERROR", "OK" or "UNSET"; message: beside it.
     scope: the name of the library that made it. start_ns: when it began. links: other spans that it belongs to.
     """
@@ -99,14 +99,14 @@ def _copy_start(reading: Reading, before: Reading) -> None:
 
 
 def _is_plain(attributes: Attributes) -> bool:
-    """Return whether no table has one of these attributes: so it is with most spans, and asking takes long."""
+    """Return whether none of these attributes is in a table, as in most spans."""
     if not names.NAMES.isdisjoint(attributes):
         return False
     return not any(type(name) is not str or name.startswith(names.STARTS) for name in attributes)
 
 
 class _Reader:
-    """Gathers what the attributes of one span say, and puts it together."""
+    """Gathers the fields of one span from its attributes and events, then fills a reading with them."""
 
     def __init__(self, scope: str, before: Reading | None) -> None:
         self.scope = scope
@@ -118,11 +118,11 @@ class _Reader:
         self.numbered: dict[str, dict[str, Any]] = {}  # by field, and by the beginning of the name: {"0.role": "user"}
         self.parameters: dict[str, Any] = {}  # of a request, one attribute each
         self.facts: dict[str, Any] = {}  # metadata, one attribute each
-        self.unread: dict[str, Any] = {}  # attributes that no table has, as they came
+        self.unread: dict[str, Any] = {}  # attributes that are in no table, unchanged
         self.our_fields: dict[str, Any] = {}  # fields of a body that localops has sent
-        self.our_envelope: dict[str, Any] = {}  # what else it says of such a span: id, parent, the exact row
+        self.our_envelope: dict[str, Any] = {}  # what else localops sends with a span: id, parent, the exact row
         self.kinds: list[str] = list(before.kinds) if before is not None else []
-        self.broke_off = False  # the answer is the beginning of one
+        self.broke_off = False  # the answer is incomplete
 
     def read(
         self,
@@ -145,7 +145,7 @@ class _Reader:
     # Gathering
 
     def gather(self, attributes: Attributes) -> None:
-        """Take what the attributes say."""
+        """Take the values of attributes into the fields."""
         fields, values, rank, set_by = names.FIELDS, self.values, self.rank, self.set_by
         for name, value in attributes.items():
             known = fields.get(name)
@@ -154,7 +154,7 @@ class _Reader:
                     self.take_other(name, value)
                 continue
             field = known[0]
-            # Nearly all: a call for each of them would take longer than the rest.
+            # Nearly all of them: calling `take` for each would take longer than all the rest.
             if field not in values and value is not None and field not in _NEED_A_LOOK:
                 values[field], rank[field], set_by[field] = value, known[1], name
             else:
@@ -169,7 +169,7 @@ class _Reader:
         return attempt(lambda: exact.applied(row, change), row)
 
     def take(self, name: str, field: str, value: Any, rank: int) -> None:
-        """Take what a name of a field says; of two that differ, the later in the tables is kept as it came."""
+        """Take the value of an attribute for a field; of two that differ, the later in the tables stays unread."""
         if value is None:
             return
         if field.startswith(names.OURS):
@@ -189,7 +189,7 @@ class _Reader:
             self.unread[name] = value
 
     def take_other(self, name: str, value: Any) -> None:
-        """Take an attribute that no table has as a whole."""
+        """Take an attribute whose whole name is in no table."""
         into, start, rest = _place_of(name) if type(name) is str else (_UNREAD, "", describe(name))
         if into == _UNREAD:
             self.unread[rest] = value
@@ -206,7 +206,7 @@ class _Reader:
                 self.unread[rest] = value
 
     def take_our_field(self, field: str, value: Any) -> None:
-        """Take a field that localops sent; a number was sent as its text."""
+        """Take a field that localops sent; numbers are sent as texts."""
         if field in names.TOKENS or field in ("time_to_first_token", "stream"):
             value = attempt(lambda: encode.loads(value), value)
         if field in names.TOKENS:
@@ -217,7 +217,7 @@ class _Reader:
     def take_events(
         self, reading: Reading, events: Iterable[tuple[str, int | None, Attributes | None]], start_ns: int | None
     ) -> None:
-        """Take what happened in the span: exceptions, contents, the first part of an answer."""
+        """Take the events of the span: exceptions, contents, the first part of an answer."""
         kept: list[dict[str, Any]] = []
         exceptions: list[dict[str, Any]] = []
         chunks = 0
@@ -236,7 +236,7 @@ class _Reader:
                 is_read = self.take_content(name, about)
             if about or not is_read:
                 kept.append({"name": name, **({"at": at} if at is not None else {}), **about})
-        if reading.failed and exceptions:  # the last one is why; those before were handled in it
+        if reading.failed and exceptions:  # the last one is the reason: earlier ones were handled inside it
             reading.errors.append(_error_of(exceptions[-1]))
             kept = [event for event in kept if event is not exceptions[-1]]
         if kept:
@@ -245,7 +245,7 @@ class _Reader:
             reading.fields["chunks"] = chunks
 
     def take_content(self, name: str, about: dict[str, Any]) -> bool:
-        """Take what an event says of a request or an answer out of it; return whether it is such an event."""
+        """Take the messages of a request or an answer out of an event; return whether it has any."""
         if name in names.CONTENT:
             for attribute, field in names.CONTENT[name].items():
                 if attribute in about:
@@ -259,10 +259,10 @@ class _Reader:
             return True
         return False
 
-    # Putting together.  The order is a contract: each step takes out what it uses, and `fill_rest` keeps what is left.
+    # Filling.  The order matters: each step takes out the values that it uses, and `fill_rest` keeps all others.
 
     def fill(self, reading: Reading) -> None:
-        """Fill the fields with what was gathered."""
+        """Fill a reading with the gathered values."""
         if self.values.get("mcp_method") == _MCP_CALL and (name := reading.name.partition(f"{_MCP_CALL} ")[2]):
             self.values.setdefault("tool_name", name)
         reading.kind, reading.has_kind = self.kind(reading.name)
@@ -277,7 +277,7 @@ class _Reader:
         self.fill_rest(reading)
 
     def kind(self, name: str) -> tuple[str, bool]:
-        """Return the kind, and whether an attribute says it."""
+        """Return the kind, and whether it is from an attribute."""
         own = self.our_envelope.get("kind")
         if type(own) is str and own:
             return own[:64], True
@@ -287,7 +287,7 @@ class _Reader:
             return only, True
         known = [names.KINDS[word] for word in self.kinds if word in names.KINDS]
         if known:
-            # Several conventions on one span: an agent that says `chat` as well is the agent.
+            # Several conventions on one span: if one says `agent` and another `chat`, it is an agent.
             return next((kind for kind in known if kind not in ("operation", "task")), known[0]), True
         if self.kinds:
             return self.kinds[0][:64], True
@@ -308,7 +308,7 @@ class _Reader:
         return self.values.pop(field, None)
 
     def listed(self, field: str) -> list[Any] | None:
-        """Return what numbered attributes say of a field, or None; most clients say the same in one text as well."""
+        """Return the value of a field from numbered attributes, or None; most clients also send it as one text."""
         starts = self.numbered.get(field)
         if starts is None:
             return None
@@ -320,7 +320,7 @@ class _Reader:
         if self.our_envelope:  # in our own spans, input and output are params and returns
             self.our_fields.update({to: values.pop(of) for of, to in _OWN_PLACES if of in values})
         request, asked = self.take_request()
-        is_answered = "completion" in self.numbered or not _OF_AN_ANSWER.isdisjoint(values)  # not when it starts
+        is_answered = "completion" in self.numbered or not _OF_AN_ANSWER.isdisjoint(values)  # not at its start
         response, answered = self.take_response() if is_answered else (None, _NOTHING)
         self.fill_model(reading, asked, answered)
         for field, of_events in _OF_A_REQUEST:
@@ -344,7 +344,7 @@ class _Reader:
             self.fill_answer(reading, answered)
 
     def fill_answer(self, reading: Reading, answered: dict[str, Any]) -> None:
-        """Fill what is known when the call has ended; `answered` is from a whole response."""
+        """Fill the fields that are known when the call has ended; `answered` is from a whole response."""
         fields, values = reading.fields, self.values
         completion = first(
             answered.get("completion"), values.pop("completion", None), values.pop("events.completion", None)
@@ -362,7 +362,7 @@ class _Reader:
         self.count(reading.figures)
 
     def fill_model(self, reading: Reading, asked: dict[str, Any], answered: dict[str, Any]) -> None:
-        """Fill in which model was asked, and which one answered."""
+        """Fill the models of the request and of the answer, and the provider."""
         figures = reading.figures
         if self.before is not None:
             figures.update(self.before.figures)
@@ -378,10 +378,10 @@ class _Reader:
         if response_model != model:
             reading.fields["response_model"] = response_model
         provider = first(values.pop("provider", None), figures.get("provider"))
-        figures["provider"] = provider.lower() if type(provider) is str else provider  # older ones say OpenAI
+        figures["provider"] = provider.lower() if type(provider) is str else provider  # older clients write OpenAI
 
     def params(self, request: dict[str, Any], *, has_tools: bool) -> dict[str, Any]:
-        """Return the parameters of a request beside what has a field of its own."""
+        """Return the parameters of a request that have no field of their own."""
         parameters = self.pop("parameters")
         named = parameters if type(parameters) is dict else {"parameters": parameters}
         params = {**self.parameters, **named, **request}
@@ -392,11 +392,11 @@ class _Reader:
         return {name: value for name, value in params.items() if value is not None and name not in left_out}
 
     def take_request(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Take the request out of `input.value`: return what has no field, and what has one."""
+        """Take the request out of `input.value`: return the values that have no field, and those that have one."""
         given = self.values.get("input")
         if type(given) is not dict or not is_request(given):
             if "prompt" in self.at_start or "prompt" in self.values or "prompt" in self.numbered:
-                self.pop("input")  # it says the same in another form
+                self.pop("input")  # it has the same in another form
             elif given is not None:
                 self.values["prompt"] = self.pop("input")
             return {}, {}
@@ -413,7 +413,7 @@ class _Reader:
         return rest, asked
 
     def take_response(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Take the response out of `output.value`: return what has no field, and what has one."""
+        """Take the response out of `output.value`: return the values that have no field, and those that have one."""
         given = self.pop("output")
         is_langchain = type(given) is dict and type(given.get("generations")) is list
         if is_langchain and "completion" in self.numbered:
@@ -422,7 +422,7 @@ class _Reader:
             if given is not None and "completion" not in self.values and "completion" not in self.numbered:
                 self.values["completion"] = given
             return {}, {}
-        # Of Anthropic, which counts the tokens of an answer at its end: before that it has a number of its own making.
+        # Anthropic counts the tokens of an answer at its end, so an incomplete one does not have their number.
         self.broke_off = given.get("type") == "message" and given.get("stop_reason", "") is None
         rest = dict(given)
         answer: dict[str, Any] = {"id": rest.pop("id", None), "model": rest.pop("model", None)}
@@ -434,7 +434,7 @@ class _Reader:
         return {key: value for key, value in rest.items() if value not in (None, [], {})}, answer
 
     def count(self, figures: dict[str, Any]) -> None:
-        """The tokens, as `LLMEvent` takes them: some providers' prompts without what a cache gave or took."""
+        """Set the tokens as `LLMEvent` takes them: for some providers, without those of a cache."""
         values = self.values
         counts = {field: whole(values.pop(field)) for field in names.TOKENS if field in values}
         if self.broke_off:
@@ -451,7 +451,7 @@ class _Reader:
             figures["cost"] = number(values.pop("cost"))
 
     def fill_work(self, reading: Reading) -> None:
-        """The fields of anything else: what went in and came out."""
+        """Fill the fields of anything but a call of a model: its input and output."""
         fields = reading.fields
         if self.scope.startswith("agentops") and "input" not in self.values:  # for which these are the arguments
             self.values["input"] = self.pop("definition.parameters")
@@ -481,7 +481,7 @@ class _Reader:
             self.parameters = {}
 
     def fill_rest(self, reading: Reading) -> None:
-        """Name, tags, facts, and whatever no other field took."""
+        """Fill name, tags, facts, and the values that no other step has used."""
         fields, values, known = reading.fields, self.values, self.at_start
         self.fill_name(reading)
         if "tags" in values:
@@ -490,7 +490,7 @@ class _Reader:
         if self.facts:
             metadata = {**(metadata if type(metadata) is dict else {}), **self.facts}
         fields["metadata"] = metadata
-        # What was asked and answered says it, if both are there.
+        # Request and answer have the same, if both are there.
         if "embeddings" in self.numbered and not (
             (fields.get("prompt") or known.get("prompt")) and fields.get("completion")
         ):
@@ -524,7 +524,7 @@ class _Reader:
                 fields[field] = {**known[field], **fields[field]}
 
     def fill_name(self, reading: Reading) -> None:
-        """Set the name that it is listed under, if a convention has one beside the name of the span."""
+        """Set the name for lists, if a convention has one beside the name of the span."""
         values, span_name = self.values, reading.name
         labels = _LABELS.get(reading.kind, _LABELS_OF_OTHERS)
         label = next((values.pop(field) for field in labels if type(values.get(field)) is str and values[field]), None)
@@ -539,7 +539,7 @@ class _Reader:
             del values["entity_name"]
 
     def explain(self, reading: Reading, message: str | None) -> None:
-        """Say why it failed, where no exception does."""
+        """Set the reason of the failure, if it is not known from an exception."""
         values = self.values
         if reading.errors:
             return
@@ -551,7 +551,7 @@ class _Reader:
 
 
 def _gathered(name: str, scope: str, attributes: Attributes) -> Gathered | None:
-    """Return what attributes are about if their names and types, and the words for the kind, decide all of it."""
+    """Return where attributes belong; None if names, types and the words for the kind do not decide it."""
     gathered = Gathered()
     reader = _Reader(scope, None)
     reader.gather(attributes)
@@ -576,7 +576,7 @@ def _gathered(name: str, scope: str, attributes: Attributes) -> Gathered | None:
 
 
 def _place_of(name: str) -> tuple[str, str, str]:
-    """Return where an attribute belongs that no table has as a whole, and the two parts of its name.
+    """Return where an attribute belongs whose whole name is in no table, and the two parts of its name.
 
     That is one of the words below, or the field of a numbered attribute, of which `start` is empty if it has no number.
     """
@@ -603,7 +603,7 @@ def _found_place(name: str) -> tuple[str, str, str]:
     raise ValueError(name)  # STARTS are those of the tables above
 
 
-# Where attributes go that are no field: these are no names of fields.
+# Places of attributes that are not in a field; no field has such a name.
 _UNREAD, _OURS, _PARAMETERS, _FACTS = ">unread", ">ours", ">parameters", ">facts"
 # By name, as the spans of a program have the same names again and again.
 _places: dict[str, tuple[str, str, str]] = {}
@@ -612,11 +612,12 @@ _MOST_PLACES = 4_096
 _NEED_A_LOOK = frozenset({"kind", *names.LOCALOPS.values()})
 _MERGED = frozenset("params definition metadata parameters".split())  # more of it may come later
 _OF_CALLS = frozenset("prompt completion input_tokens completion_tokens model".split())
-# What attributes, events and numbered attributes say of a field counts in this order.
+# Fields that are set with an answer only.
 _OF_AN_ANSWER = frozenset(
     ("output", "completion", "events.completion", "finish_reason", "response_id", "time_to_first_token", "cost")
 ).union(names.TOKENS)
 _NOTHING: dict[str, Any] = {}
+# The fields of a request, as attributes and as events have them, in this order of preference.
 _OF_A_REQUEST = [(field, f"events.{field}") for field in ("prompt", "system_instructions", "tool_definitions")]
 # The fields that name a span, by its kind.
 _LABELS: dict[str, tuple[str, ...]] = {
@@ -646,7 +647,7 @@ def _message_of_event(about: dict[str, Any], role: str) -> Message:
     return {"role": role, **content}
 
 
-# Requests that no model answers and that cost nothing, which OpenInference calls LLM like all others of the client.
+# Requests that no model answers and that cost nothing; OpenInference marks all requests of a client as LLM.
 _FREE = {
     "messages.count_tokens": "openinference.instrumentation.anthropic",
     "beta.messages.count_tokens": "openinference.instrumentation.anthropic",
@@ -664,12 +665,12 @@ _INSTRUMENTORS = (
 
 
 def _is_no_call(name: str, scope: str) -> bool:
-    """Return whether a span is no call though its instrumentor says so, as of one that prepares a request."""
+    """Return whether a span is no call although its instrumentor marks it as one: it may prepare a request."""
     return scope == _LLAMA_INDEX if "._" in name else name in _FREE and scope.startswith(_FREE[name])
 
 
 def _kind_of_name(name: str, scope: str) -> str:
-    """Return the kind that a span's name tells, where its library says it in an attribute only when it ends."""
+    """Return the kind from a span's name, for libraries that set the attribute for it only at the end."""
     if not scope.startswith(_INSTRUMENTORS):
         return "operation"
     word, _, rest = name.partition(" ")

@@ -1,8 +1,8 @@
-"""What the names and types of a span's attributes decide, decided once for all spans of that shape.
+"""Plans for reading spans, each for all spans with the same names and types of attributes (a shape).
 
-A program sends the same few shapes of spans again and again.  `mapping.py` has the rules, and reads every span that no
-plan covers; a plan gives the same reading in half the time.  Covered are calls of a model that did not fail, without
-events, of which each attribute is a field of its own.
+A program sends the same few shapes of spans again and again.  `mapping.py` has the rules, and reads every span without
+a plan; a plan gives the same reading in half the time.  Plans are made for calls of a model that did not fail, without
+events, and with a field of its own for each attribute.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NOT_IN_PARAMS = frozenset(("model", "model_name", "messages", "parameters"))
 
 
 class Gathered:
-    """What the attributes of one span are about, as `mapping.py` finds it; None for one that no plan can cover."""
+    """Where the attributes of one span belong, by the rules of `mapping.py`."""
 
     __slots__ = ("counts_whole_prompts", "fields", "is_answered", "kind", "kinds", "parameters", "unread")
 
@@ -44,11 +44,11 @@ class Gathered:
         self.parameters: dict[str, str] = {}  # by parameter of a request
         self.unread: list[str] = []
         self.is_answered = False
-        self.counts_whole_prompts = False  # its tokens of prompts need no look at what a cache gave
+        self.counts_whole_prompts = False  # cached tokens are not subtracted from its prompts
 
 
 class _Shape:
-    """A shape of spans: where its words for the kind are, and what fills a reading, by these words."""
+    """A shape of spans: the places of its words for the kind, and by these words what fills a reading."""
 
     __slots__ = ("by_words", "words")
 
@@ -62,14 +62,14 @@ _shapes: dict[tuple[object, ...], _Shape] = {}
 
 
 def known(scope: str | None, attributes: Attributes, gather: Callable[[], Gathered | None]) -> Fill | None:
-    """Return what fills a reading from attributes of this shape; None if `mapping.py` has to read the span.
+    """Return the function that fills a reading from such attributes; None if `mapping.py` has to read the span.
 
-    `gather` returns what the attributes are about.
+    `gather` returns where the attributes belong; None if no plan is possible for them.
     """
     key = (scope, *attributes, *map(type, attributes.values()))
     shape = _shapes.get(key)
     if shape is None:
-        # A plan is made when the shape comes again: most shapes of odd spans come once.
+        # A plan is made for the second span of a shape: most unusual shapes occur once.
         _remember(key, attributes)
         return None
     values = tuple(attributes.values())
@@ -79,7 +79,7 @@ def known(scope: str | None, attributes: Attributes, gather: Callable[[], Gather
     except KeyError:
         pass
     except TypeError:
-        # A word that is no text.
+        # A word that cannot be hashed, such as a list.
         return None
     if len(shape.by_words) >= _MOST_WORDS:
         return None
@@ -104,23 +104,23 @@ def _plan(gathered: Gathered, attributes: Attributes) -> Fill | None:
 
 
 def as_json(attributes: Attributes) -> dict[str, Any]:
-    """Return attributes as JSON has them."""
+    """Return attributes with values as in JSON."""
     return {name: list(value) if type(value) is tuple else value for name, value in attributes.items()}
 
 
 class _Call:
-    """The plan of a call of a model: for each field, the place of its attribute among the others.
+    """The plan for a call of a model: for each field, the place of its attribute among the others.
 
     The rules are those of `mapping.py` for calls; tests compare the readings of both.
     """
 
     def __init__(self, gathered: Gathered, attributes: Attributes) -> None:
-        # AgentOps passes on the provider's count.
+        # AgentOps sends the provider's count.
         self._is_whole_prompt = gathered.counts_whole_prompts
         kinds = [type(value) for value in attributes.values()]
         places = {name: place for place, name in enumerate(attributes)}
         of = {field: places[name] for field, name in gathered.fields.items()}
-        # Without an attribute, the place is that of a None behind the values.
+        # A field without an attribute has the place of a None that is added after the values.
         none = -1
         self._figures = tuple(of.get(field, none) for field in ("model", "response_model", "some_model", "provider"))
         self._request = [(field, of[field]) for field in _REQUEST if field in of]

@@ -1,4 +1,4 @@
-"""What a span says, in the words of localops: the result of `mapping.read`."""
+"""The content of a span under the names of localops: the result of `mapping.read`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 class Error:
-    """Why a span failed, as far as it says so."""
+    """Why a span failed, as far as that is known."""
 
     __slots__ = ("message", "stack", "type")
 
@@ -40,7 +40,7 @@ class Reading:
 
     def __init__(self, name: str) -> None:
         self.kind = "operation"
-        self.kinds: list[str] = []  # the words for it, as they came
+        self.kinds: list[str] = []  # the words for it, unchanged
         self.has_kind = False
         self.span_name = name
         self.name = name
@@ -50,7 +50,7 @@ class Reading:
         self.status: str | None = None
         self.failed = False
         self.errors: list[Error] = []
-        self.ours: dict[str, Any] = {}  # what localops says of a span that it has sent: id, parent, …
+        self.ours: dict[str, Any] = {}  # what localops sends with a span of its own: id, parent, …
         self.row: dict[str, Any] | None = None  # the row of such a span, in the form of `exact`
 
     def __repr__(self) -> str:

@@ -56,7 +56,7 @@ def answer_of(rest: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def langchain_reply(result: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what LangChain's result of a call says beside the answer, which it says in a form of its own."""
+    """Return what LangChain's result of a call has beside the answer, and the answer's id and model."""
     about = result.get("llm_output")
     rest = dict(about) if type(about) is dict else {}
     if "id" not in rest:
@@ -117,7 +117,7 @@ def text_of(value: Any) -> str | None:
 
 
 def parsed(value: Any) -> Any:
-    """Return what a text in JSON says; anything else as it is."""
+    """Return the value of a text in JSON; anything else unchanged."""
     if type(value) is tuple:
         return list(value)
     if type(value) is not str or len(value) > _MOST_TEXT or value[:1] not in ("{", "[", '"'):
@@ -149,7 +149,7 @@ def tag_list(given: Any) -> list[Any] | None:
 
 
 def reasons(completion: Any) -> list[Any] | None:
-    """Return why each answer ended, where the answers say it."""
+    """Return why each answer ended, for those that have a reason."""
     messages = completion if type(completion) is list else [completion]
     reasons = [message.get("finish_reason") for message in messages if type(message) is dict]
     if not reasons or None in reasons:

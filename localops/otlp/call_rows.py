@@ -1,4 +1,4 @@
-"""The row of a call of a model, from what its span says."""
+"""The row of a call of a model, from its span."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def row(writer: Writer, span: Span, reading: Reading, head: Head, fields: dict[s
 def _of_event(
     writer: Writer, span: Span, reading: Reading, head: Head, fields: dict[str, Any], tags: str | None
 ) -> Row:
-    """Return the row of a call whose figures need a look: it failed, or has no price or one of its own."""
+    """Return the row of a call that an `LLMEvent` has to price: it failed, or has no price or one of its own."""
     call = LLMEvent(**{name: fields.pop(name, None) for name in _REQUEST}, **reading.figures)
     for name in _ANSWER:
         setattr(call, name, fields.pop(name, None))
