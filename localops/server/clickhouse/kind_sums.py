@@ -1,6 +1,7 @@
-"""The sums of each session by kind of event, kept beside a mirror's rows: also of those that are only in ClickHouse.
+"""Sums of each session by kind of event, in the mirror: they include rows that are only in ClickHouse.
 
-The report by kind of a home reads every row; a hub on ClickHouse reads these sums, which each session's state has too.
+In a home, the report by kind reads every row; a hub on ClickHouse reads these sums, which are also in the state of each
+session.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 
 _FIGURES = ("n", "failed", *rows.TOKENS, "cost", "unpriced", "took_ns")
 _SUMS = ", ".join(_FIGURES)
-# An earlier release kept them of cold rows only, in a table of this name.
+# An earlier release had sums of cold rows only, in a table of this name.
 _EARLIER = "cold_kind"
 TABLES = ("kind_sum", "kind_mark", _EARLIER)
 _PREPARED = (
     f"""create table if not exists kind_sum(
       session blob not null, kind text not null, {", ".join(f"{name} integer not null" for name in _FIGURES)},
       primary key(session, kind)) strict, without rowid""",
-    # Up to this seq rows are in the sums.
+    # The seq up to which rows are in the sums.
     "create table if not exists kind_mark(one integer primary key check(one = 1), seq integer not null) strict",
     "insert or ignore into kind_mark values(1, 0)",
 )
@@ -40,18 +41,18 @@ _FORGET = "delete from kind_sum where session = ?"
 _ADDED = ", ".join(f"{name} = {name} + excluded.{name}" for name in _FIGURES)
 _ON_CONFLICT = f"on conflict(session, kind) do update set {_ADDED}"
 _ADD = f"insert into kind_sum values({', '.join('?' * (2 + len(_FIGURES)))}) {_ON_CONFLICT}"
-# Rows that the table of an earlier release has: those up to a seq of sessions that are cold.
+# Without rows that are in the table of an earlier release: those of cold sessions, up to a seq.
 _NOT_COLD = "and not exists (select 1 from cold c where c.session = event.session and c.upto >= event.seq)"
 
 
 def prepare(execute: Execute) -> None:
-    """Create the tables in a transaction; a mirror of an earlier release has a part of the sums, and `cold`."""
+    """Create the tables in a transaction; in a mirror of an earlier release, complete the sums that it has."""
     is_earlier = execute(_HAS_EARLIER).get is not None
     if is_earlier:
         execute(f"alter table {_EARLIER} rename to kind_sum")
     for statement in _PREPARED:
         execute(statement)
-    # And the sums of fewer kinds of tokens.
+    # It may lack columns for kinds of tokens.
     known = {name for (name,) in execute(_COLUMNS).fetchall()}
     for name in (name for name in rows.TOKENS if name not in known):
         execute(f"alter table kind_sum add column {name} integer not null default 0")
@@ -60,7 +61,7 @@ def prepare(execute: Execute) -> None:
 
 
 def fold(execute: Execute, *, only: str = "") -> None:
-    """Add the rows that came since the last time, in a transaction.  `only`: a condition for them."""
+    """Add the rows after the last fold, in a transaction.  `only`: a condition for them."""
     after, upto = execute(_MARK).get, execute(_NEWEST).get
     if upto > after:
         between = _between(only)
@@ -80,12 +81,12 @@ def add(execute: Execute, session: bytes, sums: Sequence[Any]) -> None:
 
 
 def forget(execute: Execute, session: bytes) -> None:
-    """Forget the sums of a session that is gone."""
+    """Delete the sums of a session that was deleted."""
     execute(_FORGET, (session,))
 
 
 def again(execute: Execute, session: bytes, upto: int | None = None) -> None:
-    """Sum up a session again whose rows are all here, up to a seq or the last fold."""
+    """Compute the sums of a session again, up to a seq or the last fold; all of its rows must be here."""
     execute(_FORGET, (session,))
     values = {"session": session, "upto": execute(_MARK).get if upto is None else upto}
     for kind, _, *figures in execute(_of_one(), values).fetchall():

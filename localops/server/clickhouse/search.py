@@ -106,7 +106,7 @@ class ClickHouseIndex:
         return [row.session for row in rows if row.session in matching], True
 
     def _few(self, query: Query, most: int) -> tuple[list[bytes] | None, bool]:
-        """Return the sessions with a matching row, which are looked at, if these are few."""
+        """Return the sessions with a matching row, after a check of the rows that may match, if these are few."""
         statement = _filled(_IN_ORDER, query)
         lines = self._engine.ask(statement, within=_SECONDS, project=self._project, most=_FEW_ROWS + 1)
         if len(lines) > _FEW_ROWS:
