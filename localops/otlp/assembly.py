@@ -13,7 +13,7 @@ from localops.journal import rows
 from localops.otel import names
 from localops.otel.span_values import tag_list
 from localops.otlp import call_rows, step_rows
-from localops.otlp.spans import SPACE
+from localops.otlp.spans import SPACE, TOGETHER
 from localops.reading.recorded_steps import ONCE_ROWS
 from localops.recording import events
 from localops.recording.events import ErrorEvent
@@ -33,8 +33,6 @@ _STATES = {"OK": "Success", "ERROR": "Failure"}
 _END_STATES = {"success": "Success", "failure": "Failure", "fail": "Failure", "indeterminate": "Indeterminate"}
 _DEEPEST = 50  # the most spans around one that are searched for its agent
 SPANS_END = "imported; its spans end here"  # the reason of an end that no span states
-# The attributes that traces of one session have in common, the strongest first.
-TOGETHER = ("session.id", "gen_ai.conversation.id", "traceloop.association.properties.session_id")
 _KINDS = tuple(name for name, (known, _) in names.FIELDS.items() if known == "kind")
 _SYSTEM = {"Hostname": "host.name", "OS": "os.type", "OS Version": "os.version"}
 _TOGETHER = frozenset(TOGETHER)
@@ -61,18 +59,23 @@ class Outline:
 
     def look(self, span: Span) -> None:
         """Add a span of the trace; of statements about the session the strongest counts, of equal ones the first."""
-        together = together_of(span)
+        together, ends = _NOTHING, span.end
+        if span.is_marked:
+            together, ends = together_of(span), _recorded_at(span)
         if together[0] < self.together[0]:
             self.together = together
         name = span.name if isinstance(span.name, str) else None
         if span.around is None:
-            self.tags += tuple(tag_list(span.attributes.get("agentops.tags")) or ())
-            self.add(2, name, span.start, _recorded_at(span), state_of(span), span.resource)
-            return
-        if self.rank < 2:
+            if span.is_marked:
+                self.tags += tuple(tag_list(span.attributes.get("agentops.tags")) or ())
+            self.add(2, name, span.start, ends, state_of(span), span.resource)
+        elif self.rank == 2:
+            # Only the times are of interest once the root is known.
+            self.starts, self.ends = min(self.starts, span.start), max(self.ends, ends)
+        else:
             service = span.resource.get("service.name")
             name = service if isinstance(service, str) and service else name
-        self.add(1, name, span.start, _recorded_at(span), None, span.resource)
+            self.add(1, name, span.start, ends, None, span.resource)
 
     def add(
         self, rank: int, name: str | None, starts: int, ends: int, state: str | None, resource: dict[str, Any]
@@ -113,11 +116,13 @@ def _recorded_at(span: Span) -> int:
 
 def is_own(span: Span) -> bool:
     """Return whether localops has sent this span."""
-    return "localops.event.id" in span.attributes or "localops.session.id" in span.attributes
+    return span.is_marked and ("localops.event.id" in span.attributes or "localops.session.id" in span.attributes)
 
 
 def state_of(span: Span) -> str | None:
     """Return the end state of a session from its root span, if that has one."""
+    if not span.is_marked:
+        return _STATES.get(span.status)
     declared = str(span.attributes.get("agentops.session.end_state", "")).lower()
     return _END_STATES.get(declared) or _STATES.get(span.status)
 
@@ -189,8 +194,11 @@ class Assembly:
             self.calls.add(span.row)
 
     def rows_of(self, span: Span, reading: Reading, session: bytes) -> Iterable[Row]:
-        """Return the row of a span, with one for its error; for a session of ours, the rows of its start and end."""
-        if is_ours(reading):
+        """Return the row of a span, with one for its error; for a session of ours, the rows of its start and end.
+
+        The fields of the reading are used up.
+        """
+        if reading.row is not None and is_ours(reading):
             return self._own_rows(span, reading, session)
         return self._foreign_rows(span, reading, session)
 
@@ -230,7 +238,8 @@ class Assembly:
         """Return the row of a span, with the row of its error."""
         writer = self._writer(session)
         agent = self._agent(span) if self.agents else None
-        fields = {**reading.fields, "span_id": span.id.hex()}
+        fields = reading.fields
+        fields["span_id"] = span.id.hex()
         if span.around is None:
             fields["trace_id"] = span.trace.hex()
         if span.scope:

@@ -70,6 +70,7 @@ def _span(span: Any, resource: dict[str, Any], scope: Scope) -> Span:
     dropped = (span.dropped_attributes_count, span.dropped_events_count, span.dropped_links_count)
     events, links = span.events, span.links
     trace, id, parent = span.trace_id, span.span_id, span.parent_span_id
+    is_usual = kind <= 1 and not state and dropped == _NOTHING_DROPPED
     return Span(
         trace if len(trace) == 16 and trace != _NO_TRACE else None,
         id if len(id) == 8 and id != _NO_SPAN else None,
@@ -78,15 +79,13 @@ def _span(span: Any, resource: dict[str, Any], scope: Scope) -> Span:
         span.start_time_unix_nano,
         span.end_time_unix_nano,
         attributes(span.attributes),
-        code=status.code,
-        message=status.message or None,
-        moments=[(each.name, each.time_unix_nano, attributes(each.attributes)) for each in events] if events else (),
-        links=[_link(link) for link in links] if links else (),
-        resource=resource,
-        scope=scope,
-        beside=beside(scope, kind, state, dict(zip(_DROPPED, dropped, strict=True)))
-        if kind > 1 or state or dropped != _NOTHING_DROPPED
-        else None,
+        status.code,
+        status.message or None,
+        [(each.name, each.time_unix_nano, attributes(each.attributes)) for each in events] if events else (),
+        [_link(link) for link in links] if links else (),
+        resource,
+        scope,
+        None if is_usual else beside(scope, kind, state, dict(zip(_DROPPED, dropped, strict=True))),
     )
 
 

@@ -127,7 +127,9 @@ class Receiver:
         if any(record.name in records.CONTENT for record in log):
             self._logged = now
         things: list[Span | Record] = [*log, *spans]
-        self._find([trace for trace in dict.fromkeys(thing.trace for thing in things) if trace not in self._traces])
+        unheard = [trace for trace in dict.fromkeys(thing.trace for thing in things) if trace not in self._traces]
+        self._find(unheard)
+        unheard = [trace for trace in unheard if trace not in self._session_of]
         ready: dict[bytes, _Trace] = {}
         fresh: list[Span | Record] = []
         for thing in things:
@@ -141,7 +143,7 @@ class Receiver:
         self._weigh(fresh)
         taken.waiting = len(fresh)
         self._spool.keep(fresh)
-        self._store(ready, taken)
+        self._store(ready, taken, unheard)
 
     def release(self) -> int:
         """Store the traces that have waited long enough; return the number of rows."""
@@ -225,8 +227,8 @@ class Receiver:
 
     # Storing
 
-    def _store(self, ready: dict[bytes, _Trace], taken: Outcome) -> None:
-        """Write the rows of traces, and delete their waiting files."""
+    def _store(self, ready: dict[bytes, _Trace], taken: Outcome, unheard: Iterable[bytes] = ()) -> None:
+        """Write the rows of traces, and delete their waiting files; of the `unheard` traces, nothing is stored yet."""
         if not ready:
             return
         made: list[tuple[Row, Span | Record | None]] = []
@@ -242,7 +244,7 @@ class Receiver:
         gone = {session for (session,) in self.journal.all("gone_of", ids=_hex(sessions))}
         taken.gone += sum(len(each.spans) + len(each.records) for session in gone for each in sessions.pop(session))
         self._recall(sessions)
-        known = self._known(sessions)
+        known = self._known(ready, unheard)
         self._together.forget()
         for session, traces in sessions.items():
             made += self._rows_of(session, traces, known, taken)
@@ -250,11 +252,18 @@ class Receiver:
         self._spool.release(ready)
         self._forget_some()
 
-    def _known(self, sessions: dict[bytes, list[_Trace]]) -> set[bytes]:
+    def _known(self, ready: dict[bytes, _Trace], unheard: Iterable[bytes]) -> set[bytes]:
         """Return the rows that are already stored."""
-        ids = [_main_id(span) for traces in sessions.values() for each in traces for span in each.spans.values()]
-        ids += [row for traces in sessions.values() for each in traces for row in each.records]
-        return {id for (id,) in self.journal.all("known_of", ids=_hex(ids))}
+        # The id of a row is made of that of its trace, unless it was ours before.
+        new = {trace for trace in unheard if self._session_of.get(trace) == trace}
+        ids: list[bytes] = []
+        for trace, each in ready.items():
+            if trace in new:
+                ids += [_main_id(span) for span in each.spans.values() if span.is_marked]
+            else:
+                ids += map(_main_id, each.spans.values())
+                ids += each.records
+        return {id for (id,) in self.journal.all("known_of", ids=_hex(ids))} if ids else set()
 
     def _recall(self, sessions: Iterable[bytes]) -> None:
         """Read what is stored of sessions that are not in memory."""
@@ -282,7 +291,6 @@ class Receiver:
     ) -> list[tuple[Row, Span | Record | None]]:
         """Return the rows of a session's new spans and records, with its start and the ends of its traces."""
         about = self._sessions[session]
-        made: list[tuple[Row, Span | Record | None]] = []
         outline = Outline()
         new: list[Span] = []
         for each in traces:
@@ -290,27 +298,37 @@ class Receiver:
             outline.add(of.rank, of.name, of.starts, of.ends, of.state, of.resource)
             outline.tags += of.tags
             for span in each.spans.values():
-                if _main_id(span) in known:
+                if known and _main_id(span) in known:
                     self._compare(span, session, taken)
                 else:
                     new.append(span)
                     about.assembly.look(span)
-            self._join(each, known)
+            if each.records:
+                self._join(each, known)
+        made, ends = self._span_rows(about, session, outline, new)
+        for each in traces:
+            if each.records:
+                made += self._record_rows(session, each, known, taken)
+        return made + ends
+
+    def _span_rows(
+        self, about: _Session, session: bytes, outline: Outline, new: Sequence[Span]
+    ) -> tuple[list[tuple[Row, Span | Record | None]], list[tuple[Row, Span | Record | None]]]:
+        """Return the rows of new spans of a session, with its start, and apart from them those of its ends."""
+        made: list[tuple[Row, Span | Record | None]] = []
+        ends: list[tuple[Row, Span | Record | None]] = []
         readings = [span.read() for span in new]
         ours = [bool(reading.ours) and assembly.is_ours(reading) for reading in readings]
         if new and not any(ours):
             made += ((row, None) for row in self._begin(about, session, outline))
-        ends: list[tuple[Row, Span | Record | None]] = []
+        rows_of, resource = about.assembly.rows_of, about.resource
         for span, reading, is_ours in zip(new, readings, ours, strict=True):
-            if not is_ours and about.resource is not None and span.resource != about.resource:
+            if not is_ours and resource is not None and span.resource is not resource and span.resource != resource:
                 reading.fields["resource"] = span.resource
-            for row in about.assembly.rows_of(span, reading, session):
-                made.append((row, span))
+            made += [(row, span) for row in rows_of(span, reading, session)]
             if span.around is None and not is_ours and not about.ends_by_itself:
                 ends.append((self._end(span, session), span))
-        for each in traces:
-            made += self._record_rows(session, each, known, taken)
-        return made + ends
+        return made, ends
 
     def _join(self, trace: _Trace, known: set[bytes]) -> None:
         """Add the content in log records to their spans, if these are about to be stored."""
@@ -389,7 +407,7 @@ class Receiver:
         """Write the rows that can be stored, and refuse the others."""
         valid = [row for row, _ in made]
         try:
-            validation.check_rows([Stored._make((0, *rows.whole(row))) for row in valid])
+            validation.check_bare(valid)
         except ValueError:
             valid = list(_valid(made, taken))
         taken.rows += self.journal.add(valid)

@@ -30,9 +30,18 @@ _DROPPED = {
 }
 _CODES = {"STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
 _SPACE = SPACE.bytes
+# Attributes that say to which session a trace belongs and how it ended, or that localops has sent the span.
+TOGETHER = ("session.id", "gen_ai.conversation.id", "traceloop.association.properties.session_id")
+_OF_AGENTOPS = ("agentops.span.kind", "agentops.session.end_state", "agentops.tags")
+_OF_OURS = ("localops.event.id", "localops.session.id", "localops.event.at")
+_MARKS = frozenset((*TOGETHER, *_OF_AGENTOPS, *_OF_OURS))
+_SPAN_SPACE = _SPACE + b"span "
+# The bits of a UUID that say its version and variant.
+_VERSION_5 = 5 << 76 | 2 << 62
+_NO_VERSION = (1 << 128) - 1 ^ (15 << 76 | 3 << 62)
 _MOST_IDS = 4_096
 # A cache, as the id of a span's row is needed for each of its children, too.
-_row_ids: dict[tuple[bytes, bytes], bytes] = {}
+_row_ids: dict[bytes, bytes] = {}
 
 
 class Span:
@@ -45,6 +54,7 @@ class Span:
         "code",
         "end",
         "id",
+        "is_marked",
         "links",
         "message",
         "moments",
@@ -66,11 +76,10 @@ class Span:
         start: int | None,
         end: int | None,
         attributes: dict[str, Any],
-        *,
-        code: int = 0,
-        message: str | None = None,
-        moments: Sequence[Moment] = (),
-        links: Sequence[dict[str, Any]] = (),
+        code: int,
+        message: str | None,
+        moments: Sequence[Moment],
+        links: Sequence[dict[str, Any]],
         resource: dict[str, Any],
         scope: Scope = NO_SCOPE,
         beside: dict[str, Any] | None = None,
@@ -88,6 +97,8 @@ class Span:
         self.end = end if end is not None and start <= end < 1 << 62 else start
         self.code, self.message, self.moments, self.links = code, message, moments, links
         self.resource, self.scope, self.beside, self.place = resource, scope.name, beside or scope.beside, place
+        # Most spans say none of this: nothing need be looked up then.
+        self.is_marked = not _MARKS.isdisjoint(attributes)
         self.row = row_id(trace, id)
         # The row of the span around it, which may not have arrived.
         self.around = row_id(trace, parent) if parent is not None and parent != id else None
@@ -120,12 +131,17 @@ class Span:
 
 
 def row_id(trace: bytes, id: bytes) -> bytes:
-    """Return the id of the row of a span."""
-    known = _row_ids.get((trace, id))
+    """Return the id of the row of a span.
+
+    >>> row_id(bytes(16), bytes(8)) == named_id(f"span {bytes(16).hex()} {bytes(8).hex()}")
+    True
+    """
+    key = trace + id
+    known = _row_ids.get(key)
     if known is None:
         if len(_row_ids) >= _MOST_IDS:
             _row_ids.clear()
-        known = _row_ids[trace, id] = named_id(f"span {trace.hex()} {id.hex()}")
+        known = _row_ids[key] = _named(_SPAN_SPACE + key.hex(" ", -16).encode())
     return known
 
 
@@ -135,10 +151,12 @@ def named_id(name: str, space: bytes = _SPACE) -> bytes:
     >>> named_id("x") == uuid.uuid5(SPACE, "x").bytes
     True
     """
-    made = bytearray(hashlib.sha1(space + name.encode(), usedforsecurity=False).digest()[:16])
-    made[6] = made[6] & 0x0F | 0x50
-    made[8] = made[8] & 0x3F | 0x80
-    return bytes(made)
+    return _named(space + name.encode())
+
+
+def _named(data: bytes) -> bytes:
+    number = int.from_bytes(hashlib.sha1(data, usedforsecurity=False).digest()[:16], "big")
+    return (number & _NO_VERSION | _VERSION_5).to_bytes(16, "big")
 
 
 def of_json(source: Found) -> Span:

@@ -17,9 +17,10 @@ from localops.recording.scores import KIND
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from typing import Any
 
+    from localops.journal.rows import Row
     from localops.transfer.bundle import Batch
 
 _LATEST_NS = 4_102_444_800_000_000_000  # the year 2100
@@ -79,9 +80,18 @@ def _passes(row: Stored, refused: dict[int, str]) -> bool:
 def check_rows(candidates: Sequence[Stored]) -> None:
     """Raise ValueError when one of these rows is invalid."""
     # Column by column: a batch has thousands of rows, and most columns few different values.
-    if not candidates:
-        return
-    columns = dict(zip(Stored._fields, zip(*candidates, strict=True), strict=True))
+    if candidates:
+        _check_columns(dict(zip(Stored._fields, zip(*candidates, strict=True), strict=True)))
+
+
+def check_bare(candidates: Sequence[Row]) -> None:
+    """Raise ValueError when one of these rows is invalid, which are of any form."""
+    if candidates:
+        columns = zip(*map(rows.whole, candidates), strict=True)
+        _check_columns(dict(zip(rows.COLUMNS, columns, strict=True)))
+
+
+def _check_columns(columns: Mapping[str, Sequence[Any]]) -> None:
     values = {name: set(columns[name]) for name in _LOOKED_AT}
     if values["phase"] - {rows.DONE, rows.OPEN} or values["failed"] - {None, 0, 1}:
         raise ValueError("invalid phase or failed: expected 0 or 1")
@@ -101,16 +111,16 @@ def check_rows(candidates: Sequence[Stored]) -> None:
         raise ValueError("invalid format: expected a number ≥ 1")
     if not all(map(_are_tags, values["tags"] - {None})):
         raise ValueError("invalid tags: expected a JSON array of texts")
-    _check_bodies(candidates, values["kind"])
+    _check_bodies(columns, values["kind"])
 
 
-def _check_bodies(candidates: Sequence[Stored], kinds: Collection[str]) -> None:
+def _check_bodies(columns: Mapping[str, Sequence[Any]], kinds: Collection[str]) -> None:
     # Most batches hold few rows whose bodies are read, or none.
     if not _READ.isdisjoint(kinds):
-        for row in candidates:
-            _check_read(row.kind, row.name, row.body)
-    for row in candidates:
-        body = row.body
+        for kind, name, body in zip(columns["kind"], columns["name"], columns["body"], strict=True):
+            if kind in _READ:
+                _check_read(kind, name, body)
+    for body in columns["body"]:
         if body is not None and len(body) > 2 * _DEPTH and body.count("[") + body.count("{") > _DEPTH:
             _check_depth(body)
 
