@@ -47,7 +47,7 @@ from localops.output import say_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from typing import Any, TypeVar
 
@@ -500,18 +500,16 @@ class Journal:
                 seen = set(execute(_UNFOLDED).fetchall())
                 ids = '["' + '","'.join([row[0].hex() for row in batch]) + '"]'
                 seen.update(execute(_KNOWN_OF, (ids,)).fetchall())
+                if only is None:
+                    new += _unseen(batch, seen)
+                    insert_rows(execute, new)
+                    return
                 for row in batch:
                     identity = (row[0], row[1])
-                    if identity in seen:
-                        continue
-                    if only is not None and not only(inside, row):
-                        continue
-                    seen.add(identity)
-                    new.append(row)
-                    if only is not None:
+                    if identity not in seen and only(inside, row):
+                        seen.add(identity)
+                        new.append(row)
                         insert_rows(execute, (row,))
-                if only is None:
-                    insert_rows(execute, new)
 
             self.transact(work, full=True)
             added += len(new)
@@ -558,6 +556,18 @@ class Journal:
         """Return the first row of a named query."""
         records = self.all(name, **values)
         return records[0] if records else None
+
+
+def _unseen(batch: Sequence[Row], seen: Collection[tuple[bytes, int]]) -> Sequence[Row]:
+    """Return the rows that are not known yet, each once."""
+    identities = [(row[0], row[1]) for row in batch]
+    if len({*identities, *seen}) == len(identities) + len(seen):  # nearly always
+        return batch
+    unseen: dict[tuple[bytes, int], Row] = {}
+    for identity, row in zip(identities, batch, strict=True):
+        if identity not in seen:
+            unseen.setdefault(identity, row)
+    return list(unseen.values())
 
 
 class _Inside:

@@ -102,7 +102,14 @@ def _is_plain(attributes: Attributes) -> bool:
     """Return whether none of these attributes is in a table, as in most spans."""
     if not names.NAMES.isdisjoint(attributes):
         return False
-    return not any(type(name) is not str or name.startswith(names.STARTS) for name in attributes)
+    places = _places
+    for name in attributes:
+        if type(name) is not str:
+            return False
+        # A loop, as a generator takes longer for the few names that most spans have.
+        if (places.get(name) or _place_of(name))[0] != _UNREAD:
+            return False
+    return True
 
 
 class _Reader:

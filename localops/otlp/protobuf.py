@@ -105,8 +105,8 @@ def attributes(pairs: Iterable[Any]) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for pair in pairs:
         value = pair.value
-        # Most values are texts, and asking for the kind takes longer than trying.
-        plain[pair.key] = value.string_value or value_of(value, value.WhichOneof("value"))
+        # Most values are texts or numbers, and asking for the kind takes longer than trying.
+        plain[pair.key] = value.string_value or value.int_value or value_of(value, value.WhichOneof("value"))
     return plain
 
 

@@ -109,6 +109,7 @@ class Receiver:
         self._writers: dict[bytes, Writer] = {}
         self._logged = -_LOGGED
         self._held = self._many = 0  # what waits, in bytes and in spans
+        self.written = (0, 0)  # rows so far, and bytes of their bodies
         kept = list(self._spool.read())
         for thing in kept:
             self._wait(thing, time.monotonic())
@@ -405,12 +406,16 @@ class Receiver:
 
     def _write(self, made: Sequence[tuple[Row, Span | Record | None]], taken: Outcome) -> None:
         """Write the rows that can be stored, and refuse the others."""
-        valid = [row for row, _ in made]
+        valid = [rows.with_counts_if_known(row) for row, _ in made]
         try:
             validation.check_bare(valid)
         except ValueError:
-            valid = list(_valid(made, taken))
-        taken.rows += self.journal.add(valid)
+            valid = [rows.with_counts_if_known(row) for row in _valid(made, taken)]
+        added = self.journal.add(valid)
+        taken.rows += added
+        if added:
+            size = sum(map(_size, valid))
+            self.written = (self.written[0] + added, self.written[1] + size * added // len(valid))
 
     def _writer(self, session: bytes) -> Writer:
         writer = self._writers.get(session)
@@ -446,6 +451,12 @@ def _put(trace: _Trace, thing: Span | Record, taken: Outcome | None) -> bool:
     trace.spans[thing.row] = thing
     trace.outline.look(thing)
     return True
+
+
+def _size(row: Row) -> int:
+    """Return the bytes of the body of a whole row."""
+    body = row[_BODY] or ""
+    return len(body) if body.isascii() else len(body.encode())
 
 
 def _rank(together: tuple[int, object]) -> int:

@@ -155,6 +155,10 @@ class HomeStore(HomeReader):
             size = sum(len(row.body or "") + _ROW for row in batch.rows) * ack.stored // len(batch.rows)
             self._count(project, ack.stored, size)
 
+    def _count_written(self, project: str, rows: int, size: int) -> None:
+        if self._count is not None and rows:
+            self._count(project, rows, size + _ROW * rows)
+
     def stored(self, project: str) -> tuple[int, int]:
         """Return how many rows a project has, and how many bytes it takes on disk."""
         folder = config.project_folder(self.folder, project)
@@ -226,8 +230,9 @@ class HomeStore(HomeReader):
             if receiver is None or receiver.journal is not journal:
                 config = Config.usable(home=self.folder, project=project)
                 receiver = Receiver(Recording(config, journal=journal), patience=self._limits.trace_wait)
-            with self._counting(project, journal):
-                yield receiver
+            rows, size = receiver.written
+            yield receiver
+            self._count_written(project, receiver.written[0] - rows, receiver.written[1] - size)
             self._receivers[project] = receiver
             if receiver.due is None:
                 del self._due[project]

@@ -85,10 +85,10 @@ def check_rows(candidates: Sequence[Stored]) -> None:
 
 
 def check_bare(candidates: Sequence[Row]) -> None:
-    """Raise ValueError when one of these rows is invalid, which are of any form."""
+    """Raise ValueError when one of these rows is invalid; all are complete, with or without counts of their bodies."""
     if candidates:
-        columns = zip(*map(rows.whole, candidates), strict=True)
-        _check_columns(dict(zip(rows.COLUMNS, columns, strict=True)))
+        # The shortest row ends the columns that are looked at.
+        _check_columns(dict(zip(rows.COLUMNS, zip(*candidates, strict=False), strict=False)))
 
 
 def _check_columns(columns: Mapping[str, Sequence[Any]]) -> None:
