@@ -179,7 +179,7 @@ def add(journal: Journal, made: Sequence[Row]) -> Added:
     They are safe from a power cut when this returns.  A client that sends the same again need not send the same row: a
     time that it does not give is that of the request, and a price may have changed.
     """
-    batch = Batch("", [], [Stored(place, *row) for place, row in enumerate(made)], [])
+    batch = Batch("", [], [Stored._make((place, *row)) for place, row in enumerate(made)], [])
     adding = _Adding(journal, batch, {}, needs_files=True)
     journal.transact(adding.work, full=True)
     return Added(adding.stored, adding.gone, adding.conflicts, adding.size, adding.erased or ())

@@ -201,12 +201,12 @@ class _Batch:
 
     def _call(self, sent: Sent, id: bytes, at: int, began: int, more: dict[str, object]) -> Row:
         """Return the row of a call of a model without a response object that would tell more."""
-        prompt, completion = _figure(sent, "prompt_tokens", more), _figure(sent, "completion_tokens", more)
+        prompt = whole(_figure(sent, "prompt_tokens", more))
+        completion = whole(_figure(sent, "completion_tokens", more))
         cost = nano(_figure(sent, "cost", more))
         model = self._writer.text(sent["model"], 256) if sent.get("model") else None
         if cost is None and model is not None:
-            usage = Usage(input=whole(prompt), output=whole(completion))
-            cost = self._writer.prices().cost_of_call(model, usage, at_ns=at)
+            cost = self._price(model, prompt, completion, at)
         fields = {field: sent[field] for field in _OF_CALL if sent.get(field) is not None}
         if more:
             fields |= more
@@ -219,10 +219,16 @@ class _Batch:
             agent=self._writer.agent_id(sent["agent_id"]) if sent.get("agent_id") else None,
             start_ns=began,
             model=model,
-            tokens=(whole(prompt), whole(completion), None, None),
+            tokens=(prompt, completion, None, None),
             cost=cost,
             body=self._writer.encode(fields) if fields else None,
         )
+
+    def _price(self, model: str, prompt: int | None, completion: int | None, at: int) -> int | None:
+        prices = self._writer.prices()
+        if prompt is not None and completion is not None:
+            return prices.cost_of_two(model, prompt, completion, at_ns=at)
+        return prices.cost_of_call(model, Usage(input=prompt, output=completion), at_ns=at)
 
     def _error(self, event: ErrorEvent, sent: Sent, id: bytes, at: int, more: dict[str, object]) -> Row:
         """Return the row of an error, linked to the event in which it happened if the client names it."""

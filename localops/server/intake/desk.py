@@ -113,7 +113,7 @@ def problem(row: Row) -> str | None:
 def problems(made: Sequence[Row]) -> dict[int, str]:
     """Return why rows cannot be stored, by position."""
     try:
-        validation.check_rows([Stored(0, *row) for row in made])
+        validation.check_bare(made)
     except ValueError:
         reasons = ((place, problem(row)) for place, row in enumerate(made))
         return {place: why for place, why in reasons if why is not None}
