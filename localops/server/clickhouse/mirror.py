@@ -18,6 +18,7 @@ from localops.errors import JournalError
 from localops.journal import blobs, rows
 from localops.journal.stored import Stored
 from localops.server.clickhouse import kind_sums
+from localops.server.clickhouse.row_writing import put_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,7 +126,6 @@ limit ?"""
 KEPT_KINDS = frozenset({*rows.MILESTONES, "journal", "pruned", "scored", "agent"})
 _KEPT = ", ".join(f"'{kind}'" for kind in sorted(KEPT_KINDS))
 IS_COLD = "select upto from cold where session = ?"
-_PUT_BACK = rows.insertion(Stored._fields, "insert or ignore")
 _SEQ_OF = "select seq from id_of where id = ? and phase = ?"
 _HAS_ROW = """
 select exists (select 1 from event where seq = i.seq)
@@ -232,16 +232,20 @@ class Mirror:
         # None: another thread has brought it back meanwhile, or it was deleted.
         if execute(IS_COLD, (session,)).get is None:
             return
-        for row in fetched:
-            # An unknown row is from a transaction that failed; its sender sends it again.
-            seq = execute(_SEQ_OF, (row.id, row.phase)).get
-            if seq is not None:
-                execute(_PUT_BACK, (seq, *row.bare))
-                self.size += _ROW + len(row.body or "")
+        put_rows(execute, self._known(execute, fetched), "insert or ignore")
         if lacking := execute(_LACKS, (session,)).get:
             name = rows.id_text(session)
             raise JournalError(f"{lacking} rows of session {name} cannot be read from ClickHouse at the moment")
         execute("delete from cold where session = ?", (session,))
+
+    def _known(self, execute: Execute, fetched: Iterable[Stored]) -> Iterator[Stored]:
+        """Yield the rows that are known here, with the seqs that they have here, and count their sizes."""
+        for row in fetched:
+            # An unknown row is from a transaction that failed; its sender sends it again.
+            seq = execute(_SEQ_OF, (row.id, row.phase)).get
+            if seq is not None:
+                self.size += _ROW + len(row.body or "")
+                yield row._replace(seq=seq)
 
     def bring(self, execute: Execute, id: bytes, phase: int) -> bool:
         """Bring back a known row with its session, in a transaction; return whether the row is known."""

@@ -21,6 +21,7 @@ from localops.journal.stored import Stored
 from localops.server.clickhouse import event_rows, kind_sums, mirror, rebuilding
 from localops.server.clickhouse.archive import Received, Version
 from localops.server.clickhouse.engine import EngineError
+from localops.server.clickhouse.row_writing import put_rows
 from localops.server.clickhouse.states import COLUMNS, States
 
 TYPE_CHECKING = False
@@ -67,7 +68,6 @@ _WRITE = "insert or replace into meta values('mirror', ?)"
 _MAX = "select coalesce(max(seq), 0) from event"
 _SEQ_OF = "select seq from id_of where id = ? and phase = ?"
 _HERE = f"select {', '.join(Stored._fields)} from event where seq = ?"  # noqa: S608
-_INSERT = rows.insertion(Stored._fields)
 _PUT = rows.insertion(Stored._fields, "insert or replace")
 # Whether a row shows that the file was restored or copied since rows were sent.
 _MOVED = "select exists (select 1 from event where seq > ? and kind = 'journal' and name = 'moved')"
@@ -414,6 +414,7 @@ class Outbox:
         for session, at_ns in gone:
             execute("insert or ignore into gone values(?, ?)", (session, at_ns))
         seq = execute(_MAX).get
+        new: list[Stored] = []
         again: list[Stored] = []
         for row in stored:
             if execute(_IS_GONE, (row.session,)).get:
@@ -422,16 +423,15 @@ class Outbox:
             if here is not None:
                 self._take_contents(execute, row, here)
             elif row.seq > seq:
-                execute(_INSERT, row)
+                new.append(row)
                 seq = row.seq
                 self._touched.add(row.session)
             else:
                 again.append(row)
         write(execute, kept._replace(seq=max(seq, kept.seq), rev=rev))
         # Here, other rows have their seqs: they get new ones, and are stored with these.
-        for row in again:
-            seq += 1
-            execute(_INSERT, row._replace(seq=seq))
+        new += [row._replace(seq=seq + place) for place, row in enumerate(again, 1)]
+        put_rows(execute, new)
         # After the row that records it, as the newest row of a journal stays.
         for session, _ in gone:
             _delete(execute, session)

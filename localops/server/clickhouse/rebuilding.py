@@ -13,6 +13,7 @@ from localops.journal import blobs, rollups, rows
 from localops.journal.stored import Stored
 from localops.server.clickhouse import kind_sums
 from localops.server.clickhouse.mirror import KEPT_KINDS
+from localops.server.clickhouse.row_writing import put_rows
 from localops.server.clickhouse.states import States, keep_keys
 
 TYPE_CHECKING = False
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _SESSIONS = 1_000  # in one transaction
 _IDS = 50_000
-_PUT = rows.insertion(Stored._fields, "insert or replace")
+_PUT = "insert or replace"
 _RECEIVED = "insert or replace into received values(?, ?, ?, ?, ?, ?)"
 _HAS_BEGUN = "select 1 from unfinished where id = ?"
 _KEY_OF = "select key from total where session = ?"
@@ -116,10 +117,9 @@ class _Rebuilding:
             def work(execute: Execute, some: list[bytes] = some) -> None:
                 rows_of_some = list(self.archive.rows(some))
                 owners = self.archive.newest_at([row.seq for row in rows_of_some])
-                for row in rows_of_some:
-                    # If another row was stored later with the same seq, the transaction of this one failed.
-                    if owners[row.seq] == (row.id, row.phase):
-                        execute(_PUT, row)
+                # If another row was stored later with the same seq, the transaction of this one failed.
+                owned = (row for row in rows_of_some if owners[row.seq] == (row.id, row.phase))
+                put_rows(execute, owned, _PUT)
 
             self._write(work)
 
@@ -156,9 +156,9 @@ class _Rebuilding:
         for some in _parts(self.archive.kept(KEPT_KINDS), _SESSIONS):
 
             def work(execute: Execute, some: list[Stored] = some) -> None:
-                for row in some:
-                    if row.session in self.derived and (row.kind in KEPT_KINDS or blobs.named([row.body])):
-                        execute(_PUT, row)
+                derived = (row for row in some if row.session in self.derived)
+                kept = (row for row in derived if row.kind in KEPT_KINDS or blobs.named([row.body]))
+                put_rows(execute, kept, _PUT)
 
             self._write(work)
 
@@ -177,9 +177,8 @@ class _Rebuilding:
         for some in _parts(self._cold("select distinct key from unfinished"), _SESSIONS):
 
             def work(execute: Execute, some: list[bytes] = some) -> None:
-                for row in self.archive.rows(some):
-                    if row.phase == rows.OPEN and execute(_HAS_BEGUN, (row.id,)).get:
-                        execute(_PUT, row)
+                opening = (row for row in self.archive.rows(some) if row.phase == rows.OPEN)
+                put_rows(execute, (row for row in opening if execute(_HAS_BEGUN, (row.id,)).get), _PUT)
 
             self._write(work)
 
