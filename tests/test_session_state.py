@@ -66,6 +66,13 @@ def test_an_error_that_was_recorded_last_is_why_a_process_died(events: str, reas
         Home().close()
 
 
+def test_an_error_of_the_run_before_is_not_why_a_resumed_one_died() -> None:
+    """The first run ended by its error, the second was killed before it recorded anything."""
+    assert programs.run("import localops; localops.init(); raise RuntimeError").returncode == 1
+    programs.run("import localops, os; localops.resume('last'); os.kill(os.getpid(), 9)")
+    assert programs.standing().reason == "process died"
+
+
 @pytest.mark.parametrize(
     ("code", "state"),
     [

@@ -88,21 +88,25 @@ class _Dead:
         self.source, self.session, self.story, self.last_ns = source, session, story, last_ns
 
     @lazy
+    def since_ns(self) -> int:
+        """Return when the session was last resumed; 0 if it was not."""
+        return max((one.at_ns for one in self.story.resumes), default=0)
+
+    @lazy
     def open_operations(self) -> list[Unfinished]:
         """Return the operations without an end, oldest first, since the session was last resumed."""
         # Imported late, as only sessions without an end need it.
         from localops.journal.stored import unfinished
 
-        since_ns = max((one.at_ns for one in self.story.resumes), default=0)
-        return [one for one in unfinished(self.source, self.session) if one.at_ns >= since_ns]
+        return [one for one in unfinished(self.source, self.session) if one.at_ns >= self.since_ns]
 
     @lazy
     def newest(self) -> list[Stored]:
-        """Return its last rows that are not bookkeeping, newest first."""
+        """Return its last rows that are not bookkeeping, newest first, since the session was last resumed."""
         from localops.journal.stored import named
 
         newest = named(self.source.all("newest_rows_of", session=self.session, upto=_NEVER, many=_FEW))
-        return [row for row in newest if row.kind not in rows.BOOKS]
+        return [row for row in newest if row.kind not in rows.BOOKS and row.at_ns >= self.since_ns]
 
 
 def _left_open(dead: _Dead) -> str | None:
@@ -136,6 +140,12 @@ _RULES: tuple[Callable[[_Dead], str | None], ...] = (_left_open, _died_inside, _
 def died(stands: Standing, story: Story) -> bool:
     """Return whether a session has ended because its processes died; one that was imported has no processes."""
     return stands.derived and (bool(story.present()) or (stands.reason or "").startswith(DIED))
+
+
+def died_before_a_resume(story: Story, came_ns: int) -> bool:
+    """Return whether a process that came then had died when the session was resumed, as the end of its run says."""
+    ends = [one.at_ns for one in story.of_kind("end") if one.implied and str(one.body.get("reason")).startswith(DIED)]
+    return any(came_ns < at_ns <= resume.at_ns for resume in story.resumes for at_ns in ends)
 
 
 def is_of_hub(folder: str) -> bool:
