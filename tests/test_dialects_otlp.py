@@ -209,9 +209,7 @@ def test_the_end_of_a_killed_run_is_explained_as_before(tmp_path: Path, monkeypa
     assert set(after) - set(before) == {"  It was imported, not recorded while it ran."}
 
 
-def test_a_run_that_was_exported_while_it_ran_has_no_declared_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_was_exported_while_it_ran_has_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """How it ended is not in its file."""
     session = localops.start_session(name="now")
     assert session is not None
@@ -220,4 +218,4 @@ def test_a_run_that_was_exported_while_it_ran_has_no_declared_end(
         file.write_bytes(exported(runs))
     session.end_session("Success")
     assert import_into(tmp_path / "other", file) == []
-    assert any("its record ends here without an end" in line for line in _why(tmp_path / "other", monkeypatch))
+    assert any("Whether it has ended is not known" in line for line in _why(tmp_path / "other", monkeypatch))

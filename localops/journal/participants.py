@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _TRIES = 200  # attempts to lock the file before another process removes it; each takes about 50 µs
 _HIGH_TRIES = 5
+CARD = ("participant", "pid", "started", "host", "machine", "boot", "place", "watched", "pids")
+"""The fields that identify a process."""
 _mine: set[str] = set()
 
 

@@ -13,6 +13,7 @@ from localops.journal import rows
 from localops.otel import names
 from localops.otel.span_values import tag_list
 from localops.otlp import call_rows, step_rows
+from localops.otlp.process_rows import Processes
 from localops.otlp.spans import SPACE, TOGETHER
 from localops.reading.recorded_steps import ONCE_ROWS
 from localops.recording import events
@@ -393,10 +394,12 @@ def _own_session(
     writer: Writer, span: Span, name: object, tags: str | None, body: dict[str, Any], ours: dict[str, Any]
 ) -> Iterator[Row]:
     """Yield the rows of a session that localops has sent: its start, metadata, video and end."""
-    session = writer.session
-    start: dict[str, object] = {"imported": 1, **({"params": body["params"]} if "params" in body else {})}
+    session, processes = writer.session, Processes(ours.get("processes"))
+    began_in, card = processes.start()
+    start: dict[str, object] = {**card, "imported": 1, **({"params": body["params"]} if "params" in body else {})}
     title = writer.text(name, 256) if name is not None else None
-    yield writer.note("session", session, span.start, fields=start, name=title, tags=tags)
+    yield writer.note("session", session, span.start, fields=start, name=title, parent=began_in, tags=tags)
+    yield from processes.rows(writer, span.end)
     named = uuid.UUID(bytes=session)
     for key, value in body.items():
         prefix = "trace.metadata" if key == "metadata" else key.removeprefix("metadata of ")
@@ -408,12 +411,18 @@ def _own_session(
             "video", uuid.uuid5(named, f"video {span.end}").bytes, span.end, fields={"video": body["video"]}
         )
     state = body.get("state")
-    fields: dict[str, object] = {key: body[key] for key in ("reason", "returns") if body.get(key) is not None}
-    if type(ours.get("once_rows")) is int:
-        fields[ONCE_ROWS] = ours["once_rows"]
+    counted: dict[str, object] = {ONCE_ROWS: ours["once_rows"]} if type(ours.get("once_rows")) is int else {}
+    if processes and state not in _END_STATES.values():
+        # It had no end: its state is read from its processes, as that of a session in a bundle.
+        if counted:
+            id = uuid.uuid5(named, f"steps {counted[ONCE_ROWS]} at {span.end}").bytes
+            yield writer.note("metadata", id, span.end, fields=counted)
+        return
+    fields: dict[str, object] = {key: body[key] for key in ("reason", "returns") if body.get(key) is not None} | counted
     if ours.get("derived") is True:  # no program wrote this end: its processes had died, or were still running
         fields["derived"] = 1
         if state not in _END_STATES.values():
             fields["reason"] = SPANS_END
     name = state if state in _END_STATES.values() else "Indeterminate"
-    yield writer.note("end", uuid.uuid5(named, f"end {span.end}").bytes, span.end, fields=fields, name=str(name))
+    id = uuid.uuid5(named, f"end {span.end}").bytes
+    yield writer.note("end", id, span.end, fields=fields, name=str(name), parent=processes.left_at(span.end))

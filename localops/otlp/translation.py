@@ -18,7 +18,7 @@ from localops.encoding import encode, facets
 from localops.journal import rows, stored
 from localops.otel import exact, mapping
 from localops.otel.messages import completion_messages, prompt_messages, text
-from localops.otlp import evaluation, step_rows
+from localops.otlp import evaluation, process_rows, step_rows
 from localops.otlp.semconv import (
     BODY,
     CREATED,
@@ -403,10 +403,13 @@ class Translation:
         standing = seen.standing
         # It was resumed; until its next end, the state of this end is sent.
         if standing.state not in STATES:
-            standing = session_state.Standing(row.name or "Indeterminate", row.body.get("reason"), row.at_ns, False)
+            is_derived = bool(row.body.get("derived"))
+            standing = session_state.Standing(
+                row.name or "Indeterminate", row.body.get("reason"), row.at_ns, is_derived
+            )
         ended = standing.ended_ns or row.at_ns
         yield self._root(row, seen, standing, ended)
-        if standing.derived:
+        if seen.standing.derived:
             yield from self._under_way(seen, ended, _DIED)
 
     def _under_way(self, seen: Snapshot, until_ns: int, why: str) -> Iterator[Span]:
@@ -449,8 +452,11 @@ class Translation:
         columns = {"kind": "session", "name": story.name, "tags": story.tags or None}
         body = present({"state": standing.state, "reason": reason, **original})
         change = exact.difference(_read(span), exact.row_of(columns, body))
-        steps = None if self._metadata_only else recorded_steps.known_rows(seen.source, story, seen.id)
-        more = present({_EXACT: change, "localops.session.once_rows": steps})
+        more = present({_EXACT: change})
+        if not self._metadata_only:
+            steps = recorded_steps.known_rows(seen.source, story, seen.id)
+            about = {"localops.session.once_rows": steps, "localops.session.processes": process_rows.sent(story)}
+            more |= present(about)
         if standing.derived or standing.state not in STATES:
             more["localops.session.derived"] = True
         return replace(span, attributes={**span.attributes, **more})

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from localops.reading.snapshot import Snapshot
 
 _SHOWN = 100  # operations to show on a page
+_ONCE = "once"  # the field of `recorded_steps`, which is loaded late
 _SIGNAL = re.compile(r"Signal (SIG\w+) detected$")
 PARTICIPANT = "participant"
 """The field with the id of a process, in its card and in the opening rows of its operations."""
@@ -58,9 +59,10 @@ class Processes:
     def of(self, operations: Iterable[Unfinished]) -> dict[bytes, dict[str, Any]]:
         """Return the cards of the processes of operations, by the operations' ids, as far as they are known."""
         cards = {str(card[PARTICIPANT]): card for card, _, _ in self.everyone if PARTICIPANT in card}
-        only = next(iter(cards)) if len(self.everyone) == len(cards) == 1 else None
+        only, came_ns = (next(iter(cards)), self.everyone[0][1]) if len(self.everyone) == len(cards) == 1 else (None, 0)
         opened = self.openings(operations) if cards else {}
-        ids = {id: _named_by(row) or only for id, row in opened.items()}
+        # The process that resumed an imported session may be the only one that is known.
+        ids = {id: _named_by(row) or (only if row.at_ns >= came_ns else None) for id, row in opened.items()}
         return {operation: cards[id] for operation, id in ids.items() if id in cards}
 
     def openings(self, operations: Iterable[Unfinished]) -> dict[bytes, Stored]:
@@ -73,32 +75,23 @@ class Processes:
 
     def _look(self, card: dict[str, Any]) -> str:
         came_ns = next((at_ns for one, at_ns, _ in self.everyone if one.get(PARTICIPANT) == card.get(PARTICIPANT)), 0)
-        # A session is resumed only if no process takes part any more.
-        if any(came_ns < ended_ns <= resumed_ns for ended_ns, resumed_ns in self._deaths):
+        if session_state.died_before_a_resume(self._seen.story, came_ns):
             return "died"
         # The processes of a hub's sessions ran on other machines.
         is_of_hub = session_state.is_of_hub(self._seen.folder)
         alive = None if is_of_hub else participants.is_alive(self._seen.folder, card)
         return "unknown" if alive is None else "running" if alive else "died"
 
-    @cached_property
-    def _deaths(self) -> list[tuple[int, int]]:
-        """Return pairs of times: when the session was found dead, and when it was resumed after that."""
-        story = self._seen.story
-        ends = [
-            one.at_ns
-            for one in story.of_kind("end")
-            if one.implied and str(one.body.get("reason")).startswith("process died")
-        ]
-        return [(at_ns, one.at_ns) for one in story.resumes for at_ns in ends if at_ns <= one.at_ns]
-
 
 def _named_by(row: Stored) -> str | None:
-    """Return the id of the process that an opening row names."""
-    if not row.body or PARTICIPANT not in row.body:
+    """Return the id of the process that an opening row names: the row of a step that runs once always has it."""
+    if not row.body or (PARTICIPANT not in row.body and f'"{_ONCE}"' not in row.body):
         return None
     body = encode.loads(row.body)
-    id = body.get(PARTICIPANT) if isinstance(body, dict) else None
+    if not isinstance(body, dict):
+        return None
+    step = body.get(_ONCE)
+    id = body.get(PARTICIPANT) or (step.get("by") if isinstance(step, dict) else None)
     return id if isinstance(id, str) else None
 
 
@@ -115,6 +108,8 @@ def notices(seen: Snapshot) -> list[Facts]:
     processes = Processes(seen)
     shown = processes.openings(innermost[-_SHOWN:])
     of, since = processes.of(innermost[-_SHOWN:]), _since_resumed(seen)
+    if not seen.pauses:
+        open_now -= since.keys()
     return [
         {
             "seq": shown[one.id].seq if one.id in shown else None,
@@ -149,6 +144,8 @@ def _who(seen: Snapshot, processes: Processes, card: dict[str, Any] | None, *, i
 def _when(seen: Snapshot, one: Unfinished, *, is_of_last_run: bool) -> str:
     """Return how long before the last row of its run an operation began; how long it ran is not known."""
     before_ns = seen.ran_until(one.at_ns) - one.at_ns
+    if not is_of_last_run and not seen.pauses:
+        return ""  # it was imported by an earlier release, without when each run ended
     if before_ns <= 0:
         return ", how long it ran is not known"
     return (
@@ -158,7 +155,7 @@ def _when(seen: Snapshot, one: Unfinished, *, is_of_last_run: bool) -> str:
 
 def _since_resumed(seen: Snapshot) -> dict[bytes, str]:
     """Return what became of the steps in which a process died, when the session was resumed."""
-    if not seen.story.resumes:
+    if not seen.story.resumes and not seen.story.is_imported:
         return {}
     from localops.reading import given_results, recorded_steps  # late, as few sessions are resumed
 

@@ -26,6 +26,7 @@ else:
 
 _FAR = (1 << 63) - 1
 _LOOKED_AT = 256  # rows before a resume
+_ALL = 1 << 62
 
 
 def of(source: Source, session: bytes, story: Story) -> list[Pause]:
@@ -33,8 +34,11 @@ def of(source: Source, session: bytes, story: Story) -> list[Pause]:
     pauses = []
     for one in story.resumes:
         before = _FAR if one.seq is None else one.seq
-        bounds = {"upto": before - 1, "many": _LOOKED_AT}
-        (stopped_ns,) = source.one("last_before", session=session, at_ns=one.at_ns, **bounds) or (None,)
+        bounds = {"upto": before - 1, "many": _LOOKED_AT, "at_ns": one.at_ns}
+        if story.is_imported:
+            # Its rows are in the order of its spans.
+            bounds = {"upto": _FAR, "many": _ALL, "at_ns": one.at_ns - 1}
+        (stopped_ns,) = source.one("last_before", session=session, **bounds) or (None,)
         pauses.append(Pause(one.at_ns if stopped_ns is None else stopped_ns, one.at_ns))
     return pauses
 

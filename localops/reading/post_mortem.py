@@ -70,7 +70,7 @@ class _PostMortem:
             "how": how_it_ended(self._seen),
             **facts.span(figures.first_ns, figures.last_ns, seen.until_ns, ended=ended),
             "at_least": seen.is_cut_off,
-            "imported": any(one.body.get("imported") for one in story.of_kind("session")),
+            "imported": story.is_imported,
             "metadata_only": story.metadata_only,
             "budget": facts.budget(seen),
             "resumed": self._resumed(),
@@ -127,6 +127,7 @@ class _PostMortem:
             if (card := self._process_of.get(one.id)) is not None:
                 named = {"kind": short(one.kind), "name": short(one.name)}
                 inside.setdefault(str(card.get(PARTICIPANT)), []).append(named)
+        with_open = {str(card.get(PARTICIPANT)) for card in self._process_of.values()}
         everyone = sorted(of_all.everyone, key=lambda each: self._rank(each[0], inside))
         known = [
             {
@@ -136,6 +137,7 @@ class _PostMortem:
                 "left": None if left_ns is None or of_all.state(card) != "left" else iso(left_ns),
                 "state": of_all.state(card),
                 "inside": inside.get(str(card.get(PARTICIPANT)), [])[-SHOWN:],
+                "had_open": str(card.get(PARTICIPANT)) in with_open,
             }
             for card, came_ns, left_ns in everyone[:SHOWN]
         ]
@@ -247,7 +249,9 @@ class _PostMortem:
         if ended is None:
             return None
         of_all, alike = ended[0][1:3]
-        newest = next(row for row in self._rows.last_rows if row.kind not in rows.BOOKS)
+        # The rows of a session that was imported from spans are not in the order of time.
+        work = (row for row in self._rows.last_rows if row.kind not in rows.BOOKS)
+        newest = max(work, key=lambda row: (row.at_ns, row.seq))
         return {
             "count": of_all,
             "at_least": self._seen.totals.rows > AFTER,

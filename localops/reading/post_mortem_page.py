@@ -191,7 +191,8 @@ def _processes(processes: Facts, how: str) -> Iterator[Sentence]:
     for one in processes["known"]:
         if one["inside"] and one["state"] == "died" and processes["count"] > 1:
             continue
-        if one["state"] == "died" and processes["count"] > 1 and processes["all_open_known"]:
+        is_idle = processes["all_open_known"] and not one["had_open"]
+        if one["state"] == "died" and processes["count"] > 1 and is_idle:
             idle += 1
         elif one["state"] in states and (processes["count"] > 1 or how not in ("died", "running", "unknown")):
             yield [*_process(one), f", in the session since {when(one['came'])} UTC, {states[one['state']]}."]

@@ -45,7 +45,7 @@ else:
     Try = namedtuple("Try", "seq id phase kind name at_ns once ended_ns failed kept ended_by has_blob")
 
 ONCE = "once"  # the field of a body that identifies the step, and in the closing row, how its result was kept
-ONCE_ROWS = "once_rows"  # the field of an end that was imported: how many rows of steps the session had
+ONCE_ROWS = "once_rows"  # the field of an imported row about the session: how many rows of steps it had
 KEY = "step_key"  # the field with the beginning of the key, if the program passed one
 UNKNOWN_STEPS = (
     "it was imported from OTLP spans or a transcript, which do not say which of its steps are done; resume it where it "
@@ -158,9 +158,9 @@ def known_rows(source: Source, story: Story, session: bytes) -> int | None:
     Only the spans of localops have the steps, since they state how many there are.
     """
     here = sum(1 for _ in _rows_of_steps(source, session))
-    if not any(one.body.get("imported") for one in story.of_kind("session")):
+    if not story.is_imported:
         return here
-    counts = [count for one in story.of_kind("end") if type(count := one.body.get(ONCE_ROWS)) is int]
+    counts = [count for one in story.of_kind("end", "metadata") if type(count := one.body.get(ONCE_ROWS)) is int]
     return here if counts and here >= max(counts) else None
 
 

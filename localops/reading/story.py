@@ -114,6 +114,11 @@ class Story:
         return any(one.body.get("metadata_only") is True for one in self.of_kind("session"))
 
     @property
+    def is_imported(self) -> bool:
+        """Return whether it was imported from spans or a transcript."""
+        return any(one.body.get("imported") for one in self.of_kind("session"))
+
+    @property
     def host(self) -> str | None:
         """The name of the machine on which the session began."""
         return next((one.body["host"] for one in self.of_kind("session") if "host" in one.body), None)

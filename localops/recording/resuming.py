@@ -15,6 +15,7 @@ from localops.reading.story import Story
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from localops.journal.journal import Journal
     from localops.journal.rows import Row
     from localops.journal.stored import Source
     from localops.reading.recorded_steps import Recorded
@@ -45,13 +46,26 @@ def check(recorder: Recorder) -> None:
         raise NotResumable(f"session {short} came without its content, so its steps are not known here")
     if recorded_steps.known_rows(journal, story, recorder.session) is None:
         raise NotResumable(f"session {short} cannot be resumed: {recorded_steps.UNKNOWN_STEPS}")
-    if None in [participants.is_alive(journal.folder, card) for card in story.present().values()]:
+    if _may_run_elsewhere(journal, story):
         say(
             f"session {short} was recorded in another home, or on another machine or container: whether its process "
             "still runs cannot be seen from here; make sure that it does not"
         )
     if (session_state.last_row_ns(journal, recorder.session) or 0) > now_ns() + _AHEAD_NS:
         say(f"the last row of session {short} is later than now: is a clock wrong? Its state may be shown as before")
+
+
+def _may_run_elsewhere(journal: Journal, story: Story) -> bool:
+    """Return whether a process of the session may still run where this machine cannot see it."""
+    present = story.present().values()
+    came = {str(card.get("participant")): at_ns for card, at_ns, _ in story.participants()}
+    for card in present:
+        came_ns = came.get(str(card.get("participant")), 0)
+        is_dead = session_state.died_before_a_resume(story, came_ns)
+        if not is_dead and participants.is_alive(journal.folder, card) is None:
+            return True
+    # Spans of earlier releases have no processes.
+    return not present and story.is_imported and story.last_end is None
 
 
 def is_left(folder: str, source: Source, row: Row) -> bool:

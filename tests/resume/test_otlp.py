@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -126,6 +127,115 @@ def test_what_was_decided_is_explained_after_an_import(tmp_path: Path, monkeypat
     monkeypatch.setenv("LOCALOPS_HOME", str(tmp_path / "other"))
     printed = warm.localops("why", "last").stdout
     assert "may or may not have happened" not in printed
-    assert "the last row of its run" not in printed
-    assert "the program provided 'asked' as its result, without calling it" in printed
     assert "Last completed call: tool 'odd'" in printed
+    assert " provided 'asked' as its result, without calling it" in printed
+
+
+_GOING = """
+import sys, time, localops
+from localops.decorators import tool, workflow
+
+@tool(once=True, on_uncertain=lambda one: 1)
+def step(n):
+    if n == 2 and sys.argv[1] == "acting":
+        localops.record(localops.ActionEvent("act"))
+    if n == 2 and sys.argv[1] != "second":
+        print("in step", flush=True)
+        sys.stdin.read()
+    return n
+
+@workflow
+def go():
+    return [step(1), time.sleep(0.02), step(2)]
+
+session = localops.resume("last") if sys.argv[1] == "second" else localops.init()
+go()
+session.end_session("Success")
+"""
+
+
+_RESUMING = "import localops; localops.resume('last')"
+
+
+def _copies(path: Path, name: str) -> list[Path]:
+    """Return new homes with what this one has: one from spans, and one from a bundle."""
+    spans, bundle = path / f"{name} of spans", path / f"{name} of a bundle"
+    _carry_to(spans)
+    file = str(path / f"{name}.lops")
+    assert warm.localops("bundle", "-o", file).returncode == 0
+    assert warm.localops("import", file, "--home", bundle).returncode == 0
+    return [spans, bundle]
+
+
+def _carry_to(home: Path) -> None:
+    file = home.parent / f"{home.name}.otlp"
+    with recorded_runs.opened() as runs:
+        file.write_bytes(exported(runs))
+    assert import_into(home, file) == []
+
+
+def _printed(home: object) -> list[str]:
+    """Return what is printed about a run in a home, except that it was imported, and its machine."""
+    lines: list[str] = []
+    for command in ("why", "show", "steps"):
+        lines += warm.localops(command, "last", "--home", home).stdout.splitlines()
+    return [line for line in lines if not line.strip().startswith(("It was imported", "host ", "began "))]
+
+
+def test_spans_say_of_a_run_what_a_bundle_says(tmp_path: Path) -> None:
+    """While it still goes on, both copies print the same; then it is killed, and both warn when they are resumed."""
+    program = programs.start(_GOING, "acting")
+    programs.first_line(program)
+    of_spans, of_bundle = _copies(tmp_path, "running")
+    printed = _printed(of_spans)
+    assert printed == _printed(of_bundle)
+    assert "  Whether it has ended is not known: no end is recorded" in "\n".join(printed)
+    programs.kill(program)
+    _carry_to(of_spans)
+    assert "Indeterminate: process died inside tool 'step'" in warm.localops("why", "last", "--home", of_spans).stdout
+    for home in (of_spans, of_bundle):
+        resumed = programs.run(_RESUMING, env={"LOCALOPS_HOME": str(home)})
+        assert resumed.stderr.endswith("make sure that it does not\n")
+
+
+def test_spans_of_a_resumed_run_say_what_its_journal_says(tmp_path: Path) -> None:
+    """When and by which process it was resumed, what was in progress before, and who gave the result."""
+    program = programs.start(_GOING, "first")
+    programs.first_line(program)
+    programs.kill(program)
+    old = tmp_path / "killed"
+    _carry_to(old)
+    assert programs.run(_GOING, "second").stderr == ""
+    _carry_to(tmp_path / "resumed")
+    _carry_to(old)
+    here = _printed(os.environ["LOCALOPS_HOME"])
+    assert _printed(tmp_path / "resumed") == here
+    assert _printed(old) == here
+    assert f"! process {program.pid} died inside tool 'step'" in "\n".join(here)
+
+
+def _without_processes(path: Path, home: str) -> str:
+    """Return a new home with what an earlier release has exported of this one: no spans had the processes."""
+    file = path / f"{home}.otlp"
+    with recorded_runs.opened() as runs:
+        lines = [json.loads(line) for line in exported(runs).splitlines()]
+    for span in [span for line in lines for each in line["resourceSpans"] for span in each["scopeSpans"][0]["spans"]]:
+        span["attributes"] = [one for one in span["attributes"] if one["key"] != "localops.session.processes"]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    _arrive(path / home, file)
+    return str(path / home / "other")
+
+
+def test_an_export_of_an_earlier_release_accuses_no_process(tmp_path: Path) -> None:
+    """A killed run may go on elsewhere; of a step that was resumed, it is not known in which process it had begun."""
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "resumed").mkdir()
+    program = programs.start(_GOING, "first")
+    programs.first_line(program)
+    programs.kill(program)
+    killed = _without_processes(tmp_path, "killed")
+    assert programs.run(_GOING, "second", env={"LOCALOPS_HOME": killed}).stderr.endswith("that it does not\n")
+    assert programs.run(_GOING, "second").stderr == ""
+    answered = "! a process died inside tool 'step'; when resumed, the program provided its result"
+    assert answered in warm.localops("show", "last", "--home", _without_processes(tmp_path, "resumed")).stdout
+    assert "! a process died inside tool 'step'," in warm.localops("show", "last", "--home", killed).stdout

@@ -23,6 +23,7 @@ LOCALOPS = {
     "localops.session.id": "ours.session",
     "localops.session.once_rows": "ours.once_rows",
     "localops.session.derived": "ours.derived",
+    "localops.session.processes": "ours.processes",
     "localops.exact": "ours.exact",
 }
 TABLES = (genai.FIELDS, openinference.FIELDS, traceloop.FIELDS, agentops.FIELDS, LOCALOPS)
