@@ -31,7 +31,7 @@ _PATHS = {one.__name__: one for one in (pathlib.PurePosixPath, pathlib.PureWindo
 
 
 class Unfaithful(Exception):
-    """A value that could not be restored as equal; the message continues a sentence about it: "is a Response"."""
+    """A value that could not be restored as equal; the message continues a sentence about it: "is of the class X"."""
 
 
 class HoldsSecret(Unfaithful):
@@ -155,7 +155,7 @@ class _Packer:
         if issubclass(kind, enum.Enum):
             name = value._name_
             if kind.__members__.get(name) is not value:
-                raise Unfaithful(f"is {kind.__name__} without a name of its own")
+                raise Unfaithful(f"is of the class {kind.__name__} without a name of its own")
             return {"$enum": [*_place(kind), name]}
         if issubclass(kind, tuple) and type(getattr(kind, "_fields", None)) is tuple:
             return {"$named": [*_place(kind), self.plain(dict(zip(kind._fields, value, strict=True)), depth + 1)]}  # type: ignore[attr-defined]
@@ -164,18 +164,18 @@ class _Packer:
         if _is_model(kind):
             inside = ("__dict__", "__pydantic_extra__", "__pydantic_fields_set__", "__pydantic_private__")
             return {"$model": [*_place(kind), [self.plain(getattr(value, name), depth + 1) for name in inside]]}
-        raise Unfaithful(f"is a {class_name(value)}")
+        raise Unfaithful(f"is of the class {class_name(value)}")
 
     def _fields(self, value: Any, kind: type, depth: int) -> Any:
         from dataclasses import fields
 
         if not _is_created_plainly(kind):
-            raise Unfaithful(f"is a {kind.__name__}, which is made in a way of its own")
+            raise Unfaithful(f"is of the class {kind.__name__}, which is made in a way of its own")
         named = {field.name: getattr(value, field.name) for field in fields(value)}
         more = getattr(value, "__dict__", {}).keys() - named.keys()
         beside = [name for name in more if not isinstance(getattr(kind, name, None), cached_property)]
         if beside:
-            raise Unfaithful(f"is a {kind.__name__} with {beside[0]!r} beside its fields")
+            raise Unfaithful(f"is of the class {kind.__name__} with {beside[0]!r} beside its fields")
         return self.plain(named, depth + 1)
 
 
@@ -196,7 +196,9 @@ def _place(kind: type) -> tuple[str, str]:
     except LookupError:
         known = None
     if known is not kind:
-        raise Unfaithful(f"is a {kind.__name__}, a class that is not found by its name (is it defined in a function?)")
+        raise Unfaithful(
+            f"is of the class {kind.__name__}, which is not found by its name (is it defined in a function?)"
+        )
     return place
 
 

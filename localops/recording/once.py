@@ -190,12 +190,16 @@ class Steps:
 
     def decided(self, turn: Turn, result: object) -> None:
         """Write the result that the program has chosen for an uncertain step."""
-        fields, problem = keep(self._recorder, turn.name, result, name="returns")
+        what = f"what on_uncertain= returned for {turn.name}()"
+        fields, problem = keep(self._recorder, what, result, name="returns")
         mark = {"args": turn.digest, "n": turn.number, "kind": turn.kind}
         if turn.inside:
             mark["in"] = turn.inside
         if problem:
-            raise StepError(problem)
+            raise StepError(
+                f"{turn.name}() did not run again, and {what} {problem}: it cannot be restored when the run is "
+                "resumed. Return plain data, a dataclass, a pydantic model, None or localops.run_again"
+            )
         at, step = now_ns(), turn.recorded
         body = {ONCE: {**mark, **fields.pop(ONCE)}, **fields}
         if result is not None:
@@ -289,26 +293,23 @@ def _digest(packed: Any) -> str:
     return blake2b(encode.sorted_dumps(packed), digest_size=16).hexdigest()
 
 
-def keep(recorder: Recorder, step: str, result: object, *, name: str) -> tuple[dict[str, Any], str]:
-    """Return the fields that store a result, and an error message if values of its class cannot be restored.
+def keep(recorder: Recorder, what: str, result: object, *, name: str) -> tuple[dict[str, Any], str]:
+    """Return the fields that store a result, and why values of its class cannot be restored, or an empty text.
 
-    If only the content prevents storing it (a secret, its size), the fields mark it as not kept, and a warning is
-    printed.
+    If only the content prevents storing it (a secret, its size), the fields mark it as not kept, and a warning about
+    `what` is printed.
     """
     if result is None:
         return {ONCE: {"kept": "none"}}, ""
     try:
         packed = faithful.pack(result, recorder.writer.encoder.redacts_bytes)
         if faithful.pack(faithful.unpack(packed)) != packed:
-            raise faithful.Unfaithful(f"is a {type(result).__name__}, which changes when it is stored and read again")
+            kind = type(result).__name__
+            raise faithful.Unfaithful(f"is of the class {kind}, which changes when it is stored and read again")
     except faithful.HoldsSecret as error:
-        return _not_kept(step, f"it {error}"), ""
+        return _not_kept(what, f"it {error}"), ""
     except faithful.Unfaithful as error:
-        problem = (
-            f"{step}() ran, but what it returned {error}: it cannot be restored when its run is resumed. Return "
-            "plain data, a dataclass or a pydantic model, or None"
-        )
-        return {ONCE: {"kept": None, "why": f"it {error}"}}, problem
+        return {ONCE: {"kept": None, "why": f"it {error}"}}, str(error)
     if name == "returns" and not faithful.is_plain(result):
         name = "exact"
     body = encode.loads(recorder.writer.encode({name: packed}))
@@ -318,22 +319,22 @@ def keep(recorder: Recorder, step: str, result: object, *, name: str) -> tuple[d
     except (OSError, ValueError):
         pass
     secret = "redacted" in body.get("notes", {})
-    return _not_kept(step, "it holds a secret, which is not kept" if secret else "it is too large to be kept"), ""
+    return _not_kept(what, "it holds a secret, which is not kept" if secret else "it is too large to be kept"), ""
 
 
 def _blob(recorder: Recorder, known: str) -> bytes:
     return recorded_steps.read_blob(recorder.journal.folder, known)
 
 
-def _not_kept(step: str, why: str) -> dict[str, Any]:
+def _not_kept(what: str, why: str) -> dict[str, Any]:
     say_once(
-        f"result of {step}",
-        f"what {step}() returned cannot be restored when its run is resumed: {why}. It would raise "
+        f"result: {what}",
+        f"{what} cannot be restored when its run is resumed: {why}. It would raise "
         "localops.Uncertain then, or ask on_uncertain=",
     )
     return {ONCE: {"kept": None, "why": why}}
 
 
-def left_out(step: str) -> dict[str, Any]:
+def left_out(what: str) -> dict[str, Any]:
     """Return the fields for a result that is not recorded because capture is off."""
-    return _not_kept(step, "results are not recorded (capture is off)")
+    return _not_kept(what, "results are not recorded (capture is off)")

@@ -241,12 +241,12 @@ class _OnceCall(Stay):
         self._has_returned = True
         plan, recorder = self._plan, self._session.recorder
         may_keep = plan.response and self._session.config.capture
-        problem = ""
+        problem, what = "", f"what {plan.name}() returned"
         if result is None or may_keep:
             name = "exact" if plan.kind == "llm" else "returns"
-            fields, problem = steps.keep(recorder, plan.name, result, name=name)
+            fields, problem = steps.keep(recorder, what, result, name=name)
         else:
-            fields = {**steps.left_out(plan.name), "returns_left_out": True}
+            fields = {**steps.left_out(what), "returns_left_out": True}
         if result is not None and may_keep:
             fields["returns"] = result
         self._call.operation.finish(fields)
@@ -254,7 +254,10 @@ class _OnceCall(Stay):
         if waiting:
             deliver()
         if problem:
-            raise StepError(problem)
+            raise StepError(
+                f"{plan.name}() ran, but what it returned {problem}: it cannot be restored when its run is resumed. "
+                "Return plain data, a dataclass or a pydantic model, or None"
+            )
 
     def failed(self, error: BaseException, yielded: int | None = None) -> None:
         """Write that it failed; if the exception came from outside the step, write that it was interrupted."""
@@ -286,7 +289,14 @@ def _plain(function: Callable[..., Any], recorded: Callable[..., Any], step: _St
             return function(*args, **kwargs)
         if step_call.uncertain is not None:
             try:
-                step_call.decide(step_call.ask())
+                decision = step_call.ask()
+                if inspect.iscoroutine(decision):
+                    decision.close()
+                    raise StepError(
+                        f"{step.plan.name}() did not run again: its on_uncertain= is async, and it is not; give it a "
+                        "function that returns the result"
+                    )
+                step_call.decide(decision)
             except BaseException:
                 step_call.turn.release()
                 raise

@@ -9,6 +9,7 @@ import enum
 import math
 import threading
 import uuid
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -161,7 +162,9 @@ def test_a_class_that_cannot_come_back_is_an_error_at_the_first_run(value: objec
         return value
 
     began = localops.init()
-    with pytest.raises(localops.StepError, match=r"connect\(\) ran, but what it returned is a .* Return plain data"):
+    with pytest.raises(
+        localops.StepError, match=r"connect\(\) ran, but what it returned is of the class .* Return plain data"
+    ):
         connect()
     again(began)
     with pytest.raises(localops.Uncertain, match="is done, but its result cannot be restored") as caught:
@@ -199,6 +202,54 @@ def test_a_secret_in_a_result_is_neither_kept_nor_replaced(
     with programs.reader() as reader:
         bodies = " ".join(body for (body,) in reader.ask("select body from event where body is not null"))
     assert not [form for form in (SECRET, "hunter2", "c2stcHJvai") if form in bodies]
+
+
+async def _ask(_: object) -> str:
+    return "asked"
+
+
+def _interrupted(effects: Effects) -> tuple[localops.Session, Callable[[], object]]:
+    """Return a session with an uncertain step, and the step."""
+
+    @tool(once=True)
+    def pay() -> object:
+        effects.append("paid")
+        raise KeyboardInterrupt
+
+    began = localops.init()
+    with pytest.raises(KeyboardInterrupt):
+        pay()
+    return began, pay
+
+
+@pytest.mark.parametrize(
+    ("hook", "error"),
+    [
+        (lambda _: object(), r", and what on_uncertain= returned for pay\(\) is of the class object: it cannot"),
+        (lambda _: (each for each in "a"), r", and what on_uncertain= returned for pay\(\) is of the class generator"),
+        (_ask, ": its on_uncertain= is async, and it is not; give it a function"),
+    ],
+)
+def test_an_answer_that_cannot_come_back_is_an_error_of_the_hook(
+    hook: Callable[[object], object], error: str, effects: Effects
+) -> None:
+    """The step did not run, and the next answer counts."""
+    began, pay = _interrupted(effects)
+    resumed = again(began, on_uncertain=hook)
+    with pytest.raises(localops.StepError, match=rf"^pay\(\) did not run again{error}"):
+        pay()
+    again(resumed, on_uncertain=lambda _: 7)
+    assert pay() == 7
+    assert effects == ["paid"]
+
+
+def test_a_secret_in_an_answer_is_one_of_the_hook(effects: Effects, capfd: pytest.CaptureFixture[str]) -> None:
+    """The warning does not say that the step returned it."""
+    began, pay = _interrupted(effects)
+    again(began, on_uncertain=lambda _: SECRET)
+    assert pay() == SECRET
+    warning = "what on_uncertain= returned for pay() cannot be restored when its run is resumed: it holds a secret"
+    assert warning in capfd.readouterr().err
 
 
 def test_a_blob_that_is_gone_or_damaged_is_no_result(tmp_path: Path) -> None:

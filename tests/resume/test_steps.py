@@ -86,8 +86,8 @@ def test_self_is_no_part_of_the_key_and_a_key_is_all_of_it(effects: Effects) -> 
         (SECRET, "hold a secret"),
         ({"api_key": "abcdef123456"}, "hold a secret"),
         ([SECRET.encode()], "holds a secret"),
-        (Socket(), "is a Socket"),
-        (lambda: 0, "is a function"),
+        (Socket(), "is of the class Socket"),
+        (lambda: 0, "is of the class function"),
     ],
 )
 def test_arguments_that_would_not_be_recognised_are_an_error_before_the_step_runs(
