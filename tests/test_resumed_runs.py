@@ -143,6 +143,34 @@ def test_a_step_that_was_decided_is_not_under_way_at_the_end(capsys: pytest.Capt
     assert "1 step is done" in sections["If it is resumed"][0]
 
 
+_RETRYING = (
+    _PAYING.replace("@tool(once=True)", "@tool(once=True, on_uncertain=lambda _: localops.run_again)")
+    + "pay('a', True)"
+)
+
+
+def test_a_step_that_was_tried_again_and_then_decided_ran_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    """No sentence claims that the first attempt did not run again; the list has how many there were."""
+    programs.run(_KILLED)
+    programs.run(_RETRYING, "resume")
+
+    @tool(once=True)
+    def pay(order: str, deadly: bool = False) -> str:
+        return order
+
+    session = localops.resume("last", on_uncertain=lambda _: "the bank has it")
+    assert pay("a", True) == "the bank has it"
+    session.end_session("Success")
+    first, second = _why(capsys)[_STOPPED]
+    assert first.endswith("; it ran again when resumed; later the program provided its result.")
+    assert second.endswith(" provided 'the bank has it' as its result, without calling it.")
+    notices = [line for line in _printed(capsys, "show").splitlines() if line.startswith("! ")]
+    assert ["did not run again" in notice for notice in notices] == [False, True]
+    listed = _printed(capsys, "steps")
+    assert "done, 2 tries, result given" in listed
+    assert ": It was tried 2 times; the last began at " in listed
+
+
 def test_the_list_of_steps_says_where_one_began_whose_result_was_given(capsys: pytest.CaptureFixture[str]) -> None:
     """When and where its program was killed in it, and not when its result was given."""
     _decided().end_session("Success")

@@ -73,7 +73,7 @@ def _print_steps(facts: Facts) -> None:
         (
             _title(one),
             _arguments(one),
-            f"{one['state']}, result given" if one["given"] else one["state"],
+            _state(one),
             _ON_RESUME[one["on_resume"]] + (", or StepError" if one["scrubbed"] else "") + _BEHIND * one["behind"],
             one["began"][:19].replace("T", " "),
             _process(one["process"], with_host=len(hosts) > 1),
@@ -95,6 +95,11 @@ def _print_steps(facts: Facts) -> None:
         print("A step is not reached if it is inside a step that raises, unless the program runs that step again.")
     if many := sum(one["scrubbed"] for one in facts["steps"]):
         print(f"A scrub removed a secret from the arguments of {many}: {_SCRUBBED}")
+
+
+def _state(one: Facts) -> str:
+    tries = f", {one['tries']} tries" if one["tries"] > 1 else ""
+    return f"{one['state']}{tries}{', result given' if one['given'] else ''}"
 
 
 def _arguments(one: Facts) -> str:

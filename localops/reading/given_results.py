@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 MAYBE = "it may or may not have happened"
 SINCE = {
-    "decided": "when resumed, the program provided its result, and it did not run again",
+    recorded_steps.DECIDED: "when resumed, the program provided its result, and it did not run again",
+    recorded_steps.AGAIN_AND_DECIDED: "it ran again when resumed; later the program provided its result",
     recorded_steps.DONE: "it ran again when resumed, and is done",
     recorded_steps.FAILED: "it ran again when resumed, and failed",
     recorded_steps.UNCERTAIN: f"it began again when resumed, and did not end; {MAYBE}",
@@ -26,12 +27,13 @@ SINCE = {
 
 def sentences(step: Facts) -> list[Sentence]:
     """Return the sentences about a step (facts of `recorded_steps`) whose result was provided."""
+    tried = f"It was tried {step['tries']} times; the last began" if step["tries"] > 1 else "It began"
     by = " and has no end"
     if step["ended_by"]:
         by = f" and was interrupted by {step['ended_by']}"
     elif step["ended"]:
         by = " and is done, but its result could not be restored"
-    return [[f"It began at {when(step['began'])} UTC{in_process(step['process'])}{by}."], gave(step["given"])]
+    return [[f"{tried} at {when(step['began'])} UTC{in_process(step['process'])}{by}."], gave(step["given"])]
 
 
 def gave(given: Facts) -> Sentence:

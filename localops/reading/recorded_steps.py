@@ -53,6 +53,7 @@ UNKNOWN_STEPS = (
 )
 RESOLUTION = "resolution"  # the kind of a row with a result that the program set for a step
 DONE, UNCERTAIN, FAILED, RUNNING = "done", "uncertain", "failed", "running"
+DECIDED, AGAIN_AND_DECIDED = "decided", "again and decided"  # what became of an attempt, beside these states
 SHOWN = 1_000  # steps in a JSON document
 PREVIEW = 200  # characters of the arguments or the key
 _FIELD = f'"{ONCE}":{{"args":'
@@ -390,8 +391,13 @@ def state_of(step: Recorded, is_running: bool) -> str:
 
 def since(seen: Snapshot, steps: list[Recorded]) -> dict[bytes, str]:
     """Return the outcome of each attempt that was followed by another, or by a result that the program set."""
-    words = {step: "decided" if step.is_decided else state_of(step, seen.is_running) for step in steps}
-    return {id: words[step] for step in steps for id in step.tries if id != step.id}
+    words: dict[bytes, str] = {}
+    for step in steps:
+        earlier = AGAIN_AND_DECIDED if step.is_decided else state_of(step, seen.is_running)
+        words |= dict.fromkeys(step.tries, earlier)
+        words[step.tried] = DECIDED if step.is_decided else earlier
+        words.pop(step.id, None)
+    return words
 
 
 def _step_facts(seen: Snapshot, step: Recorded) -> Facts:

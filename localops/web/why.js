@@ -28,6 +28,9 @@ async function fill(inside, select) {
   if (resumed >= 0) inside.children[resumed].append(...(await listed(select)));
 }
 
+const state = ({ state, tries, given }) =>
+  `${state}${tries > 1 ? `, ${tries} tries` : ""}${given ? ", result given" : ""}`;
+
 /** Return a table of the steps that run once, with a link to the last call of each. */
 async function listed(select) {
   const { steps, more } = await ask(`sessions/${data.session_id}/steps`, { limit: STEPS });
@@ -36,7 +39,7 @@ async function listed(select) {
       "tr",
       {},
       make("td", { class: "short" }, link(one.name + (one.number > 1 ? ` (no. ${one.number})` : ""), one.seq, select)),
-      make("td", { class: "short" }, one.given ? `${one.state}, result given` : one.state),
+      make("td", { class: "short" }, state(one)),
       make("td", { class: "short" }, BECOMES[one.on_resume] + (one.scrubbed ? ", or StepError" : "")),
       make("td", {}, one.key === null ? one.input : `key=${one.key}`),
     ),
