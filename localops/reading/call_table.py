@@ -116,11 +116,11 @@ class CallTable:
         return self.missing(reader)
 
     def extend(self, reader: Reader, progress: Callable[[int], object] | None = None) -> None:
-        """Add all missing rows; `progress` is called with the number of seqs of each batch."""
+        """Add all missing rows; `progress` is called with the number of seqs of each batch, and ends it with False."""
         self.missing(reader)
         while upto := self._extend_once(reader):
-            if progress is not None:
-                progress(upto)
+            if progress is not None and progress(upto) is False:
+                return
 
     def _extend_once(self, reader: Reader) -> int:
         """Add the next batch of rows; return how many seqs it has."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from contextlib import contextmanager, suppress
+from math import inf
 from time import monotonic
 
 from localops.errors import LocalopsError
@@ -60,10 +61,21 @@ class CallTables:
         is_whole = search.go_on(project, kept.table_of(project), monotonic() + _SECONDS)
         return search.mask(), is_whole
 
-    def complete(self, name: str) -> None:
-        """Add all rows of a project to its table; on a full disk, or without the folder, as many as can be."""
+    def complete(self, name: str, until: float = inf) -> bool:
+        """Add all rows of a project to its table; on a full disk, or without the folder, as many as can be.
+
+        It stops when time.monotonic() is `until`, and returns whether no more can be added.
+        """
+        is_whole = True
+
+        def has_time(_: int) -> bool:
+            nonlocal is_whole
+            is_whole = monotonic() < until
+            return is_whole
+
         with suppress(SQLiteError, LocalopsError, OSError):
-            self._add_rows(name)
+            self._add_rows(name, has_time)
+        return is_whole
 
     def _extend(self, name: str) -> None:
         with self._lock:
@@ -95,12 +107,12 @@ class CallTables:
             self._is_working = following is not None
             return following
 
-    def _add_rows(self, name: str) -> None:
+    def _add_rows(self, name: str, progress: Callable[[int], object]) -> None:
         with self._open(name) as home:
             project = home.projects[0]
             table = CallTable(project.folder)
             try:
-                table.extend(project.reader)
+                table.extend(project.reader, progress)
             finally:
                 table.close()
 

@@ -109,3 +109,16 @@ def test_sums_by_kind_are_of_the_contents_that_came_last(both: Both, is_cold: bo
     answers = [store.analytics(PROJECT, "kind", analytics.Chosen(), limit=9) for store in (both.home, both.store)]
     assert answers[0] == answers[1]
     assert [line["failed"] for line in answers[1]["lines"] if line["kind"] == "tool"] == [1]
+
+
+def test_room_is_made_a_part_at_a_time(both: Both) -> None:
+    """While many calls are not in their table yet, the thread that writes states is not kept by it."""
+    both.begin_again(bound=0)
+    sent = session_rows(5_000)
+    both.store.ingest(PROJECT, batch_of(sent), refused={}, by="hub", key="k" * 32)
+    before = both.rows_here()
+    both.store.make_room(PROJECT, 0)
+    assert both.rows_here() == before
+    for _ in range(3):
+        both.store.make_room(PROJECT, 0)
+    assert both.rows_here() < before / 100

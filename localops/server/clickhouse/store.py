@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from functools import partial
+from math import inf
 from typing import cast
 
 from localops import config
@@ -246,7 +247,7 @@ class ClickHouseStore(HomeStore):
             for project in list(self._outboxes):
                 try:
                     self.write_behind(project)
-                    self.make_room(project)
+                    self.make_room(project, _WAVE)
                     failing.pop(project, None)
                 # JournalError: a journal that was just deleted; the next request creates it again.
                 except (Unavailable, JournalError, EngineError, SQLiteError, OSError) as error:
@@ -290,13 +291,15 @@ class ClickHouseStore(HomeStore):
             with self._journal(project) as journal:
                 kept.sent(journal, wave)
 
-    def make_room(self, project: str) -> None:
-        """Evict rows of the mirror if there are too many."""
+    def make_room(self, project: str, seconds: float = inf) -> None:
+        """Evict rows of the mirror if there are too many; with so many seconds only if their calls are in the table."""
         kept = self._outboxes[project].mirror
         if not kept.is_full:
             return
-        # Reports by model, tool or kind use this table; once rows are evicted, it would have to bring them back.
-        self._call_tables.complete(project)
+        # Reports by model, tool or kind use this table; once rows are evicted, it would have to bring them back.  States
+        # and the end of the hub do not wait for a large table: the next wave continues with it.
+        if not self._call_tables.complete(project, time.monotonic() + seconds):
+            return
         place: mirror.Place | None = mirror.BEGIN
         while place is not None and not self._stop.is_set():
             with self._journal(project) as journal:
