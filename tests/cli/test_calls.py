@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 import localops
+from localops import clock, output
 from localops.decorators import tool
+from localops.journal import rows
+from localops.journal.journal import Journal
 from localops.reading.analytics import Chosen
 from localops.server.home_reader import HomeReader
+from tests import made
 
 AsJson = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
@@ -95,6 +99,18 @@ def test_an_error_has_its_message_and_its_times(
     undecided.end_session("Indeterminate")
     out = command("analytics")[1]
     assert f"100% of {len(sessions)} that ended as success or failure, 1 undecided" in out
+
+
+def test_a_tool_has_the_day_of_its_first_failure(command: Command) -> None:
+    """Not that of its first or its last call."""
+    journal = Journal(os.path.join(os.environ["LOCALOPS_HOME"], "default"))
+    session, day = clock.new_id(), 86_400_000_000_000
+    began = clock.now_ns() - 9 * day
+    journal.add([rows.make("session", session, id=session, at_ns=began, name="long", body="{}")])
+    for at, failed in ((began, 0), (began + 2 * day, 1), (began + 4 * day, 1), (began + 6 * day, 0)):
+        journal.add([made.event("dig", "tool", session, at_ns=at, start_ns=at - 1, failed=failed, body="{}")])
+    journal.close()
+    assert f"dig, first failed {output.when(began + 2 * day)[:10]}" in command("calls", "--by", "tool")[1]
 
 
 def test_figures_of_calls_are_those_of_the_pages(

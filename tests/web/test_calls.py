@@ -205,6 +205,13 @@ def test_a_tool_that_failed_names_its_error(looking: Visit) -> None:
     expect(row.locator(".examples time")).to_have_text(f"since {at[:10]}")
     expect(row.locator(".examples time")).to_have_attribute("datetime", at)
     assert row.locator(".examples time").evaluate("one => one.scrollWidth <= one.clientWidth + 1")
+    # Where it had worked before, and again after that.
+    days = {name: f"2026-11-{day:02}T12:00:00+00:00" for name, day in (("first", 3), ("first_failed", 5), ("last", 9))}
+    script = """async (one) => {
+      const { row } = await import("/web/call_rows.js");
+      return row("tool", one).querySelector(".examples time").textContent;
+    }"""
+    assert page.evaluate(script, {**known["upgrade"], **days}) == "since 2026-11-05"
     expect(_rows(page).filter(has_text="fetch").locator(".what a")).to_have_count(1)
     _is_uncut(page)
     error.click()
