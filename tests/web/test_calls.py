@@ -219,6 +219,26 @@ def test_a_tool_that_failed_names_its_error(looking: Visit) -> None:
     expect(page.locator(".chosen-filters .chip")).to_have_text("Tool: upgrade ×")
 
 
+def test_examples_are_readable_or_left_out(looking: Visit) -> None:
+    """Of several that share a line, none is cut to a few letters."""
+    page = looking.open("/calls?by=tool")
+    [line] = [line for line in looking.facts("calls/groups?by=tool")["lines"] if line["tool"] == "look up"]
+    inputs = [f"word={word} {'and more words ' * 3}" for word in ("unicorn", "griffin", "phoenix")]
+    line["examples"] = [{**line["examples"][0], "input": text} for text in inputs]
+    script = """async (line) => {
+      const { row } = await import("/web/call_rows.js");
+      const made = row("tool", line);
+      document.getElementById("rows").prepend(made);
+      const { bottom } = made.getBoundingClientRect();
+      const links = [...made.querySelectorAll(".examples a")].map((one) => one.getBoundingClientRect());
+      return links.filter((one) => one.top < bottom).map((one) => one.width);
+    }"""
+    for width, shown in ((1280, 1), (1920, 3)):
+        looking.looks(width)
+        widths = page.evaluate(script, line)
+        assert (len(widths) >= shown, min(widths) >= 78) == (True, True), width
+
+
 def test_one_message_of_many_is_an_example(looking: Visit) -> None:
     """Where the others may have other numbers and ids; a message without any is that of all of them."""
     one = {"error": "OSError", "message": "no answer to request 7c3a5d71", "message_varies": True, "calls": 23}
