@@ -43,7 +43,7 @@ export class Head {
     const others = isReport ? [] : page.facts.tags.map(toConversation).filter(Boolean).slice(0, 1);
     const talk = others.map((href) => make("a", { class: "button small", href, title: TALK }, "Conversation"));
     byId("acts").append(...talk, this.toggle, ...(isReport ? [] : [exports(page)]));
-    this.reason.addEventListener("click", () => this.open(true, "why"));
+    this.reason.addEventListener("click", () => this._toWhy());
     this.panel.append(this.places);
   }
 
@@ -56,6 +56,14 @@ export class Head {
     if (!box) return;
     box.open = true;
     box.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Show how the session ended: the card below a short timeline, or else the fold of the panel. */
+  _toWhy() {
+    const { story } = this.page;
+    if (!story?.isConnected || !this.panel.hidden) return this.open(true, "why");
+    story.scrollIntoView({ block: "nearest" });
+    return story.focus();
   }
 
   draw() {
@@ -87,10 +95,25 @@ export class Head {
         counted("LLM", one.llm_calls, many(one.llm_calls, "LLM call"), llm),
         counted("tools", one.tool_calls, many(one.tool_calls, "tool call"), tool),
         counted("actions", one.actions),
-        counted("errors", one.errors),
+        one.errors > 0 && this._errors(one.errors),
         counted("tokens", one.tokens_in + one.tokens_out, tokens.join("; ")),
       ].filter(Boolean),
     );
+  }
+
+  /** Return the number of errors, which leads to the first of them. */
+  _errors(number) {
+    const title = `${many(number, "error")}: go to the first; e goes on to the next failure`;
+    const toFirst = { type: "button", class: "link", "data-key": "errors", onclick: () => this._toError() };
+    return figure(number === 1 ? "error" : "errors", make("button", toFirst, count(number)), title);
+  }
+
+  _toError() {
+    const { run, complete } = this.page;
+    if (!complete) return;
+    const places = Array.from(run.order);
+    const at = places.find((each) => run.isCause(each)) ?? places.find((each) => run.kindOf(each) === "error");
+    if (at !== undefined) this._go(at);
   }
 
   /** Show why the session ended, or what a running one is at; a quiet one does not look busy. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 
@@ -83,6 +84,36 @@ def test_the_key_for_failures_goes_to_the_causes(visit: Visit) -> None:
     assert seqs[0] == seqs[2] != seqs[1]
     assert page.locator(".row", has_text="outer").first.inner_text().count("failed inside") == 1
     assert page.locator(".lane i.bad").count() == 2
+
+
+def test_the_head_leads_to_the_post_mortem_and_to_errors(visit: Visit) -> None:
+    """To the card that is there, and not to a second one above it; in another view to that of the panel."""
+    page = visit.session("crash", "timeline")
+    page.locator("#story h3").first.wait_for()
+    page.locator("#reason").click()
+    expect(page.locator("#story")).to_be_focused()
+    expect(page.locator("#extras")).to_be_hidden()
+    page.locator("#totals button", has_text=re.compile("^[0-9]+$")).click()
+    expect(page.locator("#details h2")).to_contain_text("fetch")
+    page.locator("#tab-tree").click()
+    page.locator("#reason").click()
+    expect(page.locator("#why")).to_have_attribute("open", "")
+
+
+def test_all_pages_have_the_same_margins(visit: Visit) -> None:
+    """Nothing in the head moves from one page to another, at any width."""
+    for width in (390, 1280, 1920):
+        visit.looks(width)
+        edges = set()
+        for path in ("/", "/calls", "/analytics", "/compare", "session"):
+            page = visit.session("crash") if path == "session" else visit.open(path)
+            edges.add(
+                page.evaluate("""() => { const { height } = document.querySelector(".top").getBoundingClientRect();
+                    const main = document.getElementById("main"), { paddingLeft } = getComputedStyle(main);
+                    const { x } = document.querySelector(".brand").getBoundingClientRect();
+                    return [height, x, main.getBoundingClientRect().x, paddingLeft].join(); }""")
+            )
+        assert len(edges) == 1, (width, edges)
 
 
 def test_names_in_a_narrow_tree_have_the_room_of_missing_costs(visit: Visit) -> None:

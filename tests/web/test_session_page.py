@@ -153,8 +153,8 @@ def test_long_names_fit_the_head(visit: Visit) -> None:
 
 
 def test_the_reason_of_a_failure_leads_to_the_whole_of_it(visit: Visit) -> None:
-    """It has a line of its own; a click opens the post-mortem."""
-    page = visit.session("dead")
+    """It has a line of its own; a click opens the post-mortem, where none is below a timeline."""
+    page = visit.session("dead", "events")
     reason = page.locator("#notices #reason")
     expect(reason).to_have_text("End reason: process died inside tool 'fatal step'")
     reason.click()
