@@ -247,7 +247,7 @@ def short_duration(ns: int) -> str:
     """Write a duration in few characters for a table: `340ms`, `3.2s`, `2m 05s`, `3h 12m`, `2d 03h`."""
     if ns < 0:
         return "-" + short_duration(-ns)
-    if 0 < ns < 500_000:
+    if ns < 500_000:
         return "<1ms"
     # Each unit is tried after rounding, so that 59.97 s becomes `1m 00s` and never `60.0s`.
     if (milliseconds := _rounded(ns, 1_000_000)) < 1000:

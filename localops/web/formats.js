@@ -28,7 +28,7 @@ export function short(value) {
 export function duration(seconds) {
   if (seconds === null || seconds === undefined || Number.isNaN(seconds)) return "–";
   if (seconds < 0) return `-${duration(-seconds)}`;
-  if (seconds > 0 && seconds < 0.0005) return "<1ms";
+  if (seconds < 0.0005) return "<1ms";
   const two = (number) => String(number).padStart(2, "0");
   const milliseconds = Math.round(seconds * 1e3);
   if (milliseconds < 1000) return `${milliseconds}ms`;
@@ -48,6 +48,7 @@ export function duration(seconds) {
  */
 export function since(seconds, gap) {
   if (seconds < 0) return `-${since(-seconds, gap)}`;
+  if (seconds < 0.0005) return "0s";
   const digits = Math.min(3, Math.max(0, Math.ceil(-Math.log10(Math.max(gap, 1e-9)))));
   if (seconds < 0.9995 || gap >= 60 || (seconds < 60 && digits < 2)) return duration(seconds);
   const unit = 10 ** digits,

@@ -98,15 +98,23 @@ export class Run {
     return this.n ? Math.min(0, this.start[this.order[0]]) : 0;
   }
 
-  /** Return when an event began, after the start of the session, as exactly as it differs from the events beside it. */
+  /** Return when an event began, after the start of the session, with as many digits as all others. */
   begins(at) {
-    const { order, place } = this.tree,
-      here = place[at],
-      gaps = [here - 1, here + 1]
-        .filter((each) => each >= 0 && each < order.length)
-        .map((each) => Math.abs(this.start[order[each]] - this.start[at]))
-        .filter((gap) => gap > 0);
-    return since((this.start[at] - this.begin) / 1e6, Math.min(...gaps, 1e9) / 1e6);
+    return since((this.start[at] - this.begin) / 1e6, this._gap / 1e6);
+  }
+
+  /** The gap, in microseconds, at which starts still differ as text: most gaps between events are larger. */
+  get _gap() {
+    const { tree } = this;
+    if (tree.gap) return tree.gap;
+    const gaps = [];
+    for (let i = 1; i < tree.order.length; i += 1) {
+      const gap = this.start[tree.order[i]] - this.start[tree.order[i - 1]];
+      if (gap > 0) gaps.push(gap);
+    }
+    gaps.sort((one, other) => one - other);
+    tree.gap = gaps[Math.floor(gaps.length / 10)] ?? 1e9;
+    return tree.gap;
   }
 
   /** Return where the server has an event. */
