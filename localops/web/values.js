@@ -38,11 +38,15 @@ export function text(value, kind = "text") {
   return cut(value, (part) => make("div", { class: kind }, part));
 }
 
-/** Return an element for text that people or models wrote: Markdown is drawn, JSON folds, and a switch shows it raw. */
+/** Return an element for text that people or models wrote: Markdown is drawn, JSON as elsewhere, and a switch shows it raw. */
 export function prose(value) {
   const inside = parsed(value);
   const draw =
-    inside !== value ? () => json(inside) : isMarked(value.slice(0, LONGEST)) ? () => cut(value, drawn) : null;
+    inside !== value
+      ? () => (isTable(inside) ? records(inside, { isOwn: false }) : json(inside))
+      : isMarked(value.slice(0, LONGEST))
+        ? () => cut(value, drawn)
+        : null;
   if (!draw) return text(value);
   const box = make("div", { class: "prose" });
   let isRaw = false;
@@ -177,7 +181,8 @@ function isTable(value) {
   );
 }
 
-function records(value) {
+/** Return a list of records as a table, with a switch to its JSON unless a text around it has one. */
+function records(value, { isOwn = true } = {}) {
   const names = [...new Set(value.flatMap(Object.keys))];
   const isNumber = (name) => value.every((each) => typeof (each[name] ?? 0) === "number");
   const kinds = names.map((name) =>
@@ -213,7 +218,9 @@ function records(value) {
       { tabindex: 0 },
     ),
     more,
-    make("button", { type: "button", class: "small raw", onclick: () => box.replaceWith(json(value)) }, "Show JSON"),
+    isOwn
+      ? make("button", { type: "button", class: "small raw", onclick: () => box.replaceWith(json(value)) }, "Show JSON")
+      : "",
   );
   return box;
 }

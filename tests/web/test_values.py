@@ -184,6 +184,23 @@ def test_records_are_a_table(values: Visit) -> None:
     assert rows.count() == 0
 
 
+def test_records_in_a_message_are_the_same_table(values: Visit) -> None:
+    """As JSON in the text of a message, too; its one switch shows the text as recorded."""
+    script = """async (rows) => {
+        const { shown } = await import("/web/values.js");
+        const all = [rows, [{ role: "tool", content: JSON.stringify(rows) }]].map(shown);
+        document.body.append(...all);
+        const tables = all.map((each) => each.querySelector("table").textContent);
+        const buttons = [...all[1].querySelectorAll("button:not([hidden])")];
+        buttons[0].click();
+        return [tables, buttons.map((each) => each.textContent), all[1].querySelector(".text").textContent];
+    }"""
+    rows = [{"id": 1, "name": "one"}, {"id": 2, "name": "two"}]
+    tables, buttons, text = values.open("/login").evaluate(script, rows)
+    assert tables[0] == tables[1]
+    assert (buttons, json.loads(text)) == (["Show as recorded"], rows)
+
+
 def test_short_columns_keep_their_words(values: Visit) -> None:
     """A name is not broken where the text beside it has lines to spare, in records and in Markdown."""
     rows = [{"id": f"RB-{at}", "edited_by": "import-bot", "text": "disk full " * 15} for at in (112, 219)]
