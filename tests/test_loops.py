@@ -65,7 +65,7 @@ def test_planted_loops_are_found_and_nothing_else() -> None:
         alarms.append((of_it, len(of_it.calls) if of_it is not None else 0))
 
     localops.init(on_loop=on_loop, auto_start_session=False, instrument_llm_calls=False)
-    runs = list(loop_runs.record(sized(150, 300), begun=scripts.__setitem__))
+    runs = list(loop_runs.record(sized(100, 300), begun=scripts.__setitem__))
     listed = right = missed = planted = 0
     with Home() as opened:
         for run in runs:
