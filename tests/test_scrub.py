@@ -249,8 +249,8 @@ session.end_session("Success")
 
 def test_a_recorder_beside_it_loses_nothing(folder: Path) -> None:
     """Each acknowledged event is there once; what it recorded meanwhile is for the next scrub."""
-    _write(folder, *[_row(body={"params": {"text": KEY, "pad": "x" * 2_000}}) for _ in range(sized(700, 2_000))])
-    steps = sized(600, 1_500)
+    _write(folder, *[_row(body={"params": {"text": KEY, "pad": "x" * 2_000}}) for _ in range(sized(400, 2_000))])
+    steps = sized(400, 1_500)
     command = [sys.executable, "-c", _RECORDER, str(steps), KEY]
     with warm.start(command, stdout=subprocess.PIPE) as recorder:
         assert recorder.stdout is not None
