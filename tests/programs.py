@@ -20,17 +20,18 @@ _PATH = os.pathsep.join([str(_TOP), str(_TOP / "sync")])
 def start(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
     """Start a program in the home of the test; its stdout and stderr are pipes.
 
-    It is a copy of one that has loaded localops. With `fresh`, it loads everything itself, and takes it apart at its
-    end: for what imports do, and what is left to that end.
+    It is a copy of one that has loaded localops, of `holder` if there is one. With `fresh`, it loads everything itself,
+    and takes it apart at its end: for what imports do, and what is left to that end.
     """
     given = options.pop("env", {})
+    holder = options.pop("holder", None)
     environment = {"PYTHONPATH": _PATH, **given}
     if "RLIMIT_FSIZE" in code:  # a byte-code file that is cut at the limit would break every program after this one
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     settings: dict[str, Any] = {**pipes, **options}
     if not settings.pop("fresh", "PYTHONPATH" in given):  # a copy looks for modules where its parent did
-        return warm.recorder().start(code, list(map(str, arguments)), environment, **settings)
+        return (holder or warm.recorder()).start(code, list(map(str, arguments)), environment, **settings)
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, env={**os.environ, **environment}, text=True, **settings)
 
