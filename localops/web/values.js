@@ -38,7 +38,7 @@ export function text(value, kind = "text") {
   return cut(value, (part) => make("div", { class: kind }, part));
 }
 
-/** Return an element for text that people or models wrote: Markdown is drawn, JSON as elsewhere, and a switch shows it raw. */
+/** Return an element for a text of people or models: Markdown is drawn, JSON as elsewhere; a switch shows it raw. */
 export function prose(value) {
   const inside = parsed(value);
   const draw =

@@ -296,8 +296,8 @@ class ClickHouseStore(HomeStore):
         kept = self._outboxes[project].mirror
         if not kept.is_full:
             return
-        # Reports by model, tool or kind use this table; once rows are evicted, it would have to bring them back.  States
-        # and the end of the hub do not wait for a large table: the next wave continues with it.
+        # Reports by model, tool or kind use this table; once rows are evicted, it would have to bring them back.
+        # States and the end of the hub do not wait for a large table: the next wave continues with it.
         if not self._call_tables.complete(project, time.monotonic() + seconds):
             return
         place: mirror.Place | None = mirror.BEGIN
