@@ -32,13 +32,9 @@ _FIRST = (
     f"select {_COLUMNS} from lo_event where project = {{project}} and WHERE "  # noqa: S608
     "order by session desc, seq desc limit 1 by session limit {most}"
 )
-# The rows that may match, of the newest sessions first: in the order of the table, so that a server that can read in
-# reverse stops soon.  In small blocks, as one is read of each part before the first row is known.
-_IN_ORDER = (
-    f"select {_COLUMNS} from lo_event where project = {{project}} and WHERE "  # noqa: S608
-    "order by session desc limit {most} settings max_block_size = 4096"
-)
-# The first or the last rows of each of some sessions that may match.
+# Rows that may match, in no order: a server stops when it has enough.
+_ANY = f"select {_COLUMNS} from lo_event where project = {{project}} and WHERE limit {{most}}"  # noqa: S608
+# The first rows of each of some sessions that may match.
 _OF_EACH = (
     f"select {_COLUMNS} from (select {_COLUMNS} from lo_event where project = {{project}} and session in {{sessions}} "  # noqa: S608
     "and WHERE order by rev desc limit 1 by session, id, phase) order by session, seq limit {most} by session"
@@ -107,11 +103,11 @@ class ClickHouseIndex:
 
     def _few(self, query: Query, most: int) -> tuple[list[bytes] | None, bool]:
         """Return the sessions with a matching row, after a check of the rows that may match, if these are few."""
-        statement = _filled(_IN_ORDER, query)
+        statement = _filled(_ANY, query)
         lines = self._engine.ask(statement, within=_SECONDS, project=self._project, most=_FEW_ROWS + 1)
         if len(lines) > _FEW_ROWS:
             return None, False
-        sessions = list(dict.fromkeys(row.session for row in map(_searched, lines) if query.is_in(row.text)))
+        sessions = sorted({row.session for row in map(_searched, lines) if query.is_in(row.text)}, reverse=True)
         return (sessions if len(sessions) <= most else None), True
 
     def _sessions(self, query: Query, most: int) -> list[bytes] | None:
