@@ -58,10 +58,8 @@ def steps(session: str, limit: int, home: str | None, project: str | None, as_js
 
 
 def _print_steps(facts: Facts) -> None:
-    if not facts["counts"]["resumable"]:
-        from localops.reading.recorded_steps import UNKNOWN_STEPS  # late, as few sessions are imported
-
-        print(f"the session cannot be resumed: {UNKNOWN_STEPS}")
+    if facts["not_resumable"]:
+        print(f"the session cannot be resumed: {facts['not_resumable']}")
         if not facts["steps"]:
             return
     if not facts["steps"]:

@@ -90,6 +90,7 @@ class _PostMortem:
             "common": self._errors.common(first),
             "waste": (waste_facts := self._waste()),
             "stopped_loops": self._stopped_loops(waste_facts["loops_count"]),
+            "not_resumable": recorded_steps.refusal(seen.source, story, seen.id),
             "steps": recorded_steps.counts(self._seen) if self._rows.is_complete else None,
             "spilled": spilled,
             "dropped": dropped,

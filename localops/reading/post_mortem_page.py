@@ -16,7 +16,6 @@ from localops.reading import (
     waste_page,
 )
 from localops.reading.markdown import code
-from localops.reading.recorded_steps import UNKNOWN_STEPS
 from localops.reading.run_words import at_ns, named, nanoseconds, when, with_input
 from localops.reading.sentences import Recorded, Word, marked, plain, separated
 
@@ -50,7 +49,7 @@ def sections(findings: Facts) -> list[Section]:
         ("Cost by model", list(_made_the_cost(findings))),
         ("Last call and answer", list(_last(findings))),
         ("Wasted", list(_waste(findings))),
-        ("If it is resumed", list(_steps(findings["steps"]))),
+        ("If it is resumed", list(_steps(findings))),
         ("Recording", list(_record(findings))),
     ]
     return [(title, sentences) for title, sentences in page if sentences]
@@ -139,7 +138,8 @@ def _died(state: str, reason: str | None, findings: Facts) -> Iterator[Sentence]
     if not findings["imported"]:
         yield ["Its process no longer runs: the lock that it held is free."]
     yield [f"Its last row is from {when(findings['last'])} UTC; nothing after that is recorded."]
-    yield ["A program can resume it where it stopped: see `localops help resume`."]
+    if findings["not_resumable"] is None:
+        yield ["A program can resume it where it stopped: see `localops help resume`."]
 
 
 def _budget(budget: Facts | None, spent: Facts) -> Iterator[Sentence]:
@@ -496,12 +496,12 @@ def _waste(findings: Facts) -> Iterator[Sentence]:
             yield [f"The session is long: only its last tool calls were searched for loops; `{lint}` reads more."]
 
 
-def _steps(steps: Facts | None) -> Iterator[Sentence]:
+def _steps(findings: Facts) -> Iterator[Sentence]:
     """State what a resumed run would do with the `once` steps."""
-    if steps is None:
-        return
-    if not steps["resumable"]:
-        yield [f"It cannot be resumed: {UNKNOWN_STEPS}."]
+    steps, refusal = findings["steps"], findings["not_resumable"]
+    if refusal is not None and (steps is not None or findings["how"] == "died"):
+        yield [f"It cannot be resumed: {refusal}."]
+    if steps is None or refusal is not None:
         return
     yield from _done_steps(steps)
     yield from _uncertain_steps(steps)

@@ -47,7 +47,7 @@ else:
 ONCE = "once"  # the field of a body that identifies the step, and in the closing row, how its result was kept
 ONCE_ROWS = "once_rows"  # the field of an imported row about the session: how many rows of steps it had
 KEY = "step_key"  # the field with the beginning of the key, if the program passed one
-UNKNOWN_STEPS = (
+_UNKNOWN_STEPS = (
     "it was imported from OTLP spans or a transcript, which do not say which of its steps are done; resume it where it "
     "was recorded, or import a bundle of it into another home, and resume it there"
 )
@@ -151,6 +151,16 @@ def _rows_of_steps(source: Source, session: bytes) -> Iterator[tuple[Try, dict[s
         mark = _parse_object(one.once)
         if mark is not None and isinstance(mark.get("args"), str) and isinstance(mark.get("n"), int):
             yield one, mark
+
+
+def refusal(source: Source, story: Story, session: bytes) -> str | None:
+    """Return why a session cannot be resumed from the rows that are here; None if it can."""
+    if story.is_unattributed:
+        return "it only holds events whose session was unknown"
+    if story.metadata_only:
+        return "it came without its content, so its steps are not known here"
+    is_unknown = story.is_imported and known_rows(source, story, session) is None
+    return _UNKNOWN_STEPS if is_unknown else None
 
 
 def known_rows(source: Source, story: Story, session: bytes) -> int | None:
@@ -300,8 +310,11 @@ def counts(seen: Snapshot) -> Facts | None:
 
 
 def _forecast(seen: Snapshot, steps: list[Recorded], refused: set[bytes]) -> Forecast:
-    is_resumable = known_rows(seen.source, seen.story, seen.id) is not None
-    return Forecast(steps, seen.is_running, refused, is_resumable=is_resumable)
+    return Forecast(steps, seen.is_running, refused, is_resumable=_refusal(seen) is None)
+
+
+def _refusal(seen: Snapshot) -> str | None:
+    return refusal(seen.source, seen.story, seen.id)
 
 
 def _with_results(seen: Snapshot) -> list[Recorded]:
@@ -370,6 +383,7 @@ def facts(seen: Snapshot, *, limit: int = SHOWN, redacts: Callable[[dict[str, An
         "session_id": rows.id_text(seen.id),
         "name": seen.story.name,
         "state": seen.standing.state,
+        "not_resumable": None if forecast.is_resumable else _refusal(seen),
         "counts": forecast.counts(),
         "steps": [
             {**_step_facts(seen, step), "state": state, "on_resume": way, "behind": step.id in forecast.behind}

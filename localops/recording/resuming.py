@@ -40,12 +40,8 @@ def check(recorder: Recorder) -> None:
     if any(row[_SESSION] == recorder.session for row in spill.rows(journal.folder)):
         raise NotResumable(f"rows of session {short} wait in a spill file, which cannot be read; see `localops doctor`")
     story = Story.read(journal, recorder.session)
-    if story.is_unattributed:
-        raise NotResumable(f"session {short} only holds events whose session was unknown")
-    if story.metadata_only:
-        raise NotResumable(f"session {short} came without its content, so its steps are not known here")
-    if recorded_steps.known_rows(journal, story, recorder.session) is None:
-        raise NotResumable(f"session {short} cannot be resumed: {recorded_steps.UNKNOWN_STEPS}")
+    if (refusal := recorded_steps.refusal(journal, story, recorder.session)) is not None:
+        raise NotResumable(f"session {short} cannot be resumed: {refusal}")
     if _may_run_elsewhere(journal, story):
         say(
             f"session {short} was recorded in another home, or on another machine or container: whether its process "

@@ -89,8 +89,8 @@ def _rows_of_steps(home: Path | None) -> dict[tuple[bytes, int], dict[str, Any]]
 
 @pytest.mark.parametrize("name", ["localops.event.step", "localops.session.once_rows", "a span", "a text"])
 def test_a_run_without_its_steps_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """An older export, a lost span and a text that a collector cut: `resume` and `steps` say why."""
-    programs.run(PAYING, "first", "a", "b")
+    """An older export, a lost span and a text that a collector cut: `resume`, `steps` and `why` say why."""
+    programs.run(PAYING + "\nos.kill(os.getpid(), 9)", "first", "a")
     file = tmp_path / "runs.otlp"
     with recorded_runs.opened() as runs:
         request = json.loads(exported(runs))
@@ -108,6 +108,10 @@ def test_a_run_without_its_steps_is_not_resumed(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(localops.NotResumable, match=r"imported from OTLP spans .* which do not say which of its steps"):
         localops.resume("last")
     assert "the session cannot be resumed: it was imported" in warm.localops("steps", "last").stdout
+    printed = warm.localops("why", "last").stdout
+    assert "Indeterminate: process died" in printed
+    assert "A program can resume it" not in printed
+    assert "  It cannot be resumed: it was imported" in printed
 
 
 def test_a_step_that_says_nonsense_is_no_step() -> None:
