@@ -522,8 +522,10 @@ def _done_steps(steps: Facts) -> Iterator[Sentence]:
         yield [f"{_steps_are(kept)} done: the recorded {'result is' if kept == 1 else 'results are'} returned."]
     if passed := steps["done_not_called"]:
         yield [f"{_steps_are(passed)} done, and would not be called: {_around(passed)}."]
-    if lost := steps["not_kept"]:
-        yield [f"{_steps_are(lost)} done, but what {'it' if lost == 1 else 'they'} returned cannot be restored."]
+    if again := steps["not_kept_run"]:
+        yield [f"{_done_and_lost(again)}: {'it runs' if again == 1 else 'they run'} again, as idempotent=True allows."]
+    if asks := steps["not_kept_asked"]:
+        yield [f"{_done_and_lost(asks)}: {_raises_uncertain(asks)}."]
 
 
 def _uncertain_steps(steps: Facts) -> Iterator[Sentence]:
@@ -532,8 +534,15 @@ def _uncertain_steps(steps: Facts) -> Iterator[Sentence]:
     if passed := steps["uncertain_not_called"]:
         yield [f"{_steps_are(passed)} uncertain, and would not be called: {_around(passed)}."]
     if asks := steps["uncertain"] - again - passed - steps["uncertain_behind"]:
-        which = "it" if asks == 1 else "each"
-        yield [f"{_steps_are(asks)} uncertain: {which} raises Uncertain, unless the program decides."]
+        yield [f"{_steps_are(asks)} uncertain: {_raises_uncertain(asks)}."]
+
+
+def _done_and_lost(many: int) -> str:
+    return f"{_steps_are(many)} done, but what {'it' if many == 1 else 'they'} returned cannot be restored"
+
+
+def _raises_uncertain(many: int) -> str:
+    return f"{'it' if many == 1 else 'each'} raises Uncertain, unless the program decides"
 
 
 def _around(many: int) -> str:

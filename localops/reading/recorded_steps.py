@@ -298,6 +298,8 @@ class Forecast:
             "uncertain_run": reached[UNCERTAIN, "run"],
             "uncertain_not_called": reached[UNCERTAIN, "not called"],
             "done_given": reached[DONE, "give back"],
+            "not_kept_run": reached[DONE, "run"],
+            "not_kept_asked": reached[DONE, "ask"],
             "done_not_called": reached[DONE, "not called"],
             **{f"{state}_behind": behind[state] for state in (DONE, UNCERTAIN, FAILED)},
         }

@@ -62,8 +62,9 @@ def test_the_document_has_the_facts_of_each(recorded: str, as_json: Callable[...
     """Its state, what would become of it, and when and where it was tried."""
     document = as_json("steps", recorded)
     states = {"done": 3, "uncertain": 1, "failed": 1, "running": 0, "not_kept": 1, "refused": 0}
-    others = "uncertain_run uncertain_not_called done_not_called done_behind uncertain_behind failed_behind".split()
-    assert document["counts"] == {"resumable": True, **states, "done_given": 2, **dict.fromkeys(others, 0)}
+    zero = "uncertain_run uncertain_not_called done_not_called done_behind uncertain_behind failed_behind not_kept_run"
+    reached = {"done_given": 2, "not_kept_asked": 1, **dict.fromkeys(zero.split(), 0)}
+    assert document["counts"] == {"resumable": True, **states, **reached}
     steps = document["steps"]
     assert [one["on_resume"] for one in steps] == ["give back", "give back", "ask", "run", "ask"]
     assert [one["number"] for one in steps] == [1, 2, 1, 1, 1]
@@ -135,16 +136,24 @@ def test_a_result_whose_file_is_gone_is_not_promised(command: Command, tmp_path:
     def load() -> str:
         return "y" * (1 << 21)
 
+    @tool(once=True, idempotent=True)
+    def load_again() -> str:
+        return "y" * (1 << 21)
+
     session = localops.start_session()
     load()
+    load_again()
     session.end_session("Success")
     assert "returns its recorded result" in command("steps")[1]
     [blob] = [path for path in tmp_path.rglob("blobs/*/*") if path.is_file()]
     blob.unlink()
     out = command("steps")[1]
-    assert "raises Uncertain" in out
+    assert [word in out for word in ("raises Uncertain", "runs again")] == [True, True]
     assert "cannot be restored: the file with a large part of its result is not here" in out
-    assert "1 step is done, but what it returned cannot be restored." in command("why")[1]
+    promised = "1 step is done, but what it returned cannot be restored: it"
+    page = command("why")[1]
+    assert f"{promised} runs again, as idempotent=True allows." in page
+    assert f"{promised} raises Uncertain, unless the program decides." in page
     localops.resume(session.session_id)
     with pytest.raises(localops.Uncertain, match="the file with a large part of its result is not here"):
         load()
@@ -156,7 +165,7 @@ def test_why_sums_them_up(recorded: str, command: Command) -> None:
     section = out[out.index("If it is resumed") :].splitlines()
     assert section[1:5] == [
         "  2 steps are done: the recorded results are returned.",
-        "  1 step is done, but what it returned cannot be restored.",
+        "  1 step is done, but what it returned cannot be restored: it raises Uncertain, unless the program decides.",
         "  1 step is uncertain: it raises Uncertain, unless the program decides.",
         "  1 step failed, and would run again.",
     ]
