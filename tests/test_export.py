@@ -165,7 +165,10 @@ def test_sqlite_links_hold_and_figures_agree(run: export.Run, database: sqlite3.
 
 
 def test_a_call_that_never_ended_is_marked(tmp_path: Path) -> None:
-    """In SQLite beside its figures, which sessions do not count, and in the spreadsheet."""
+    """In SQLite beside its figures, which sessions do not count, and in the spreadsheet.
+
+    The duration of the session is a lower bound.
+    """
     programs.run(
         "import os, localops\n"
         "session = localops.start_session()\n"
@@ -180,7 +183,9 @@ def test_a_call_that_never_ended_is_marked(tmp_path: Path) -> None:
         export.write_sqlite([run], str(tmp_path / "out.db"))
         with (tmp_path / "out.csv").open("wb") as file:
             export.write_csv([run], file)
+        assert export.document(run)["duration_at_least"]
     with closing(sqlite3.connect(tmp_path / "out.db")) as database:
+        assert database.execute("select at_least, cost_at_least from sessions").fetchone() == (1, 1)
         for table in ("llm_calls", "tool_calls"):
             calls = database.execute(f"select finished, seconds is null from {table} order by finished").fetchall()
             assert calls == [(0, 1), (1, 0)]

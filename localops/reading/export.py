@@ -15,7 +15,7 @@ from localops.clock import iso
 from localops.encoding import encode
 from localops.journal import rows, stored, wire
 from localops.journal.reader import Reader
-from localops.reading import analytics, given_scores, made_tables
+from localops.reading import analytics, given_scores, made_tables, rows_in_tables
 from localops.reading.facts import dollars
 from localops.reading.snapshot import Snapshot
 
@@ -72,6 +72,7 @@ def document(run: Run) -> dict[str, Any]:
         "tags": run.story.tags,
         **given_scores.together(run.scores),
         "duration": (run.until_ns - figures.first_ns) / 1e9,
+        "duration_at_least": run.is_cut_off,
         "end_state": standing.state,
     }
 
@@ -309,6 +310,7 @@ TABLES: dict[str, dict[str, tuple[type, str]]] = {
         "cost_usd": (float, "what its LLM and tool calls cost, in US dollars"),
         "unpriced": (int, "LLM calls whose price is not known: they are not in cost_usd"),
         "cost_at_least": (int, "1: it cost more, as a call has no known price, or never ended"),
+        "at_least": (int, "1: it took longer than seconds, as a process died in it"),
     },
     "agents": {
         "id": (str, "UUID of the agent"),
@@ -382,6 +384,7 @@ TABLES: dict[str, dict[str, tuple[type, str]]] = {
         "counts": (int, "1: the newest of its author for the same name and event"),
     },
     **made_tables.COLUMNS,
+    "rows": rows_in_tables.COLUMNS,
 }
 _KEYS: dict[str, str | tuple[str, ...]] = {
     "sessions": "id",
@@ -411,6 +414,7 @@ _INDEXES = {
     "once_step": ["session_id", "state"],
     "tool_loop": ["session_id", "tools"],
     "tool_failure": ["session_id", "tool"],
+    "rows": ["session_id"],
 }
 _SEARCHED = {
     "events": ["name", "params", "returns"],
@@ -472,9 +476,13 @@ def _fill(database: Any, waiting: dict[str, list[dict[str, Any]]], run: Run) -> 
     for table in made_tables.COLUMNS:
         waiting[table] += made_tables.records(table, run.project, run, run.reader, polling)
     for event in analytics.events(run.reader, run.id):
-        for table, row in _table_rows(event):
-            waiting[table].append(row)
+        for table, event_row in _table_rows(event):
+            waiting[table].append(event_row)
         if len(waiting["events"]) >= _CHUNK:
+            _flush(database, waiting)
+    for row in stored.of_session(run.reader, run.id):
+        waiting["rows"].append(rows_in_tables.record(row))
+        if len(waiting["rows"]) >= _CHUNK:
             _flush(database, waiting)
 
 
@@ -522,6 +530,7 @@ def _session_row(run: Run) -> dict[str, Any]:
         "cost_usd": dollars(figures.cost),
         "unpriced": figures.unpriced,
         "cost_at_least": int(run.cost_at_least),
+        "at_least": int(run.is_cut_off),
     }
 
 

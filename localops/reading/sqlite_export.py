@@ -1,6 +1,7 @@
-"""Read a SQLite file that `localops export` wrote as rows again, from its tables of sessions and events.
+"""Read a SQLite file that `localops export` wrote as rows again.
 
-It has less than a journal (the end as the only bookkeeping, times in microseconds), but the same figures.
+Its table `rows` has them as they were recorded.  In a file without it, as earlier releases wrote, they are made from
+the tables of sessions and events: less than a journal (the end as the only bookkeeping, times in microseconds).
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import uuid
 
 from localops.encoding import encode
 from localops.journal import rows
+from localops.journal.stored import Stored
+from localops.reading import rows_in_tables
 from localops.recording import scores
+from localops.transfer import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +37,16 @@ left join events g on g.id = x.trigger_event_id
 where e.session_id = ?
 order by e.rowid
 """
+_ROWS = f"""
+select r.rowid, r.row, {", ".join(rows_in_tables.VALUES)}
+from rows r
+left join events e on e.id = r.event_id
+left join llm_calls l on l.event_id = r.event_id
+left join errors x on x.event_id = r.event_id
+where r.session_id = ?
+order by r.rowid
+"""  # noqa: S608
+_AT_ONCE = 500
 _SCORES = "select * from scores where session_id = ? order by rowid"
 _TAGS = "select tag from tags where session_id = ? order by rowid"
 _AT = rows.COLUMNS.index("at_ns")
@@ -50,32 +64,59 @@ def is_one(path: str) -> bool:
         database.close()
 
 
-def projects_and_rows(path: str) -> Iterator[tuple[str, list[Row]]]:
-    """Yield the rows of each session with its project, in several parts for a long session."""
+def projects_and_rows(path: str, problems: list[str]) -> Iterator[tuple[str, list[Row]]]:
+    """Yield the rows of each session with its project, in several parts for a long session.
+
+    Rows that cannot be read are left out, and added to `problems`.
+    """
     database = _open_database(path)
     try:
-        has_scores = database["scores"].exists()  # earlier exports lack them
-        known = {column.name for column in database["llm_calls"].columns}
-        tokens = ", ".join(f"l.{name}" if name in known else f"null as {name}" for name in rows.TOKENS)
-        events = _EVENTS.format(tokens=tokens)
-        for session in database.query("select * from sessions order by began, id"):
-            id = uuid.UUID(session["id"]).bytes
-            tags = [each["tag"] for each in database.query(_TAGS, [session["id"]])]
-            began = _ns(session["began"])
-            body = encode.dumps({"imported": 1}).decode()
-            start = {"name": session["name"], "tags": encode.dumps(tags).decode() if tags else None, "body": body}
-            some = [rows.make("session", id, id=id, at_ns=began, **start)]
-            for event in database.query(events, [session["id"]]):
-                some.append(_row(id, event))
-                if len(some) >= 500:
-                    yield session["project"], some
-                    some = []
-            some.append(_end(id, session, began))
-            if has_scores:
-                some += [_score(id, each, some[-1]) for each in database.query(_SCORES, [session["id"]])]
-            yield session["project"], some
+        made = _recorded if database["rows"].exists() else _made_again
+        yield from made(database, problems)
     finally:
         database.close()
+
+
+def _recorded(database: Any, problems: list[str]) -> Iterator[tuple[str, list[Row]]]:
+    """Yield the rows as they were recorded."""
+    for session in database.query("select id, project from sessions order by began, id"):
+        some: list[Row] = []
+        for record in database.query(_ROWS, [session["id"]]):
+            try:
+                row = rows_in_tables.restored(record["row"], record)
+                validation.check_rows([Stored(record["rowid"], *row)])
+            except (ValueError, TypeError) as error:
+                problems.append(f"row {record['rowid']} of the table rows: {error}")
+                continue
+            some.append(row)
+            if len(some) >= _AT_ONCE:
+                yield session["project"], some
+                some = []
+        yield session["project"], some
+
+
+def _made_again(database: Any, _: list[str]) -> Iterator[tuple[str, list[Row]]]:
+    """Yield rows that are made from the tables of sessions and events, for files without the table `rows`."""
+    has_scores = database["scores"].exists()  # earlier exports lack them
+    known = {column.name for column in database["llm_calls"].columns}
+    tokens = ", ".join(f"l.{name}" if name in known else f"null as {name}" for name in rows.TOKENS)
+    events = _EVENTS.format(tokens=tokens)
+    for session in database.query("select * from sessions order by began, id"):
+        id = uuid.UUID(session["id"]).bytes
+        tags = [each["tag"] for each in database.query(_TAGS, [session["id"]])]
+        began = _ns(session["began"])
+        body = encode.dumps({"imported": 1}).decode()
+        start = {"name": session["name"], "tags": encode.dumps(tags).decode() if tags else None, "body": body}
+        some = [rows.make("session", id, id=id, at_ns=began, **start)]
+        for event in database.query(events, [session["id"]]):
+            some.append(_row(id, event))
+            if len(some) >= _AT_ONCE:
+                yield session["project"], some
+                some = []
+        some.append(_end(id, session, began))
+        if has_scores:
+            some += [_score(id, each, some[-1]) for each in database.query(_SCORES, [session["id"]])]
+        yield session["project"], some
 
 
 def _open_database(path: str) -> Any:

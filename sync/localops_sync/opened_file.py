@@ -131,8 +131,9 @@ def _link_blobs(beside: str, folder: str) -> None:
 
 def _sqlite(path: str, home: str) -> list[str]:
     journals: dict[str, Journal] = {}
+    problems: list[str] = []
     try:
-        for project, some in sqlite_export.projects_and_rows(path):
+        for project, some in sqlite_export.projects_and_rows(path, problems):
             if project not in journals:
                 journals[project] = Journal(config.project_folder(home, config.check_project(project)), gather=True)
             journals[project].add(some)
@@ -141,4 +142,4 @@ def _sqlite(path: str, home: str) -> list[str]:
     finally:
         for journal in journals.values():
             journal.close()
-    return []
+    return problems
