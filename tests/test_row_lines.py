@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from localops import cli, dialects
+from localops.reading import analytics
+from localops.reading.home import Home
 from tests import recorded_runs
 from tests.test_dialects_otlp import figures
 
@@ -53,6 +55,51 @@ def test_a_broken_line_is_named(file: Path, tmp_path: Path, capsys: pytest.Captu
     code, report = _import(capsys, file, "--home", tmp_path / "other")
     assert (code, report["new"]) == (3, len(lines) - 1)
     assert report["problems"] == [f"{file}:3: the row fails its checksum"]
+
+
+def _bounds(home: Path) -> dict[bytes, bool]:
+    with recorded_runs.opened(home) as runs:
+        return {run.id: run.cost_at_least for run in runs}
+
+
+def test_costs_of_a_cut_file_are_lower_bounds(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the session that lacks rows, until a whole file of it is imported; a home that has its rows lacks none."""
+    with recorded_runs.opened() as runs:
+        known = {run.id: run.cost_at_least for run in runs}
+    lines = file.read_bytes().splitlines(keepends=True)
+    # In the middle of a session that has no other reason for a lower bound.
+    session = next(id for id, at_least in known.items() if not at_least).hex().encode()
+    of_it = [number for number, line in enumerate(lines) if session in line]
+    cut = tmp_path / "cut.jsonl"
+    cut.write_bytes(b"".join(lines[: of_it[-2]]) + lines[of_it[-2]][:150])
+
+    other = tmp_path / "other"
+    assert _import(capsys, cut, "--home", other)[0] == 3
+    lacking = bytes.fromhex(session.decode())
+    assert {id for id, at_least in _bounds(other).items() if at_least != known[id]} == {lacking}
+    with Home(str(other)) as home:
+        assert lacking in analytics.chosen_by(home.projects[0].reader, "lacking", analytics.Chosen())
+    _import(capsys, cut, "--home", other)
+    assert _import(capsys, file, "--home", other)[0] == 0
+    assert _bounds(other) == known
+    with Home(str(other)) as home:
+        assert lacking not in analytics.chosen_by(home.projects[0].reader, "lacking", analytics.Chosen())
+
+    assert _import(capsys, cut)[1]["new"] == 0
+    with recorded_runs.opened() as runs:
+        assert {run.id: run.cost_at_least for run in runs} == known
+
+
+def test_costs_around_an_unreadable_line_are_lower_bounds(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line that does not even name its session belongs to the one around it."""
+    lines = file.read_bytes().splitlines(keepends=True)
+    session = json.loads(lines[0])["session"]
+    lines[1] = b"x" * len(lines[1]) + b"\n"
+    file.write_bytes(b"".join(lines))
+    _import(capsys, file, "--home", tmp_path / "other")
+    assert _bounds(tmp_path / "other")[bytes.fromhex(session)]
 
 
 def test_a_deleted_session_stays_deleted(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -579,7 +579,7 @@ def _record(findings: Facts) -> Iterator[Sentence]:
         ),
         ("spilled", "row came", "rows came", " through a spill file; none is missing"),
         ("cut", "value was cut", "values were cut", ": only the beginning was stored"),
-        ("damaged", "row", "rows", " at most may be lost: the journal was damaged"),
+        ("damaged", "row", "rows", " may be lost: the journal, or the file that it came from, was damaged"),
         ("late", "event was", "events were", " recorded after its end"),
     )
     for name, one, more, rest in notes:

@@ -1,11 +1,20 @@
-"""Import rows that were exported as lines of JSON into a journal."""
+"""Import rows that were exported as lines of JSON into a journal.
+
+A session that lacks rows because a line is damaged, or the file was cut short, gets a row that says so: its figures are
+lower bounds.  When a whole file of the session is imported later, another row takes that back.
+"""
 
 from __future__ import annotations
 
+import re
+import uuid
 from dataclasses import dataclass, field
+from zlib import crc32
 
-from localops.journal import rows, wire
+from localops.encoding import encode
+from localops.journal import rows, stored, wire
 from localops.journal.stored import Stored
+from localops.reading.story import Story
 from localops.transfer import validation
 
 TYPE_CHECKING = False
@@ -18,7 +27,9 @@ if TYPE_CHECKING:
 _AT_ONCE = 1_000  # rows that are written together
 _MOST_SIZE = 8 << 20  # bytes of their lines
 _LONGEST = 256 << 20  # bytes of a line; a longer one is no row
-_SESSION = rows.COLUMNS.index("session")
+_SESSION, _KIND, _AT = map(rows.COLUMNS.index, ("session", "kind", "at_ns"))
+_HEAD = re.compile(rb'\s*\{"id":"([0-9a-f]{32})","phase":([01]),"session":"([0-9a-f]{32})"')
+_IN_FILE = "unread_lines"  # the key in a row about a loss that an import made
 
 
 @dataclass
@@ -45,7 +56,8 @@ def take(journal: Journal, path: str) -> Taken:
     """Write the rows of a file that are not here yet; report each line that is not an intact row as a problem."""
     taken = Taken()
     gone: dict[bytes, bool] = {}
-    for some in _batches(path, taken):
+    unread = _Unread()
+    for some in _batches(path, taken, unread):
         living = []
         for row in some:
             session = row[_SESSION]
@@ -58,10 +70,80 @@ def take(journal: Journal, path: str) -> Taken:
         taken.rows += len(some)
         taken.new += journal.add(living)
     journal.fold()
+    if notes := list(unread.notes(journal)):
+        journal.add(notes)
+        journal.fold()
     return taken
 
 
-def _batches(path: str, taken: Taken) -> Iterator[list[Row]]:
+class _Unread:
+    """The lines of a file that are no rows, and the sessions that they were part of."""
+
+    def __init__(self) -> None:
+        self._last: dict[bytes, int] = {}  # session -> the time of its last row in the file
+        self._begun: set[bytes] = set()
+        self._ended: set[bytes] = set()
+        # Lines with the session that they name, or the sessions of the rows around them.
+        self._lines: list[tuple[bytes, tuple[bytes, int] | None, bytes | None]] = []
+        self._before: bytes | None = None
+        self._waiting: list[bytes] = []
+
+    def row(self, row: Row) -> None:
+        """Look at a row that was read."""
+        session = self._before = row[_SESSION]
+        self._last[session] = max(row[_AT], self._last.get(session, 0))
+        if row[_KIND] == "session":
+            self._begun.add(session)
+        elif row[_KIND] == "end":
+            self._ended.add(session)
+        if self._waiting:
+            after = session if session not in self._begun else None
+            self._lines += [(line, None, after) for line in self._waiting]
+            self._waiting = []
+
+    def line(self, line: bytes) -> None:
+        """Look at a line that could not be read."""
+        if named := _HEAD.match(line):
+            id, phase, session = named.groups()
+            self._lines.append((line, (bytes.fromhex(id.decode()), int(phase)), bytes.fromhex(session.decode())))
+        elif self._before is not None and self._before not in self._ended:
+            self._lines.append((line, None, self._before))
+        else:
+            self._waiting.append(line)
+
+    def notes(self, journal: Journal) -> Iterator[Row]:
+        """Yield a row for each session that lacks rows, and for each that no longer lacks what an import had noted."""
+        lacking: dict[bytes, list[bytes]] = {}
+        for line, identity, session in self._lines:
+            if session in self._last and not self._is_here(journal, session, identity):
+                lacking.setdefault(session, []).append(line)
+        for session, lines in lacking.items():
+            yield self._note(session, b"".join(lines), len(lines))
+        damaged = {session for _, _, session in self._lines}
+        for session in (self._begun & self._ended) - damaged:
+            for id, count in _noted(Story.read(journal, session)):
+                if count > 0:
+                    yield self._note(session, id, -count)
+
+    def _is_here(self, journal: Journal, session: bytes, identity: tuple[bytes, int] | None) -> bool:
+        """Return whether the row of a line is in the journal; without one, whether the end of its session is."""
+        if identity is not None:
+            return stored.one(journal, *identity) is not None
+        return session not in self._ended and Story.read(journal, session).last_end is not None
+
+    def _note(self, session: bytes, about: bytes, count: int) -> Row:
+        # Named after what it is about, so that the same file adds it once.
+        id = uuid.uuid5(uuid.UUID(bytes=session), f"unread lines {crc32(about)}").bytes
+        body = encode.dumps({"damaged": count, _IN_FILE: True}).decode()
+        return rows.make("loss", session, id=id, at_ns=self._last[session], body=body)
+
+
+def _noted(story: Story) -> Iterator[tuple[bytes, int]]:
+    """Yield the id and the count of each row about lines that an import could not read."""
+    return ((one.id, one.body["damaged"]) for one in story.of_kind("loss") if _IN_FILE in one.body)
+
+
+def _batches(path: str, taken: Taken, unread: _Unread) -> Iterator[list[Row]]:
     some: list[Row] = []
     size = 0
     with open(path, "rb") as file:
@@ -73,7 +155,9 @@ def _batches(path: str, taken: Taken) -> Iterator[list[Row]]:
                 validation.check_rows([Stored(number, *row)])
             except ValueError as error:
                 taken.problems.append(f"{path}:{number}: {error}")
+                unread.line(line)
                 continue
+            unread.row(row)
             some.append(row)
             size += len(line)
             if len(some) >= _AT_ONCE or size >= _MOST_SIZE:

@@ -154,7 +154,7 @@ export class Head {
     const notices = [
       one.dropped &&
         `${many(one.dropped, "event")} ${one.dropped === 1 ? "is" : "are"} missing: not written, or in a deleted file.`,
-      one.damaged && `Up to ${many(one.damaged, "row")} of this session may be lost, as the journal was damaged.`,
+      one.damaged && `${many(one.damaged, "row")} of this session may be lost: the journal or its file was damaged.`,
       one.unfinished &&
         !this.page.running && [
           `${many(one.unfinished, "operation")} did not finish.`,

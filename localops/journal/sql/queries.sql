@@ -415,8 +415,8 @@ from story s
 join event e on e.seq = s.seq
 where s.session = :session
   and s.kind = 'loss'
-  and (json_extract(e.body, '$.dropped') > 0 or json_extract(e.body, '$.damaged') > 0)
-limit 1;
+group by s.session
+having sum(json_extract(e.body, '$.dropped')) > 0 or sum(json_extract(e.body, '$.damaged')) > 0;
 
 -- scrubbed_from --
 -- The bodies of the rows about scrubs of an event's rows.  Their ids have the same beginning as the event's.

@@ -134,11 +134,12 @@ cross join event e on e.seq = u.seq;
 
 -- lacking --
 -- The sessions whose rows are or may be lost.
-select distinct s.session
+select s.session
 from story s
 cross join event e on e.seq = s.seq
 where s.kind = 'loss'
-  and (json_extract(e.body, '$.dropped') > 0 or json_extract(e.body, '$.damaged') > 0);
+group by s.session
+having sum(json_extract(e.body, '$.dropped')) > 0 or sum(json_extract(e.body, '$.damaged')) > 0;
 
 -- died --
 -- The sessions with a derived end, in which a process joined and did not record its exit.
