@@ -226,6 +226,28 @@ def test_what_is_no_step_may_or_may_not_have_happened(capsys: pytest.CaptureFixt
     assert sentence.endswith("so how long it ran is not known; it may or may not have happened.")
 
 
+_LOADING = """
+import os, signal, sys, localops
+from localops.decorators import tool
+@tool
+def load(): return 1
+@tool
+def save(): return 2
+session = localops.resume("last") if "resume" in sys.argv else localops.init(trace_name="shop", env_data_opt_out=True)
+load()
+save()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_each_run_calls_once_is_no_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    """A loop ends where a process does: neither the same call, nor a cycle, nor a habit goes on in the next one."""
+    for again in ([], *[["resume"]] * 4):
+        programs.run(_LOADING, *again)
+    findings = json.loads(_printed(capsys, "lint", "--json"))
+    assert [(one["loops"], one["wasted"]["calls"]) for one in findings["sessions"]] == [([], 0)]
+
+
 def test_it_says_that_a_run_was_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     """Each resume has its process, and how the run before had ended."""
     programs.run(_PAYING + "pay('a'); session.end_session('Failure', 'power')")

@@ -6,6 +6,7 @@ the alarm in a running one use the same rules:
 - calls are equal if tool, arguments and results are, without ids, times and durations, which differ in every result;
 - two calls with the same arguments that both failed are equal, whatever the errors;
 - only calls of the same agent are compared, and calls inside another tool call only with each other;
+- a loop ends where the run of the program does: one that resumes the session begins its calls afresh;
 - a call whose result changes makes progress, and so does a call of a tool that is marked as polling;
 - a duration in a text that falls each time, such as an ETA, is progress; also one that rises, if it was not measured;
 - calls that overlapped in time are not compared, as neither could know the result of the other;
@@ -96,7 +97,7 @@ class Call:
 
     __slots__ = (
         "_durations", "_exact", "_outcome", "_params", "_period", "_returns", "agent", "began_ns", "ended_ns", "error",
-        "failed", "given", "id", "input", "inside", "tool", "waits",
+        "failed", "given", "id", "input", "inside", "run", "tool", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -113,14 +114,15 @@ class Call:
         waits: bool = False,
         period: tuple[int, int] = (0, 0),
         times: tuple[int, int] = (0, 0),
+        run: int = 0,
     ) -> None:
         """Create it from the bodies of its opening and closing rows; for a single row, both are the same.
 
         inside: the tool call in which it was made. waits: its tool is for polling. period: the time of the run, see
-        `period_around`. times: when it began and ended.
+        `period_around`. times: when it began and ended. run: how often the session was resumed before.
         """
         self.began_ns, self.ended_ns = times
-        self.id, self.tool, self.agent, self.inside = id, tool, agent, inside
+        self.id, self.tool, self.agent, self.inside, self.run = id, tool, agent, inside, run
         self.input = ""
         """Its input as a line, if that will be shown."""
         self.failed, self.error = failed, error
@@ -235,10 +237,13 @@ class Detector:
         self.went_on: Loop | None = None
         """The known loop that the last call continued, if any."""
         self._streams: dict[tuple[bytes | None, bytes | None], _Stream] = {}
+        self._run = 0
 
     def add(self, call: Call) -> Loop | None:
         """Add the next call; return the loop that it completes, if any."""
         key = (call.agent, call.inside)
+        if call.run != self._run:
+            self._run, self._streams = call.run, {}
         stream = self._streams.get(key)
         if stream is None:
             stream = self._streams[key] = _Stream(self.loops)
@@ -360,13 +365,13 @@ def find(calls: Iterable[Call]) -> list[Loop]:
     """Return the loops in the tool calls of a session, in the order they began."""
     detector = Detector()
     assert detector.loops is not None
-    alike: dict[tuple[bytes | None, bytes | None, int], list[Call]] = {}
+    alike: dict[tuple[bytes | None, bytes | None, int, int], list[Call]] = {}
     order: dict[bytes, int] = {}
     for call in calls:
         detector.add(call)
         order[call.id] = len(order)
         if call.given is not None and not call.failed and not call.waits:
-            alike.setdefault((call.agent, call.inside, call.given), []).append(call)
+            alike.setdefault((call.agent, call.inside, call.run, call.given), []).append(call)
     looping = {call.id for loop in detector.loops for call in loop.calls}
     for same in alike.values():
         if len(same) >= OFTEN:

@@ -6,6 +6,7 @@ tool call is repeated, the LLM call that asked for it was wasted as well.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, namedtuple
 
 from localops.clock import iso
@@ -13,6 +14,7 @@ from localops.encoding import encode
 from localops.journal import rows
 from localops.journal.sql import statements
 from localops.reading import alike, analytics, facts, growing_prompts, loops, previews
+from localops.reading.story import Story
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,11 +83,11 @@ class _Tool:
 
     __slots__ = (
         "agent", "began_ns", "call", "cost", "ended_ns", "error", "error_digest", "failed", "first_seq", "id", "inside",
-        "last_seq", "message", "models", "name", "opened",
+        "last_seq", "message", "models", "name", "opened", "run",
     )  # fmt: skip
 
-    def __init__(self, row: _Row, inside: bytes | None) -> None:
-        self.id, self.name, self.agent, self.inside = row.id, row.name or "", row.agent, inside
+    def __init__(self, row: _Row, inside: bytes | None, run: int) -> None:
+        self.id, self.name, self.agent, self.inside, self.run = row.id, row.name or "", row.agent, inside, run
         self.first_seq = self.last_seq = row.seq
         self.began_ns = row.at_ns if row.start_ns is None else row.start_ns
         self.ended_ns = row.at_ns
@@ -125,10 +127,12 @@ class Waste:
         self._models: dict[bytes, _Model] = {}
         # The LLM calls since each agent's last tool call.
         self._pending: dict[bytes | None, list[_Model]] = {}
+        self._resumed: list[int] = []
         self.is_complete = True
         figures = analytics.totals(reader, session)
         self._period = loops.period_around(figures.first_ns, figures.last_ns)
         if figures.tools >= loops.ALARM or figures.failed:
+            self._resumed = [one.at_ns for one in Story.read(reader, session).resumes]
             self._read(figures.rows, *((BRIEF_ROWS, BRIEF_BYTES) if brief else (MOST_ROWS, MOST_BYTES)))
         ended = [tool for tool in self._tools.values() if tool.call is not None]
         for tool in ended:
@@ -178,7 +182,7 @@ class Waste:
         tool, body = self._tools.get(row.id), _load_body(row.body)
         if tool is None:
             inside = row.parent if row.parent in self._tools else None
-            tool = self._tools[row.id] = _Tool(row, inside)
+            tool = self._tools[row.id] = _Tool(row, inside, bisect_right(self._resumed, row.at_ns))
             tool.models = self._pending.pop(row.agent, [])
         if row.phase == rows.OPEN:
             tool.opened = body
@@ -200,6 +204,7 @@ class Waste:
             waits=tool.name in self._polling,
             period=self._period,
             times=(tool.began_ns, row.at_ns if row.end_ns is None else row.end_ns),
+            run=tool.run,
         )
         tool.opened = {}
         if len(row.body or "") > _LARGE:
