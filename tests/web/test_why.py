@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,13 @@ def test_a_short_timeline_leaves_room_for_it(visit: Visit) -> None:
     below: Any = page.locator(".pane.timeline").bounding_box()
     box: Any = story.bounding_box()
     assert box["y"] >= below["y"] + below["height"]
+    # A section stands right below the one before it, also where that beside it is longer.
+    place = "sections => sections.map((one) => [one.offsetLeft, one.offsetTop, one.offsetHeight])"
+    places: Any = story.locator(".inside > *").evaluate_all(place)
+    pairs = [(one, other) for one, other in pairwise(places) if one[0] == other[0]]
+    assert len({left for left, *_ in places}) > 1
+    assert len(pairs) > 0
+    assert all(other[1] - one[1] - one[2] < 20 for one, other in pairs)
     page.locator("#tab-events").click()
     expect(story).to_have_count(0)
     page.locator("#tab-timeline").click()
