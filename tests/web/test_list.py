@@ -162,6 +162,16 @@ def test_as_many_tags_are_shown_as_fit(chromium: Browser, tmp_path: Path) -> Non
         assert (few["seen"], few["mark"] > 30) == (2, True)
 
 
+def test_the_figures_of_all_sessions_stand_below_each_other_on_a_phone(visit: Visit) -> None:
+    """However long the word for a state is."""
+    page = visit.open("/")
+    visit.looks(390)
+    page.locator("#rows .state.Indeterminate").first.wait_for()
+    page.locator("#rows .state.Success").first.wait_for()
+    lefts = "cells => cells.map((cell) => Math.round(cell.getBoundingClientRect().left))"
+    assert len(set(page.locator("#rows [data-col=llm_calls]").evaluate_all(lefts))) == 1
+
+
 def test_a_wide_window_shows_the_names_of_several_models(visit: Visit) -> None:
     """The room beside the names of sessions is for them."""
     page = visit.open("/")
