@@ -38,7 +38,7 @@ def test_the_post_mortem_is_a_fold_that_shows_text(visit: Visit, name: str) -> N
 
 
 def test_a_short_timeline_leaves_room_for_it(visit: Visit) -> None:
-    """It is below the bars, without a click; the other views and a long timeline need their room."""
+    """It stands below the bars, without a click; the other views and a long timeline need their room."""
     page = visit.session("night")
     story = page.locator("#story")
     expect(story.locator("h3").first).to_have_text("How it ended")
@@ -66,7 +66,7 @@ def test_the_call_that_returned_an_argument_is_a_link(chromium: Browser, tmp_pat
     """It selects the event, whose details then stand beside the page."""
     recorded(tmp_path, "misled")
     with serving(tmp_path) as link, visiting(chromium, link) as visit:
-        page = visit.session("misled")
+        page = visit.session("misled", "events")
         page.locator("#reason").click()
         cause = page.locator("#why p", has_text="was returned by")
         expect(cause).to_contain_text("The argument 'nest' ('nest-0815-b') was returned by tool 'find owl' ")
@@ -89,6 +89,7 @@ def test_steps_that_run_once_are_listed(chromium: Browser, tmp_path: Path) -> No
     ]
 
     def listed(page: Page) -> list[list[str]]:
+        page.locator("#tab-events").click()
         page.locator("#reason").click()
         rows = page.locator("#why tbody tr")
         expect(rows).to_have_count(4)
