@@ -200,8 +200,8 @@ def test_a_name_is_found_in_a_text(text: str, given: str, value: str | None) -> 
     assert [(one["value"], one["is_part"]) for one in first_error()["origins"]] == ([(value, True)] if value else [])
 
 
-def test_what_the_run_read_before_is_followed_through_the_call_before() -> None:
-    """An instruction in a text led to one call, and the next one failed; a name in the prompt is no origin."""
+def _blocked(message: str) -> tuple[Session, ToolEvent]:
+    """Record a call that fails after others were given an address that a tool had read; return that tool's call."""
     session = localops.start_session()
     agent, other = session.create_agent("fixer"), session.create_agent("other")
     session.record(LLMEvent(model="gpt-4o", prompt="Only https://packages.corp.example", completion="ok"))
@@ -213,8 +213,20 @@ def test_what_the_run_read_before_is_followed_through_the_call_before() -> None:
         session.record(ToolEvent(name="set", params={"name": name, "url": sets[name]}, returns="ok", agent_id=agent))
     session.record(ToolEvent(name="set", params={"url": "https://npm.fast.example"}, returns="ok", agent_id=other))
     event = ToolEvent(name="install", params={"version": 3}, agent_id=agent)
-    session.record(ErrorEvent(trigger_event=event, exception=RuntimeError("blocked")))
+    session.record(ErrorEvent(trigger_event=event, exception=RuntimeError(message)))
     session.end_session("Fail")
+    return session, read
+
+
+def test_an_error_that_does_not_mention_what_was_read_has_no_such_origin() -> None:
+    """It may have nothing to do with it, as a connection that was reset."""
+    _blocked("connection reset")
+    assert first_error()["origins"] == []
+
+
+def test_what_the_run_read_before_is_followed_through_the_call_before() -> None:
+    """An instruction in a text led to one call, and the next one failed; a name in the prompt is no origin."""
+    session, read = _blocked("npm.fast.example is blocked")
     [origin] = first_error()["origins"]
     assert (origin["value"], origin["of"]["name"], origin["name"]) == ("https://npm.fast.example", "set", "read_issue")
     with Home() as home:

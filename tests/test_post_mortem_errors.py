@@ -69,7 +69,7 @@ def test_a_caught_error_and_what_came_after() -> None:
         "next_same": True,
         "within_rows": None,
     }
-    assert "Caught: operation 'patient' around it ended without failing." in sections["First error"]
+    assert "It was caught: operation 'patient', in which it happened, did not fail." in sections["First error"]
     again = "'fetch' was called 3 more times; 2 of these calls failed. The next, with the same arguments, failed."
     assert again in sections["First error"]
 

@@ -218,16 +218,15 @@ def _print_totals(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
 
 
 def _success(given: Facts) -> str:
-    """Return the share of success, of how many sessions, and how many are undecided."""
+    """Return the share of success, of how many sessions, and how many ended as neither."""
     states, share = given["states"], given["success_rate"]
     ended = states.get("Success", 0) + states.get("Failure", 0)
-    left = states.get("Indeterminate", 0) + states.get("Unknown", 0)
     of = (
         "none ended as success or failure"
         if share is None
         else f"{share:.0%} of {output.count(ended)} that ended as success or failure"
     )
-    return f"{of}, {output.count(left)} undecided" if left else of
+    return f"{of}, {left}" if (left := facts.neither(states)) else of
 
 
 def _percentiles(given: Mapping[str, float] | None) -> str:

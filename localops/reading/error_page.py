@@ -167,9 +167,9 @@ def _outcome(error: Facts) -> Iterator[Sentence]:
     """Say what became of an error: where it was caught, or what it ended, and how the run continued."""
     where = error["where"]
     if error["outcome"] == "caught":
-        yield ["Caught: ", *named(where), " around it ended without failing."]
+        yield ["It was caught: ", *named(where), ", in which it happened, did not fail."]
     elif error["outcome"] == "noted":
-        yield ["It was noted: ", *named(where), " around it ended without failing."]
+        yield ["It was noted: ", *named(where), ", in which it happened, did not fail."]
     elif error["outcome"] == "replaced" and error["became"] is not None:
         yield ["In ", *named(where), " the program caught it and raised ", Word(error["replaced_by"] or "error"), "."]
     elif error["outcome"] == "replaced":
@@ -246,8 +246,11 @@ def _where(error: Facts) -> Iterator[Sentence]:
         yield ["It happened in the session itself, in no operation", *raised, "."]
         return
     sentence: Sentence = ["Where: ", "… > " if error["path_is_cut"] else ""]
+    agent = None
     for number, level in enumerate(error["path"]):
-        sentence += [" > " if number else "", *named(level)]
+        # The agent is named where it changes.
+        sentence += [" > " if number else "", *named({**level, "agent": None} if level["agent"] == agent else level)]
+        agent = level["agent"]
     yield [*sentence, *with_input(error["input"]), *raised, "."]
 
 

@@ -101,6 +101,13 @@ def success(states: Mapping[str, int]) -> Facts:
     return {"states": dict(sorted(states.items())), "success_rate": good / (good + bad) if good + bad else None}
 
 
+def neither(states: Mapping[str, int]) -> str:
+    """Return how many sessions are over that ended neither as Success nor as Failure, in words."""
+    undecided, unknown = states.get("Indeterminate", 0), states.get("Unknown", 0)
+    which = "Indeterminate or Unknown" if unknown else "Indeterminate"
+    return f"{output.count(undecided + unknown)} {which}" if undecided or unknown else ""
+
+
 def session(project: str, seen: Snapshot, report: Report) -> Facts:
     """Return a session: its state and all its figures."""
     figures, ended_ns = seen.totals, seen.standing.ended_ns

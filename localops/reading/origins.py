@@ -99,6 +99,15 @@ def of(
     return list(islice(matches, REPORTED))
 
 
+def is_mentioned(name: str, text: str) -> bool:
+    """Return whether a text has a name, or the host of a URL.
+
+    >>> is_mentioned("https://a.example/x", "no answer from a.example:80"), is_mentioned("a.example", "reset by peer")
+    (True, False)
+    """
+    return name in text or any(host in text for host in _HOST.findall(name))
+
+
 def _names_in(value: Value) -> list[str]:
     """Return the names inside an argument, such as a command or a URL, the longest first.
 

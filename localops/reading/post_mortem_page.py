@@ -460,7 +460,7 @@ def _why_stopped(answer: Facts, before: str) -> Sentence:
 def _without_cost(llms: int, tools: int, unpriced: int) -> str:
     """State why failed calls add nothing to the cost, in the words that the dashboard shows for each call."""
     if not llms:
-        return f"no cost of {'it' if tools == 1 else 'them'} is recorded"
+        return f"{'its' if tools == 1 else 'their'} cost was not recorded"
     if not unpriced:
         calls = "LLM call was" if llms == 1 else "LLM calls were"
         return f"the {calls} not billed"

@@ -308,13 +308,16 @@ class RunErrors:
     def _origins(self, chain: list[list[Half]], message: object) -> list[Facts]:
         """Return which arguments of a failed call came from the result of an earlier call.
 
-        A name that a call shortly before it took from the text of a result is added, as that text may be the cause.
+        A name that a call shortly before it took from the text of a result is added if the error mentions it: that text
+        may be the cause.
         """
-        text = message if isinstance(message, str) else None
+        text = message if isinstance(message, str) else ""
         for halves in chain:
             _, given = self._input_of(halves[-1].id)
             if given is not None:
-                return [*self._origins_of(halves, given, message=text), *islice(self._names_read_before(halves), 1)]
+                before = self._names_read_before(halves) if text else ()
+                mentioned = (one for one in before if origins.is_mentioned(one["value"], text))
+                return [*self._origins_of(halves, given, message=text), *islice(mentioned, 1)]
         return []
 
     def _names_read_before(self, halves: list[Half]) -> Iterator[Facts]:

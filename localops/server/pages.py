@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from localops import __version__, output
 from localops.encoding import encode
 from localops.reading import page_html
+from localops.reading.facts import neither
 from localops.server import browser_guard, calls_page, early_html, web_files
 from localops.server.request import Call, HttpError
 
@@ -277,7 +278,7 @@ def _frame(page: str, title: str, inside: str, facts: object, *, root: str, can_
 _MENUS = ("State", "Tag", "Model", "Agent", "Tool", "User", "When", "More")
 _USUAL = {
     "Sessions": "1,000",
-    "Success": "93 %|15 undecided",
+    "Success": "93 %|15 Indeterminate",
     "Cost": "$10.00",
     "Tokens": "1.0M",
     "LLM calls": "1000",
@@ -333,7 +334,7 @@ def _across(facts: Facts) -> str:
     }
     return f"""<h1 class="page-title">Analytics</h1>
 {early_html.filters("Choose sessions", "Names and content  ( / )", (*_MENUS, "Views"), role="form")}
-<dl class="figures" id="figures">{_figures(labels, {**_NOTES, "Success": _undecided(one["states"])})}</dl>
+<dl class="figures" id="figures">{_figures(labels, {**_NOTES, "Success": _neither_note(one["states"])})}</dl>
 <dl class="figures" id="speeds">{_figures(dict.fromkeys(_SPEEDS, "…"), {})}</dl>
 <div class="charts" id="charts"></div>
 <div class="charts" id="tables"></div>"""
@@ -346,10 +347,9 @@ def _success(rate: float | None) -> str:
     return f"{rate * 100:.{1 if 0 < rate < 0.1 else 0}f} %"
 
 
-def _undecided(states: dict[str, int]) -> str:
+def _neither_note(states: dict[str, int]) -> str:
     """Return how many sessions are over that ended neither as Success nor as Failure, as a note."""
-    left = states.get("Indeterminate", 0) + states.get("Unknown", 0)
-    return f"<small>{output.count(left)} undecided</small>" if left else ""
+    return f"<small>{words}</small>" if (words := neither(states)) else ""
 
 
 def _figures(labels: dict[str, str], notes: dict[str, str]) -> str:

@@ -61,8 +61,8 @@ function drawTotals(change) {
     figure("Cost", cost(one)),
     figure("LLM calls", count(one.llm_calls)),
     figure("Tool calls", count(one.tool_calls)),
-    figure("Error events", count(one.errors), one.errors > 0, ERRORS, "raised or recorded"),
-    figure("Failed operations", count(one.failed), one.failed > 0, FAILED, partsOf(one.failed)),
+    figure("Errors", count(one.errors), one.errors > 0, ERRORS, "raised or recorded"),
+    figure("Failed", count(one.failed), one.failed > 0, FAILED, partsOf(one.failed)),
     figure("Tokens in", count(one.tokens_in)),
     figure("Tokens out", count(one.tokens_out)),
   ]);
@@ -202,7 +202,7 @@ function perDay(daily) {
       series: series((one) => (one ? one.tokens_in + one.tokens_out : 0)),
     }),
     charts.plot({
-      title: "Failed events per day",
+      title: "Failed calls and steps per day",
       kind: "third",
       x,
       brushed,

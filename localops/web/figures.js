@@ -154,10 +154,8 @@ export class Figures {
         ...(hasAgents ? [{ label: "Agent", text: (part) => part.agent || "" }] : []),
         { label: "Cost", num: true, text: share },
         { label: "Calls", num: true, isSpare: true, text: (part) => count(part.calls) },
-        { label: "First prompt", num: true, hint: "Tokens of the first call", text: (part) => prompt(part.first) },
-        ...(hasLast
-          ? [{ label: "Last prompt", num: true, hint: "Tokens of the last call", text: (part) => prompt(part.last) }]
-          : []),
+        { label: "First prompt (tokens)", num: true, text: (part) => prompt(part.first) },
+        ...(hasLast ? [{ label: "Last prompt (tokens)", num: true, text: (part) => prompt(part.last) }] : []),
         ...(hasCache
           ? [
               {

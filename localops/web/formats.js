@@ -161,7 +161,7 @@ export function bytes(size) {
 
 export const percent = (share) =>
   share === null || share === undefined ? "–" : `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)} %`;
-/** Return the share of sessions that succeeded, of how many sessions, and how many are undecided. */
+/** Return the share of sessions that succeeded, of how many sessions, and how many ended as neither. */
 export function success({ states }) {
   const { Success: good = 0, Failure: bad = 0, Indeterminate: open = 0, Unknown: unknown = 0 } = states;
   const ended = good + bad;
@@ -173,7 +173,7 @@ export function success({ states }) {
   return {
     share,
     title: left ? `${of}; ${count(open)} Indeterminate and ${count(unknown)} Unknown are left out` : of,
-    note: left ? `${count(left)} undecided` : "",
+    note: left ? `${count(left)} ${unknown ? "Indeterminate or Unknown" : "Indeterminate"}` : "",
   };
 }
 export const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;

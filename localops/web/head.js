@@ -94,7 +94,8 @@ export class Head {
         (one.llm_calls > 0 || one.cost_nano > 0) && figure("Cost", cost(one), provenance(one).join(", ")),
         counted("LLM", one.llm_calls, many(one.llm_calls, "LLM call"), llm),
         counted("tools", one.tool_calls, many(one.tool_calls, "tool call"), tool),
-        counted("actions", one.actions),
+        // Without actions, they are operations, workflows and the like, as the legend names them.
+        counted(this.page.complete && !this.page.run.kinds.includes("action") ? "steps" : "actions", one.actions),
         one.errors > 0 && this._errors(one.errors),
         counted("tokens", one.tokens_in + one.tokens_out, tokens.join("; ")),
       ].filter(Boolean),
@@ -248,11 +249,11 @@ function provenance(one) {
       budget,
     ].filter(Boolean);
   return [
-    from.priced && `${count(from.priced)} priced from ${table}`,
-    from.given && `${count(from.given)} given by the program`,
-    from.later && `${count(from.later)} priced later`,
-    from.unbilled && `${count(from.unbilled)} not billed`,
-    from.unpriced && `${count(from.unpriced)} unpriced`,
+    from.priced && `${many(from.priced, "call")} priced from ${table}`,
+    from.given && `${many(from.given, "cost")} given by the program`,
+    from.later && `${many(from.later, "call")} priced later`,
+    from.unbilled && `${many(from.unbilled, "call")} not billed`,
+    from.unpriced && `${many(from.unpriced, "call")} unpriced`,
     budget,
   ].filter(Boolean);
 }
@@ -279,7 +280,7 @@ function ran(one) {
     make(
       "p",
       {},
-      `${each.host || "?"} · process ${each.pid ?? "?"}`,
+      `process ${each.pid ?? "?"} on ${each.host || "an unknown host"}`,
       make(
         "span",
         { class: "faint" },
@@ -317,7 +318,7 @@ function ran(one) {
     one.metadata_only &&
       block("Content", make("p", {}, "Not here: this session was sent without content (a metadata-only remote).")),
     Object.keys(one.metadata || {}).length > 0 && block("Metadata", facts(one.metadata)),
-    Object.keys(one.host_env || {}).length > 0 && block("Environment", facts(one.host_env)),
+    Object.keys(one.host_env || {}).length > 0 && block("Environment", facts(environment(one))),
   ];
   return make(
     "details",
@@ -325,6 +326,14 @@ function ran(one) {
     make("summary", {}, "Where it ran"),
     make("div", { class: "inside" }, blocks.filter(Boolean)),
   );
+}
+
+/** Return the environment without the name of the machine, which stands beside the processes. */
+function environment({ host_env: { OS: system, ...rest }, participants }) {
+  if (!system || typeof system !== "object" || !participants?.some((each) => each.host))
+    return { ...(system && { OS: system }), ...rest };
+  const { Hostname: _, ...others } = system;
+  return { OS: others, ...rest };
 }
 
 /** Return nested facts as a list of names and values. */

@@ -8,7 +8,7 @@ import { address, changed, filtersOf, first, parsed, period } from "./query.js";
 const rate = (one) => success(one).share;
 const tokens = (one) => one.tokens_in + one.tokens_out;
 
-const ERROR_EVENTS = "Error events";
+const RAISED = "Errors";
 
 /** Figures: name, value, text, and whether more of it is good (1), bad (-1) or neither. */
 const FIGURES = [
@@ -17,7 +17,7 @@ const FIGURES = [
   ["Cost", (one) => one.cost_nano, (one) => cost(one), money, -1],
   ["Tokens", tokens, (one) => short(tokens(one)), short, 0],
   ["LLM calls", (one) => one.llm_calls, (one) => short(one.llm_calls), short, 0],
-  [ERROR_EVENTS, (one) => one.errors, (one) => short(one.errors), short, -1],
+  [RAISED, (one) => one.errors, (one) => short(one.errors), short, -1],
 ];
 
 const ERRORS = "Errors that were raised or recorded, inside and outside of calls. Calls has those that failed.";
@@ -43,7 +43,7 @@ export async function summarize() {
 function previous(query) {
   const since = first(query, "since");
   const [, span] = /^last (.+)$/.exec(period(since)) || [];
-  return span && !first(query, "until") ? `the ${span} before` : "the period before, which is as long";
+  return span && !first(query, "until") ? `the ${span} before` : "the period of the same length before it";
 }
 
 function draw(now, before, query) {
@@ -58,9 +58,9 @@ function draw(now, before, query) {
         make("dt", {}, label),
         make(
           "dd",
-          { class: label === ERROR_EVENTS && now.errors ? "failed" : null, title: hint(label, now) },
+          { class: label === RAISED && now.errors ? "failed" : null, title: hint(label, now) },
           now.exact || label === "Success" ? "" : "≤ ",
-          label === ERROR_EVENTS && now.errors
+          label === RAISED && now.errors
             ? make("a", { class: "failed", href: address(changed(query, { errors: 1 })) }, text(now))
             : text(now),
           " ",
@@ -70,7 +70,14 @@ function draw(now, before, query) {
       ),
     ),
     ...(compared
-      ? [make("div", { class: "faint" }, make("dt", {}, "▲▼"), make("dd", { class: "trend" }, `against ${compared}`))]
+      ? [
+          make(
+            "div",
+            { class: "faint" },
+            make("dt", {}, "▲▼"),
+            make("dd", { class: "trend" }, `compared with ${compared}`),
+          ),
+        ]
       : []),
   ]);
 }
@@ -78,7 +85,7 @@ function draw(now, before, query) {
 /** Return what a figure counts. */
 function hint(label, now) {
   if (label === "Success") return success(now).title;
-  return [label === ERROR_EVENTS && ERRORS, !now.exact && LIMIT].filter(Boolean).join("\n") || null;
+  return [label === RAISED && ERRORS, !now.exact && LIMIT].filter(Boolean).join("\n") || null;
 }
 
 /** Return by how much a figure is more than in the period before. */

@@ -98,7 +98,7 @@ def test_an_error_has_its_message_and_its_times(
     assert undecided is not None
     undecided.end_session("Indeterminate")
     out = command("analytics")[1]
-    assert f"100% of {len(sessions)} that ended as success or failure, 1 undecided" in out
+    assert f"100% of {len(sessions)} that ended as success or failure, 1 Indeterminate" in out
 
 
 def test_a_tool_has_the_day_of_its_first_failure(command: Command) -> None:

@@ -93,7 +93,7 @@ def test_the_demo_has_a_page(command: Command, tmp_path: Path, monkeypatch: pyte
     assert command("demo")[0] == 0
     out = command("why")[1]
     assert "SearchTimeout: 'no answer within 10 ms'" in out
-    assert "Caught: workflow 'research' around it ended without failing." in out
+    assert "It was caught: workflow 'research', in which it happened, did not fail." in out
     assert " was called 2 more times" in out
 
 

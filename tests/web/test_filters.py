@@ -226,12 +226,12 @@ def test_the_summary_is_that_of_the_sessions(visit: Visit) -> None:
     title = page.locator("#summary dd:not(.trend)[title]").first.get_attribute("title")
     assert title == f"{good / len(sessions) * 100:.0f} % of {len(sessions)} that ended as success or failure"
     of_states = "async (states) => { const one = (await import('/web/formats.js')).success({ states });"
-    undecided = page.evaluate(f"{of_states} return one.note }}", {"Success": 1, "Indeterminate": 2, "Unknown": 1})
-    assert undecided == "3 undecided"
-    assert page.locator("#summary").inner_text().split("\n")[-1] == "against the 5 days before"
+    neither = page.evaluate(f"{of_states} return one.note }}", {"Success": 1, "Indeterminate": 2, "Unknown": 1})
+    assert neither == "3 Indeterminate or Unknown"
+    assert page.locator("#summary").inner_text().split("\n")[-1] == "compared with the 5 days before"
     assert both["now"]["cost_nano"] == 10**7 * len(sessions)
     # Errors lead to the sessions that have them.
-    assert f"Error events {both['now']['errors']}" in shown
+    assert f"Errors {both['now']['errors']}" in shown
     expect(page.locator("#summary a")).to_have_attribute("href", re.compile(r"/\?since=5d&errors=1$"))
     before = both["before"]["sessions"]
     change = round((len(sessions) / before - 1) * 100)
