@@ -9,7 +9,7 @@ from __future__ import annotations
 from localops.encoding import encode
 from localops.journal import rows
 from localops.journal.participants import CARD
-from localops.recording import events
+from localops.recording.session import STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST = 500  # rows to send; of more, those of processes that left are left out
 _KINDS = frozenset((*rows.STARTS, *rows.LEAVES))
+_LENGTH = 32  # of an id as text
 _FIELDS = frozenset((*CARD, "forked", "resumed", "reason", "derived"))
 
 
@@ -48,12 +49,12 @@ def _sent(one: Milestone) -> dict[str, Any]:
 
 
 class Processes:
-    """The rows that an attribute of a root span has; none if it is missing, or somebody else wrote it."""
+    """The rows that an attribute of a root span has; none if it is missing, or not as `sent` writes it."""
 
     def __init__(self, text: object) -> None:
         try:
             known = encode.loads(text) if isinstance(text, str) else []
-            self._known = [_checked(one) for one in known]
+            self._known = [_checked(one) for one in known[:_MOST]]
         except (AttributeError, KeyError, TypeError, ValueError):
             self._known = []
 
@@ -74,22 +75,20 @@ class Processes:
             kind, at = one["kind"], one["at"]
             if kind == "session" or (kind == "end" and at == end_ns):
                 continue
-            name = writer.text(one["name"]) if kind == "end" else None
-            yield writer.note(kind, one["id"], at, fields=one["body"] or None, name=name, parent=one["by"])
+            yield writer.note(kind, one["id"], at, fields=one["body"] or None, name=one["name"], parent=one["by"])
 
 
 def _checked(one: dict[str, Any]) -> dict[str, Any]:
     """Return a row that was sent with ids in bytes; raise one of several errors if it was not sent by us."""
-    at, by, body = one["at"], one.get("by"), one.get("body", {})
-    if one["kind"] not in _KINDS or type(at) is not int or abs(at) >= 1 << 62:
+    kind, at, by, body = one["kind"], one["at"], one.get("by"), one.get("body", {})
+    is_ours = kind in _KINDS and type(at) is int and 0 <= at < 1 << 62 and (kind != "end" or one["name"] in STATES)
+    if not is_ours or {len(one["id"]), len(by or one["id"])} != {_LENGTH}:
         raise ValueError
-    if one["kind"] == "end" and not isinstance(one["name"], str):
-        raise TypeError
     return {
-        "kind": one["kind"],
-        "id": events.to_id(one["id"]),
+        "kind": kind,
+        "id": bytes.fromhex(one["id"]),
         "at": at,
-        "name": one.get("name"),
+        "name": one["name"] if kind == "end" else None,
         "by": None if by is None else bytes.fromhex(by),
         "body": {key: value for key, value in body.items() if key in _FIELDS},
     }

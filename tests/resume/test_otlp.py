@@ -10,6 +10,7 @@ import pytest
 
 import localops
 from localops.journal import rows
+from localops.otlp.process_rows import Processes
 from localops.otlp.step_rows import split
 from tests import programs, recorded_runs, warm
 from tests.resume.test_resume import PAYING
@@ -120,6 +121,24 @@ def test_a_step_that_says_nonsense_is_no_step() -> None:
     for text in ("{", "7", "{}", '{"opened":7,"sum":""}', '{"opened":{"keys":["x"],"body":{}},"sum":""}'):
         assert split(body, text) == ({"params": 1}, None)
     assert split(body, None) == (body, None)
+
+
+def test_processes_that_another_program_wrote_are_none() -> None:
+    """An attribute of any form is no reason to fail, and no row with a value that readers do not expect."""
+    known = {"kind": "end", "id": "0" * 32, "at": 1, "name": "Success", "by": "1" * 32, "body": {"reason": "x"}}
+    assert Processes(json.dumps([known])).left_at(1) == b"\x11" * 16
+    wrong: tuple[dict[str, Any], ...] = (
+        {"kind": []},
+        {"id": "7"},
+        {"at": "1"},
+        {"at": -1},
+        {"name": "Over"},
+        {"name": None},
+        {"by": "é" * 32},
+        {"body": 1},
+    )
+    for text in ("{", "7", "[7]", "{}", *(json.dumps([known | each]) for each in wrong)):
+        assert not Processes(text)
 
 
 def test_what_was_decided_is_explained_after_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
