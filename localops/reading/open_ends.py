@@ -136,9 +136,11 @@ def _who(seen: Snapshot, processes: Processes, card: dict[str, Any] | None, *, i
         # For example, if a program opens and closes operations by hand.
         return "the session ended inside "
     how = {"died": "died inside", "running": "is still inside", "left": "left inside"}
-    if card is None or (state := processes.state(card)) not in how:
-        return "a process died inside "
-    return f"process {card.get('pid')} {how[state]} "
+    if card is not None and (state := processes.state(card)) in how:
+        return f"process {card.get('pid')} {how[state]} "
+    # Whether its process still runs cannot be seen from here.
+    is_unknown = is_of_last_run and seen.standing.state == "Unknown"
+    return "no end is recorded of " if is_unknown else "a process died inside "
 
 
 def _when(seen: Snapshot, one: Unfinished, *, is_of_last_run: bool) -> str:

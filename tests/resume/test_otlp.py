@@ -213,6 +213,7 @@ def test_spans_say_of_a_run_what_a_bundle_says(tmp_path: Path) -> None:
     printed = _printed(of_spans)
     assert printed == _printed(of_bundle)
     assert "  Whether it has ended is not known: no end is recorded" in "\n".join(printed)
+    assert "! no end is recorded of tool 'step'" in "\n".join(printed)
     programs.kill(program)
     _carry_to(of_spans)
     assert "Indeterminate: process died inside tool 'step'" in warm.localops("why", "last", "--home", of_spans).stdout
