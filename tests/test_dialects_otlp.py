@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -13,8 +14,9 @@ import localops
 from localops import dialects
 from localops.coding.recording import Project
 from localops.config import Config
+from localops.decorators import tool
 from localops.otlp.importing import take
-from localops.reading import facts
+from localops.reading import facts, waste
 from localops.reading.export import Run
 from tests import programs, recorded_runs, warm
 
@@ -69,6 +71,54 @@ def test_out_and_in_again_changes_no_figure(tmp_path: Path) -> None:
     assert after.keys() == before.keys()
     for id, known in before.items():
         assert after[id] == known, known["name"]
+
+
+async def _looks() -> None:
+    """Call two tools at once, three times; now the one ends first, now the other."""
+    for first in ("tide", "wind", "tide"):
+        is_over = asyncio.Event()
+
+        async def look(name: str, is_first: bool, is_over: asyncio.Event) -> None:
+            @tool(name=name)
+            async def call() -> int:
+                if is_first:
+                    is_over.set()
+                else:
+                    await is_over.wait()
+                return 1
+
+            await call()
+
+        await asyncio.gather(*(look(name, name == first, is_over) for name in ("tide", "wind")))
+
+
+def test_out_and_in_again_changes_no_loop(tmp_path: Path) -> None:
+    """Neither of calls at the same time nor of calls inside others: spans come in the order in which they end."""
+    session = localops.start_session()
+    asyncio.run(_looks())
+    for _ in range(3):
+        with session.operation("plan", kind="tool", params={"q": 1}):
+            pass
+        with session.operation("pack", kind="tool", params={"q": 1}):
+            with session.operation("ask", kind="llm", model="gpt-4o") as ask:
+                ask.usage(prompt_tokens=5, completion_tokens=1)
+            for _ in range(2):
+                with session.operation("fold", kind="tool", params={"q": 1}):
+                    pass
+    session.end_session("Success")
+
+    def loops_in(run: Run) -> list[Any]:
+        listed = waste.of(run.project, run, run.reader)["loops"]
+        return [(one["kind"], one["calls"], one["rounds"], one["wasted"]) for one in listed]
+
+    with recorded_runs.opened() as runs:
+        (tmp_path / "runs.otlp.jsonl").write_bytes(exported(runs))
+        [before] = map(loops_in, runs)
+    assert [one[:3] for one in before] == [("cycle", 6, 3), ("cycle", 6, 3)]
+    assert [one[3]["llm_calls"] for one in before] == [0, 2]
+    import_into(tmp_path / "other", tmp_path / "runs.otlp.jsonl")
+    with recorded_runs.opened(tmp_path / "other") as runs:
+        assert list(map(loops_in, runs)) == [before]
 
 
 def test_imported_spans_are_exported_unchanged(tmp_path: Path) -> None:

@@ -151,8 +151,48 @@ def test_calls_at_the_same_time_are_a_loop_only_in_rounds() -> None:
     assert (alarms, read(session)["loops"]) == ([], [])
     asyncio.run(vote(3))
     session.record(ToolEvent(name="other"))
-    assert [(alarm.kind, len(alarm.calls)) for alarm in alarms] == [("cycle", 15)]
-    assert [(loop["kind"], loop["calls"]) for loop in read(session)["loops"]] == [("cycle", 15)]
+    assert [(alarm.kind, len(alarm.calls)) for alarm in alarms] == [("repeat", 3)]
+    assert [(loop["kind"], loop["calls"]) for loop in read(session)["loops"]] == [("repeat", 15)]
+
+
+@pytest.mark.parametrize("sizes", [(2, 3, 4, 2, 5), (3, 1, 3, 1, 3, 1), (5, 4, 3)])
+def test_rounds_of_parallel_calls_may_differ_in_size(sizes: tuple[int, ...]) -> None:
+    """They are one loop, for the alarm in the process and for reports; all calls after the first round are wasted."""
+    alarms: list[Loop] = []
+    session = localops.init(on_loop=lambda _, loop: alarms.append(loop))
+
+    @localops.tool(name="sample")
+    async def sample() -> str:
+        await asyncio.sleep(0.001)
+        return "A"
+
+    async def vote() -> None:
+        for size in sizes:
+            await asyncio.gather(*(sample() for _ in range(size)))
+
+    asyncio.run(vote())
+    session.record(ToolEvent(name="other"))
+    assert [(alarm.kind, alarm.rounds) for alarm in alarms] == [("repeat", 3)]
+    [loop] = read(session)["loops"]
+    assert (loop["kind"], loop["calls"], loop["rounds"]) == ("repeat", sum(sizes), len(sizes))
+    assert loop["wasted"]["calls"] == sum(sizes[1:])
+    assert f"was called {sum(sizes)} times in {len(sizes)} rounds of parallel calls" in plain(
+        waste_page.sentence_of(loop)
+    )
+
+
+# Two workers that take the same call as soon as they are free, and one that takes three times as long as the other.
+_POOLS = [[(at, at + 9) for at in range(0, 50, 5)], [*((at, at + 9) for at in range(0, 60, 10)), (1, 29), (31, 58)]]
+
+
+@pytest.mark.parametrize("times", _POOLS, ids=["in turn", "one is slow"])
+def test_a_round_of_parallel_calls_begins_when_a_result_is_known(times: list[tuple[int, int]]) -> None:
+    """In whatever order the calls come: reports have them as they began, the process as they ended."""
+    made = [call(times=each) for each in sorted(times)]
+    for order in (made, sorted(made, key=lambda each: each.ended_ns)):
+        [loop] = loops.find(order)
+        assert (loop.kind, len(loop.all_calls)) == ("repeat", len(times))
+        assert loop.rounds == (5 if times is _POOLS[0] else 6)
 
 
 def test_a_wait_that_succeeded_is_named() -> None:

@@ -9,7 +9,8 @@ the alarm in a running one use the same rules:
 - a loop ends where the run of the program does: one that resumes the session begins its calls afresh;
 - a call whose result changes makes progress, and so does a call of a tool that is marked as polling;
 - a duration in a text that falls each time, such as an ETA, is progress; also one that rises, if it was not measured;
-- calls that overlapped in time are not compared, as neither could know the result of the other;
+- calls that overlapped in time are not compared, as neither could know the result of the other: the same call that
+  begins before the first of several has ended belongs to its round;
 - a call whose arguments or result were not recorded equals no other.
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from localops.encoding import encode
 from localops.encoding.lazy import late_pattern
@@ -96,8 +97,9 @@ class Call:
     """A finished tool call: its input, and its result or error."""
 
     __slots__ = (
-        "_durations", "_exact", "_outcome", "_params", "_period", "_returns", "agent", "began_ns", "ended_ns", "error",
-        "failed", "given", "id", "input", "inside", "run", "tool", "waits",
+        "_durations", "_exact", "_outcome", "_params", "_period", "_returns", "agent", "began_ns", "beside", "ended_ns",
+        "error", "failed", "given", "id", "input", "inside", "round_ended_ns",
+        "run", "tool", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +124,7 @@ class Call:
         `period_around`. times: when it began and ended. run: how often the session was resumed before.
         """
         self.began_ns, self.ended_ns = times
+        self.alone()
         self.id, self.tool, self.agent, self.inside, self.run = id, tool, agent, inside, run
         self.input = ""
         """Its input as a line, if that will be shown."""
@@ -139,6 +142,13 @@ class Call:
         self._outcome: int | None = None
         self._exact = 0
         self._durations: list[tuple[int, bool] | None] = []
+
+    def alone(self) -> None:
+        """Forget the other calls of its round."""
+        self.beside: list[Call] = []
+        """The same calls of the same round, which overlap it."""
+        self.round_ended_ns = self.ended_ns
+        """When the first call of its round ended."""
 
     @property
     def outcome(self) -> int:
@@ -159,7 +169,7 @@ class Call:
 
     def overlaps(self, other: Call) -> bool:
         """Return whether two calls were in progress at the same time."""
-        return self.began_ns < other.ended_ns and other.began_ns < self.ended_ns
+        return self.began_ns < other.round_ended_ns and other.began_ns < self.round_ended_ns
 
     def equals(self, other: Call) -> bool:
         """Return whether two similar calls have exactly the same result, including ids, times and durations."""
@@ -167,7 +177,11 @@ class Call:
 
     def is_like(self, other: Call) -> bool:
         """Return whether it is the same call as another with the same outcome."""
-        if self.given is None or self.given != other.given or self.failed != other.failed or self.overlaps(other):
+        return not self.overlaps(other) and self.is_same(other)
+
+    def is_same(self, other: Call) -> bool:
+        """Return the same, whether or not they overlapped."""
+        if self.given is None or self.given != other.given or self.failed != other.failed:
             return False
         return self.failed or (not self.waits and self.outcome == other.outcome)
 
@@ -184,8 +198,9 @@ class Loop:
 
     def __init__(self, kind: str, calls: list[Call], period: int = 1) -> None:
         self.kind, self.calls = kind, calls
+        """Its calls; of the same calls of one round that overlap, one, which has the others in `beside`."""
         self.period = period
-        """The number of calls in a round."""
+        """The number of calls in a round, without overlapping ones."""
         self.later = 0
         """The number of further calls, which are not kept."""
         self.is_stopped = False
@@ -196,7 +211,12 @@ class Loop:
     @property
     def wasted(self) -> Sequence[Call]:
         """Return the calls after the first round, which were useless."""
-        return self.calls[self.period :]
+        return _with_others(self.calls[self.period :])
+
+    @property
+    def all_calls(self) -> list[Call]:
+        """Return all its calls, with those that overlap."""
+        return _with_others(self.calls)
 
     @property
     def is_alarming(self) -> bool:
@@ -224,6 +244,10 @@ class Loop:
     def agent(self) -> bytes | None:
         """Return the agent that made the calls."""
         return self.calls[0].agent
+
+
+def _with_others(calls: Iterable[Call]) -> list[Call]:
+    return [each for call in calls for each in (call, *call.beside)]
 
 
 class Detector:
@@ -289,6 +313,9 @@ class _Stream:
                 self._equal_counts = alike = [0] * (LONGEST + 1)
                 self._is_any = False
         else:
+            if (known := self._round_of(call)) is not None:
+                self._join(known, call)
+                return None
             for period in range(1, LONGEST + 1):
                 is_alike = len(recent) >= period and call.is_like(recent[-period])
                 alike[period] = alike[period] + 1 if is_alike else 0
@@ -310,6 +337,19 @@ class _Stream:
             if alike[period] >= (ALARM - 1) * period and not _counts_down(list(recent)[-ALARM * period :], period):
                 return self._begin(period, call)
         return self._same_error(call)
+
+    def _round_of(self, call: Call) -> Call | None:
+        """Return the same call that it overlaps, if any: they belong to one round, whatever the sizes of rounds."""
+        near = islice(reversed(self._recent), LONGEST)
+        return next((each for each in near if call.overlaps(each) and call.is_same(each)), None)
+
+    def _join(self, known: Call, call: Call) -> None:
+        known.round_ended_ns = min(known.round_ended_ns, call.ended_ns)
+        if self._loops is not None:
+            known.beside.append(call)
+        # Also if the loop began with this round: a stopped loop has to stay stopped.
+        if self._open is not None and any(known is each for each in list(self._recent)[-self._open.period :]):
+            self.went_on = self._open
 
     def _begin(self, period: int, call: Call) -> Loop:
         calls = list(self._recent)[-ALARM * period :]
@@ -368,11 +408,12 @@ def find(calls: Iterable[Call]) -> list[Loop]:
     alike: dict[tuple[bytes | None, bytes | None, int, int], list[Call]] = {}
     order: dict[bytes, int] = {}
     for call in calls:
+        call.alone()
         detector.add(call)
         order[call.id] = len(order)
         if call.given is not None and not call.failed and not call.waits:
             alike.setdefault((call.agent, call.inside, call.run, call.given), []).append(call)
-    looping = {call.id for loop in detector.loops for call in loop.calls}
+    looping = {call.id for loop in detector.loops for call in loop.all_calls}
     for same in alike.values():
         if len(same) >= OFTEN:
             detector.loops += _habits(call for call in same if call.id not in looping)
@@ -401,6 +442,8 @@ def _habits(same: Iterable[Call]) -> Iterator[Loop]:
         calls = by_outcome.setdefault(call.outcome, [])
         if not calls or not call.overlaps(calls[-1]):
             calls.append(call)
+        else:
+            calls[-1].round_ended_ns = min(calls[-1].round_ended_ns, call.ended_ns)
     often = (calls for calls in by_outcome.values() if len(calls) >= OFTEN)
     return (Loop(HABIT, calls) for calls in often if not _counts_down(calls, 1))
 

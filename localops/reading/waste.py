@@ -82,12 +82,12 @@ class _Tool:
     """A tool call, from its rows read so far, and the LLM calls that belong to it."""
 
     __slots__ = (
-        "agent", "began_ns", "call", "cost", "ended_ns", "error", "error_digest", "failed", "first_seq", "id", "inside",
-        "last_seq", "message", "models", "name", "opened", "run",
+        "agent", "began_ns", "call", "cost", "ended_ns", "error", "error_digest", "failed", "first_seq", "id",
+        "last_seq", "message", "models", "name", "opened", "parent", "run",
     )  # fmt: skip
 
-    def __init__(self, row: _Row, inside: bytes | None, run: int) -> None:
-        self.id, self.name, self.agent, self.inside, self.run = row.id, row.name or "", row.agent, inside, run
+    def __init__(self, row: _Row, run: int) -> None:
+        self.id, self.name, self.agent, self.parent, self.run = row.id, row.name or "", row.agent, row.parent, run
         self.first_seq = self.last_seq = row.seq
         self.began_ns = row.at_ns if row.start_ns is None else row.start_ns
         self.ended_ns = row.at_ns
@@ -104,9 +104,10 @@ class _Tool:
 class _Model:
     """The cost of an LLM call."""
 
-    __slots__ = ("cost", "tokens_in", "tokens_out")
+    __slots__ = ("cost", "held_in", "tokens_in", "tokens_out")
 
     def __init__(self, row: _Row) -> None:
+        self.held_in: list[_Model] = []
         self.cost, self.tokens_in, self.tokens_out = row.cost, row.tokens_in or 0, row.tokens_out or 0
 
 
@@ -127,6 +128,8 @@ class Waste:
         self._models: dict[bytes, _Model] = {}
         # The LLM calls since each agent's last tool call.
         self._pending: dict[bytes | None, list[_Model]] = {}
+        # The LLM calls inside operations that are not read yet: the row of a single call is written when it ends.
+        self._early: dict[bytes, list[_Model]] = {}
         self._resumed: list[int] = []
         self.is_complete = True
         figures = analytics.totals(reader, session)
@@ -138,7 +141,9 @@ class Waste:
         for tool in ended:
             assert tool.call is not None
             tool.call.failed, tool.call.error = tool.failed, tool.error_digest
-        self._calls = [tool.call for tool in ended if tool.call is not None]
+            tool.call.inside = tool.parent if tool.parent in self._tools else None
+        # Rows of single calls are in the order in which these ended.
+        self._calls = sorted((tool.call for tool in ended if tool.call is not None), key=lambda call: call.began_ns)
         self.loops = loops.find(self._calls)
         self.failing = [tool for tool in ended if tool.failed]
 
@@ -181,9 +186,12 @@ class Waste:
     def _add_tool_row(self, row: _Row) -> None:
         tool, body = self._tools.get(row.id), _load_body(row.body)
         if tool is None:
-            inside = row.parent if row.parent in self._tools else None
-            tool = self._tools[row.id] = _Tool(row, inside, bisect_right(self._resumed, row.at_ns))
+            tool = self._tools[row.id] = _Tool(row, bisect_right(self._resumed, row.at_ns))
+            inner = self._early.pop(row.id, [])
+            for model in inner:
+                model.held_in.remove(model)
             tool.models = self._pending.pop(row.agent, [])
+            tool.models += inner
         if row.phase == rows.OPEN:
             tool.opened = body
             return
@@ -200,7 +208,6 @@ class Waste:
             tool.opened,
             body,
             agent=row.agent,
-            inside=tool.inside,
             waits=tool.name in self._polling,
             period=self._period,
             times=(tool.began_ns, row.at_ns if row.end_ns is None else row.end_ns),
@@ -214,7 +221,10 @@ class Waste:
     def _add_model(self, row: _Row) -> None:
         model = self._models[row.id] = _Model(row)
         around = self._tools.get(row.parent or b"")
-        (around.models if around is not None else self._pending.setdefault(row.agent, [])).append(model)
+        model.held_in = around.models if around is not None else self._pending.setdefault(row.agent, [])
+        model.held_in.append(model)
+        if around is None and row.parent is not None:
+            self._early.setdefault(row.parent, []).append(model)
 
     def _add_error(self, row: _Row, tool: _Tool) -> None:
         details = _load_body(row.body).get("details")
@@ -262,7 +272,7 @@ class Waste:
                 "count": len(group),
                 "tools": [_short(name) for name in tools[:_NAMES]],
                 "tools_count": len(tools),
-                "calls": sum(len(loop.calls) for loop in group),
+                "calls": sum(len(loop.all_calls) for loop in group),
                 "wasted": _spent_facts(self.spent(group)),
                 "first": next(self.loop_facts(group[:1])),
             }
@@ -273,7 +283,7 @@ class Waste:
         texts = {loop.agent: rows.id_text(loop.agent) for loop in chosen if loop.agent is not None}
         names = analytics.agent_names(self._reader, list(texts.values()))
         for loop in chosen:
-            calls = self.tools_of(loop.calls)
+            calls = self.tools_of(loop.all_calls)
             first, last = calls[0], calls[-1]
             error = self._failed_tool(loop)
             yield {
@@ -287,7 +297,7 @@ class Waste:
                 "failed": sum(tool.failed for tool in calls),
                 "input": self._input(first),
                 "given": len({tool.call.given for tool in calls if tool.call is not None}),
-                "inputs": [self._input(tool) for tool in calls[: loop.period]],
+                "inputs": [self._input(tool) for tool in self.tools_of(loop.calls[: loop.period])],
                 "error": None if error is None else _short(_error_text(error)),
                 "messages": len({_error_text(tool) for tool in calls if tool.failed}),
                 "wasted": _spent_facts(self.spent([loop])),
@@ -339,7 +349,7 @@ class Waste:
         many: dict[tuple[str, ...], int] = {}
         for loop in loops.passed_over(self._calls):
             tools = tuple(dict.fromkeys(loop.tools))
-            many[tools] = many.get(tools, 0) + len(loop.calls)
+            many[tools] = many.get(tools, 0) + len(loop.all_calls)
         for tools, calls in many.items():
             yield {"tools": [_short(name) for name in tools], "calls": calls}
 

@@ -255,10 +255,16 @@ def _what(loop: Facts) -> Sentence:
             what = [f", given {output.count(many)} different arguments", *first]
         return ["Tool ", tool, f" failed {times} with the same error", *_named(loop), *who, *what]
     if loop["kind"] == "retry":
-        return ["Tool ", tool, f" failed {times} with the same arguments", *who, *what, *failed]
-    where = " in a row" if loop["kind"] == "repeat" else ", with other calls between,"
+        return ["Tool ", tool, f" failed {times}{_in_rounds(loop)} with the same arguments", *who, *what, *failed]
+    where = _in_rounds(loop) or (" in a row" if loop["kind"] == "repeat" else ", with other calls between,")
     both = f"arguments, and the same result{_BUT_IDS[True]}" if loop["only_alike"] else "arguments and result"
     return ["Tool ", tool, f" was called {times}{where} with the same {both}", *who, *what]
+
+
+def _in_rounds(loop: Facts) -> str:
+    """Return in how many rounds calls were made that overlapped; empty if none did."""
+    is_parallel = loop["kind"] in ("repeat", "retry") and loop["calls"] > loop["rounds"]
+    return f" in {output.count(loop['rounds'])} rounds of parallel calls," if is_parallel else ""
 
 
 def _named(loop: Facts) -> Sentence:

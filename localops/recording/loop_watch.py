@@ -75,7 +75,7 @@ class Loop:
     tools: tuple[str, ...]
     """The tools of one round, in order."""
     calls: tuple[UUID, ...]
-    """The ids of the calls, in order."""
+    """The ids of the calls, in order; of the same calls of one round that overlap, one."""
     agent_id: UUID | None
     inputs: tuple[str, ...] = ()
     """The arguments of each call of one round, as a line; empty if it has none."""
