@@ -237,6 +237,7 @@ def test_examples_are_readable_or_left_out(looking: Visit) -> None:
         looking.looks(width)
         widths = page.evaluate(script, line)
         assert (len(widths) >= shown, min(widths) >= 78) == (True, True), width
+    looking.looks()
 
 
 def test_one_message_of_many_is_an_example(looking: Visit) -> None:
@@ -413,10 +414,13 @@ def test_rows_are_one_line_and_have_most_of_the_window(looking: Visit) -> None:
     [begin] = begins
     assert begin <= 160
     # Figures that are too many for the line beside the groupings are left out from the last.
-    many = "{calls: 12345678, unfinished: 123456, failed: 123456, failed_share: 0.01, llm_calls: 0, cost_nano: 1e15}"
-    page.evaluate(
-        f"import('/web/call_rows.js').then(it => document.getElementById('sums').replaceChildren(...it.sums({many})))"
-    )
+    many = {"calls": 123456789, "unfinished": 1234567, "failed": 12345678, "failed_share": 0.01, "llm_calls": 0}
+    many |= {"cost_nano": 10**18, "tokens_in": 10**14, "tokens_out": 0, "seconds": 10**7}
+    draw = """async (many) => {
+      const { sums } = await import("/web/call_rows.js");
+      document.getElementById("sums").replaceChildren(...sums(many));
+    }"""
+    page.evaluate(draw, many)
     assert page.evaluate("document.getElementById('calls-head').offsetHeight") < 36
     shown = page.evaluate("""() => { const { bottom } = document.getElementById("sums").getBoundingClientRect();
         const parts = [...document.querySelectorAll("#sums .part")];
