@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections import Counter, defaultdict
@@ -566,6 +567,26 @@ def test_an_error_in_an_operation_is_that_of_the_calls_it_left(
     table.close()
     project.close()
     journal.close()
+
+
+def test_errors_in_operations_cost_the_same_each_however_many_there_are(tmp_path: Path) -> None:
+    """Adding them takes steps of SQLite in proportion to their number, not to its square."""
+    steps = []
+    for many in (100, 400):
+        journal, _, table, _ = _open(tmp_path / str(many))
+        for _ in range(many):
+            id = clock.new_id()
+            failed = made.event("look", "tool", id=id, failed=1), made.event("KeyError", "error", parent=id)
+            journal.add([made.event("look", "tool", id=id, phase=rows.OPEN), *failed])
+        journal.fold()
+        project = Home(str(tmp_path / str(many))).projects[0]
+        counted = itertools.count()
+        project.reader._connection.set_progress_handler(lambda counted=counted: next(counted) < 0, 10)  # type: ignore[misc]
+        table.extend(project.reader)
+        steps.append(next(counted))
+        for each in (table, project, journal):
+            each.close()
+    assert steps[1] < 6 * steps[0]  # 4 times as many
 
 
 def test_the_table_follows_another_journal_and_a_deletion(tmp_path: Path) -> None:

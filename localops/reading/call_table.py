@@ -17,6 +17,7 @@ from localops.journal.sql import statements
 from localops.reading import previews, prompts
 from localops.reading.calls import digest
 from localops.reading.loops import folded, period_around
+from localops.reading.surroundings import Surroundings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,8 +139,10 @@ class CallTable:
             self._has_early = bool(execute("select 1 from early limit 1").fetchall())
             if not is_whole:
                 upto = batch[-1].seq
+            around = Surroundings(reader)
+            around.read(row.parent for row in batch if row.kind == "error")
             for row in batch:
-                self._add_row(execute, reader, row)
+                self._add_row(execute, reader, around, row)
             execute("update about set upto = ?", (upto,))
             taken = upto - after
 
@@ -160,10 +163,10 @@ class CallTable:
     def _forget_numbers(self) -> None:
         self._labels, self._prompts, self._sessions, self._loaded = {}, {}, {}, 0
 
-    def _add_row(self, execute: Execute, reader: Reader, row: Row) -> None:
+    def _add_row(self, execute: Execute, reader: Reader, around: Surroundings, row: Row) -> None:
         if row.kind == "error":
             self._add(execute, row, "add_error", {**self._error(execute, row), "failed": row.failed or 0})
-            self._keep_for_calls_around(execute, reader, row)
+            self._keep_for_calls_around(execute, around, row)
         elif row.kind == "price":
             later = {name: getattr(row, name) for name in ("cost", "is_first_price", *rows.SENT_TOKENS)}
             self._add(execute, row, "add_price", {**later, "unbilled": row.name == rows.UNBILLED})
@@ -172,22 +175,22 @@ class CallTable:
         elif row.kind in ("llm", "tool"):
             self._add_call(execute, row)
             if row.phase != rows.OPEN and self._has_early:
-                self._add_early_rows(execute, reader, row)
+                self._add_early_rows(execute, reader, around, row)
         else:
             execute("delete from call where id = ?", (row.id,))
 
-    def _add_early_rows(self, execute: Execute, reader: Reader, call: Row) -> None:
+    def _add_early_rows(self, execute: Execute, reader: Reader, around: Surroundings, call: Row) -> None:
         """Process the rows about a call, or about an operation inside it, that came before its closing row."""
-        inner: list[Row] = []
-        for (seq,) in sorted(execute("delete from early where parent = ? returning seq", (call.id,)).fetchall()):
-            for early in map(Row._make, reader.ask(self.sql["row_at"], {"seq": seq})):
-                if early.parent == call.id:
-                    self._add_row(execute, reader, early)
-                else:
-                    inner.append(early)
+        seqs = sorted(execute("delete from early where parent = ? returning seq", (call.id,)).fetchall())
+        early = [Row._make(row) for (seq,) in seqs for row in reader.ask(self.sql["row_at"], {"seq": seq})]
+        around.read(row.parent for row in early)
+        for row in early:
+            if row.parent == call.id:
+                self._add_row(execute, reader, around, row)
         # The last one is the error that left the call.
-        for error in reversed(inner if call.failed else ()):
-            self._add_inner_error(execute, reader, error, call.id)
+        for error in reversed(early if call.failed else ()):
+            if error.parent != call.id:
+                self._add_inner_error(execute, around, error, call.id)
 
     def _add(self, execute: Execute, row: Row, statement: str, values: Mapping[str, object]) -> None:
         """Add the data of a row about a call; if the call is not in the table yet, remember the row until it is."""
@@ -198,29 +201,25 @@ class CallTable:
             execute("insert or ignore into early values(?, ?)", (row.parent, row.seq))
             self._has_early = True
 
-    def _keep_for_calls_around(self, execute: Execute, reader: Reader, error: Row) -> None:
+    def _keep_for_calls_around(self, execute: Execute, around: Surroundings, error: Row) -> None:
         """Remember an error for the calls around its operation: an exception that leaves them is recorded only once."""
-        for id, is_call, _ in self._around(reader, error.parent)[1:]:
-            if not is_call:
+        for operation in around.of(error.parent)[1:]:
+            if not operation.is_call:
                 continue
-            if execute("select 1 from call where id = ? and finished = 1", (id,)).fetchall():
-                self._add_inner_error(execute, reader, error, id)
+            if execute("select 1 from call where id = ? and finished = 1", (operation.id,)).fetchall():
+                self._add_inner_error(execute, around, error, operation.id)
             else:
-                execute("insert or ignore into early values(?, ?)", (id, error.seq))
+                execute("insert or ignore into early values(?, ?)", (operation.id, error.seq))
                 self._has_early = True
 
-    def _add_inner_error(self, execute: Execute, reader: Reader, error: Row, call: bytes) -> None:
+    def _add_inner_error(self, execute: Execute, around: Surroundings, error: Row, call: bytes) -> None:
         """Add an error to a call around its operation if all operations between failed; else it was caught."""
-        for id, _, failed in self._around(reader, error.parent):
-            if id == call:
+        for operation in around.of(error.parent):
+            if operation.id == call:
                 values = {"seq": error.seq, "parent": call}
                 execute(self.sql["add_inner_error"], {**self._error(execute, error), **values})
-            if not failed:
+            if not operation.failed:
                 return
-
-    def _around(self, reader: Reader, id: bytes | None) -> list[tuple[bytes, int, int]]:
-        """Return an operation and those around it: id, whether it is a call, and whether it failed."""
-        return [] if id is None else reader.ask(self.sql["around"], {"id": id})
 
     def _add_call(self, execute: Execute, row: Row) -> None:
         body = _plain(row.body)

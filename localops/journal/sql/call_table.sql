@@ -1,5 +1,5 @@
 -- The LLM and tool calls of a project, one row per call, in the derived file call_table.db, which may be deleted.
--- `last_of_batch`, `batch`, `row_at` and `around` run on the journal, all others on call_table.db.  The parts that
+-- `last_of_batch`, `batch`, `row_at` and `operations` run on the journal, all others on call_table.db.  The parts that
 -- begin with `where_`, `value_` and `by_` are put together in call_query.py.
 
 -- schema --
@@ -68,22 +68,22 @@ select seq, id, phase, session, kind, name, parent, at_ns, start_ns, end_ns, mod
 from event
 where seq = :seq;
 
--- around --
--- An operation and those that contain it, from the inside out, on the journal: kind, name, and whether it failed.
-with recursive around(id, depth) as (
-  select :id, 0
+-- operations --
+-- Operations by a JSON array of their ids in hex, on the journal: the one around each, whether it is a call, and whether
+-- it failed.
+select e.id, max(e.parent), max(e.kind in ('llm','tool')), max(coalesce(e.failed, 0))
+from (
+  select i.seq
+  from json_each(:ids) j
+  cross join id_of i on i.id = unhex(j.value)
   union
-  select e.parent, around.depth + 1
-  from around
-  cross join event e on e.id = around.id
-  where e.parent is not null
-    and around.depth < 50
-)
-select around.id, max(e.kind in ('llm','tool')), max(coalesce(e.failed, 0))
-from around
-cross join event e on e.id = around.id
-group by around.id
-order by min(around.depth);
+  select seq
+  from event not indexed
+  where seq > (select seq from mark)
+    and id in (select unhex(value) from json_each(:ids))
+) there
+cross join event e on e.seq = there.seq
+group by e.id;
 
 -- begin_call --
 insert into call(id, seq, session, kind, began_ns, tool, model, prompt, args, unpriced, unbilled, failed, finished)

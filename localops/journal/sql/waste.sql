@@ -8,14 +8,15 @@ with recursive around(seq, id, depth) as (
   select e.seq, inner_one.parent, 1
   from {page_after}
   cross join event e on e.seq = page.at
-  cross join event inner_one on inner_one.id = e.parent
+  cross join event inner_one on inner_one.seq = {ended_row ID=e.parent}
   where e.kind = 'error'
+    and e.parent is not null
     and inner_one.failed = 1
     and inner_one.parent is not null
   union
   select around.seq, one.parent, around.depth + 1
   from around
-  cross join event one on one.id = around.id
+  cross join event one on one.seq = {ended_row ID=around.id}
   where one.failed = 1
     and one.parent is not null
     and around.depth < 50
@@ -23,7 +24,7 @@ with recursive around(seq, id, depth) as (
 select e.seq, e.id, e.phase, e.kind, e.name, tool.id, e.agent, e.at_ns, e.start_ns, e.end_ns, null as failed, e.cost,
   e.tokens_in, e.tokens_out, e.body
 from around
-cross join event tool on tool.id = around.id
+cross join event tool on tool.seq = {ended_row ID=around.id}
 cross join event e on e.seq = around.seq
 where tool.kind = 'tool'
   and tool.failed = 1
