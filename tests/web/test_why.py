@@ -68,7 +68,7 @@ def test_the_call_that_returned_an_argument_is_a_link(chromium: Browser, tmp_pat
     with serving(tmp_path) as link, visiting(chromium, link) as visit:
         page = visit.session("misled", "events")
         page.locator("#reason").click()
-        cause = page.locator("#why p", has_text="was returned by")
+        cause = page.locator("#story p", has_text="was returned by")
         expect(cause).to_contain_text("The argument 'nest' ('nest-0815-b') was returned by tool 'find owl' ")
         expect(cause).not_to_contain_text("localops show")
         cause.locator("a").click()
@@ -91,14 +91,14 @@ def test_steps_that_run_once_are_listed(chromium: Browser, tmp_path: Path) -> No
     def listed(page: Page) -> list[list[str]]:
         page.locator("#tab-events").click()
         page.locator("#reason").click()
-        rows = page.locator("#why tbody tr")
+        rows = page.locator(":is(#why, #story) tbody tr")
         expect(rows).to_have_count(4)
         return [row.locator("td").all_inner_texts() for row in rows.all()]
 
     with serving(home) as link, visiting(chromium, link) as visit:
         page = visit.session("half paid")
         assert listed(page) == expected
-        page.locator("#why tbody a").last.click()
+        page.locator(":is(#why, #story) tbody a").last.click()
         expect(page.locator("#details h2")).to_have_text("tool ship")
     with opened(chromium, export(home, "paid.html", "last")) as page:
         assert listed(page) == expected
