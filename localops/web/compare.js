@@ -149,12 +149,15 @@ function figures({ a, b }, letter) {
 const differs = (line) => line.marks.length > 0 || isUnlike(line);
 const OF_SPEED = new Set(["slower", "costlier"]);
 
-/** Return whether a line differs in more than time and cost. */
+// A prompt that differs only in what earlier events did.
+const FOLLOWS = "follows";
+
+/** Return whether a line differs in more than time, cost and what its prompt repeats. */
 const isUnlike = (line) =>
   !line.a ||
   !line.b ||
-  line.marks.some((mark) => !OF_SPEED.has(mark)) ||
-  line.input_differs ||
+  line.marks.some((mark) => !OF_SPEED.has(mark) && mark !== FOLLOWS) ||
+  (line.input_differs && !line.marks.includes(FOLLOWS)) ||
   line.output_differs ||
   line.a.failed !== line.b.failed ||
   line.a.finished !== line.b.finished;
@@ -173,17 +176,18 @@ function costOf(line) {
 /** Return the events of two sessions; `letter` is that of the second one. */
 function tree(comparison, letter) {
   const unlike = comparison.lines.filter(differs),
-    slower = unlike.filter((line) => !isUnlike(line)).length;
+    minor = unlike.filter((line) => !isUnlike(line)).length;
   const costs = unlike.map(costOf);
   const sum = costs.reduce((total, one) => total + (one ?? 0), 0);
   const spent = costs.some((one) => one === null) ? `${signed(sum)} + ?` : sum ? signed(sum) : "";
   const butIds = comparison.counts.same_but_ids;
   const alike = butIds ? `${count(butIds)} except for ids or times` : "";
   const rest = alike && `; of the others, ${alike}`;
-  const times = slower ? `, ${count(slower)} only in time or cost` : "";
-  const total = many(comparison.lines.length, "event");
+  const only = minor ? `, ${count(minor)} only in time, cost or what a prompt repeats` : "";
+  const total = many(comparison.lines.length, "event"),
+    verb = unlike.length === 1 ? "differs" : "differ";
   const note = unlike.length
-    ? `${count(unlike.length)} of ${total} differ${times}${spent && `: ${spent}`}${rest}`
+    ? `${count(unlike.length)} of ${total} ${verb}${only}${spent && `: ${spent}`}${rest}`
     : `All events have the same input and output${alike && `, ${alike}`}`;
   const columns = [
     "Event",
