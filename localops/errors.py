@@ -13,6 +13,7 @@ LocalopsError
 ├── Uncertain          a step may have happened before its run was killed, or its result is not here
 ├── NotFound           no session, event, project or topic has that id
 ├── Ambiguous          more than one has that prefix
+├── InUse              another process has what only one can use; it works when that one has ended
 ├── QueryRefused       SQL that would write, or that read for too long
 ├── IncompleteInstallation  a file that belongs to localops was not installed with it
 ├── BundleError        rows from elsewhere that cannot be accepted as they are
@@ -129,6 +130,10 @@ class Ambiguous(LocalopsError):
 
 class QueryRefused(LocalopsError):
     """The journal is only read here: one SELECT at a time, and within the time limit."""
+
+
+class InUse(LocalopsError):
+    """Another process uses it: wait for its end."""
 
 
 class IncompleteInstallation(LocalopsError):

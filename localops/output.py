@@ -47,12 +47,12 @@ _AGES = ((2 * _DAY, _DAY, "days"), (_HOUR, _HOUR, "h"), (_MINUTE, _MINUTE, "min"
 _said: dict[str, object] = {}
 
 
-def say(message: str) -> None:
-    """Write one line for a person to stderr. Never raise, whatever stderr is."""
+def say(message: str, *, level: str = "info") -> None:
+    """Write one line for a person to stderr; a log also has its level. Never raise, whatever stderr is."""
     # Anything may replace stderr (None under pythonw, a closed file, a user's own class), and a notice must not
     # end the recorded program: hence the wide handler.
     try:
-        sys.stderr.write(_line_of(message))
+        sys.stderr.write(_line_of(message, level))
         sys.stderr.flush()
     except BaseException as error:
         if isinstance(error, OSError) and error.errno is None:
@@ -61,15 +61,15 @@ def say(message: str) -> None:
             hold_if_programs(error)
 
 
-def _plain(message: str) -> str:
+def _plain(message: str, _: str) -> str:
     return f"localops: {clean(message)}\n"
 
 
-_line_of: Callable[[str], str] = _plain
+_line_of: Callable[[str, str], str] = _plain
 
 
-def write_as(line_of: Callable[[str], str]) -> None:
-    """Make notices lines of another form, such as JSON; `line_of` returns one with its line feed."""
+def write_as(line_of: Callable[[str, str], str]) -> None:
+    """Make notices lines of another form, such as JSON; `line_of` returns one, of a level, with its line feed."""
     global _line_of
     _line_of = line_of
 

@@ -64,7 +64,7 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         return _end_quietly()
     except LocalopsError as error:
-        say(str(error))
+        say(str(error), level="error")
         return 2 if isinstance(error, ConfigError) else 1
     except Exception as error:
         from localops.journal.reader import SQLiteError, user_message
@@ -72,7 +72,7 @@ def _run(arguments: list[str]) -> int:
         # Messages of SQLite and the system are for users; anything else is a bug, and needs its traceback.
         if not isinstance(error, SQLiteError | OSError):
             raise
-        say(user_message(error))
+        say(user_message(error), level="error")
         return 1
 
 

@@ -152,7 +152,7 @@ def _work(writing: int, jobs: Sequence[Job], make: Callable[[Job], Made]) -> NoR
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # when the import ends, so does this
         notices: list[str] = []
 
-        def keep(message: str) -> str:
+        def keep(message: str, _: str) -> str:
             notices.append(message)
             return ""
 

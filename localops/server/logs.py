@@ -51,7 +51,7 @@ def use(form: str, keys: Keys | None = None) -> None:
     global _format, _keys
     _format, _keys = form, keys
     if form == "json":
-        output.write_as(lambda message: _json("info", "notice", message=message))
+        output.write_as(lambda message, level: _json(level, "error" if level == "error" else "notice", message=message))
         sys.excepthook = lambda _, error, __: failed(error)
         threading.excepthook = lambda thread: failed(thread.exc_value) if thread.exc_value else None
 

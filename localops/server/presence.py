@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from filelock import FileLock, Timeout
 
 from localops import output
-from localops.errors import ConfigError
+from localops.errors import InUse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ _MOVING = ".moving"
 _PATIENCE = 10.0
 
 
-class Served(ConfigError):
+class Served(InUse):
     """A hub serves the folder, or something else keeps hubs from it."""
 
 
 @contextmanager
 def serving(folder: str) -> Iterator[None]:
-    """Hold the lock of a hub; ConfigError if another hub serves the folder, or it is being restored."""
+    """Hold the lock of a hub; Served if another hub serves the folder, or it is being restored."""
     with _locked(
         folder,
         f"another hub serves {folder}, or it is being restored: wait for its end, or give this one another folder",

@@ -144,8 +144,10 @@ class _Place:
             try:
                 with presence.absent(self.folder):
                     shutil.rmtree(self.folder)
-            except ConfigError as error:
-                raise ConfigError(f"another restore into {self._target} is running: wait until it is done") from error
+            except presence.Served as error:
+                raise presence.Served(
+                    f"another restore into {self._target} is running: wait until it is done"
+                ) from error
         host.make_private(self.folder, synced=True)
         like = self._target if os.path.isdir(self._target) else os.path.dirname(self._target)
         # Of a parent only if it is a user's: a service's is root's.

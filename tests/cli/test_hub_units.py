@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -103,3 +105,13 @@ def test_the_check_of_a_container_asks_the_hub() -> None:
     assert "127.0.0.1:8642/health" in line
     compile(line, "HEALTHCHECK", "exec")
     assert re.search(r"^USER \d+:\d+$", text, re.MULTILINE)
+
+
+def test_a_reload_needs_no_program_but_the_shell() -> None:
+    """A minimal Debian has no /bin/kill; systemd gives the pid to the shell, whose own `kill` sends the signal."""
+    text = Path(UNITS, "localops-hub.service").read_text()
+    (words,) = re.findall(r"^ExecReload=(.*)$", text, re.MULTILINE)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        command = shlex.split(words.replace("${MAINPID}", str(process.pid)))
+        subprocess.run(command, check=True, timeout=60, env={"PATH": ""})
+        assert process.wait(60) == -signal.SIGHUP

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localops.errors import ConfigError
+from localops.errors import InUse
 from localops.reading import mirrored
 from localops.server.clickhouse import lease
 from localops.server.clickhouse.engine import Engine
@@ -57,7 +57,7 @@ def test_one_of_many_takes_it(tmp_path: Path, clickhouse: Server, monkeypatch: p
     first, second = (Lease(engine, str(folder), lambda: None) for folder in folders[:2])
     assert first.take() is None
     messages: list[str] = []
-    with pytest.raises(ConfigError, match=f"belongs to the hub with the folder {folders[0]} on .*: stop that hub"):
+    with pytest.raises(InUse, match=f"belongs to the hub with the folder {folders[0]} on .*: stop that hub"):
         lease.take_soon(second, messages.append)
     assert "waiting up to" in messages[0]
     first.give_back()
@@ -118,7 +118,7 @@ def test_commands_and_hubs_of_other_folders_are_refused(tmp_path: Path, clickhou
         running.start()
         assert running.take(batch_of(session_rows(2)))[0] == 200
         refused = localops("hub", "check", "--data", str(other))
-        assert refused.returncode == 2
+        assert refused.returncode == 1
         assert f"belongs to the hub with the folder {running.data}" in refused.stderr
         assert localops("hub", "check", "--data", str(running.data)).returncode == 0
         running.stop()

@@ -20,8 +20,8 @@ main(sys.argv[2:])
 """
 
 
-def _second(running: RealHub, patience: float) -> subprocess.Popen[str]:
-    serve = ["hub", "serve", "--data", str(running.data), "--port", "0"]
+def _second(running: RealHub, patience: float, *options: str) -> subprocess.Popen[str]:
+    serve = ["hub", "serve", "--data", str(running.data), "--port", "0", *options]
     return warm.start(
         [sys.executable, "-c", _SECOND, str(patience), *serve],
         env={**os.environ, "PYTHONPATH": PATH},
@@ -33,9 +33,14 @@ def _second(running: RealHub, patience: float) -> subprocess.Popen[str]:
 def test_a_second_hub_on_a_folder_is_refused(tmp_path: Path) -> None:
     """It prints the reason, and the first one continues."""
     with hub(tmp_path) as running:
-        printed, why = _second(running, 0.2).communicate(timeout=60)
+        second = _second(running, 0.2, "--log-format", "json")
+        printed, lines = second.communicate(timeout=60)
         assert printed == ""
-        assert f"another hub serves {running.data}, or it is being restored: wait" in why
+        # Its unit starts it again, unlike after wrong usage, which is 2.
+        assert second.returncode == 1
+        last = json.loads(lines.splitlines()[-1])
+        assert (last["level"], last["event"]) == ("error", "error")
+        assert f"another hub serves {running.data}, or it is being restored: wait" in last["message"]
         assert running.take(batch_of(session_rows(1)))[0] == 200
 
 

@@ -115,7 +115,7 @@ def test_the_audit_log_continues_after_a_restore(saved: RealHub, tmp_path: Path)
 def test_a_hub_that_runs_is_not_replaced(saved: RealHub, tmp_path: Path) -> None:
     """The restore is refused, and the hub continues."""
     saved.start()
-    printed = _hub("restore", "--from", tmp_path / "backups", "--data", saved.data, "--replace", code=2)
+    printed = _hub("restore", "--from", tmp_path / "backups", "--data", saved.data, "--replace", code=1)
     assert "stop it first" in printed
     assert saved.ask("GET", "/health", key="")[0] == 200
     saved.kill()
@@ -127,7 +127,7 @@ def test_a_hub_waits_for_a_restore(saved: RealHub, tmp_path: Path) -> None:
     from localops.server import presence
 
     with presence.absent(str(saved.data)):
-        assert "being restored" in _hub("serve", "--data", saved.data, "--port", "0", code=2)
+        assert "being restored" in _hub("serve", "--data", saved.data, "--port", "0", code=1)
     saved.start()
 
 
@@ -280,7 +280,7 @@ def test_a_restore_that_was_killed_is_done_again(saved: RealHub, tmp_path: Path)
     left.mkdir()
     with presence.absent(str(left)):
         printed = _hub("restore", "--from", tmp_path / "backups", "--data", tmp_path / "newer.restoring", code=0)
-        printed = _hub("restore", "--from", tmp_path / "backups", "--data", tmp_path / "new", "--replace", code=2)
+        printed = _hub("restore", "--from", tmp_path / "backups", "--data", tmp_path / "new", "--replace", code=1)
     assert "another restore" in printed
 
 

@@ -202,7 +202,7 @@ def _note_files(folder: str, url: str | None) -> None:
 
 
 def take_lease(store: HomeStore) -> None:
-    """Take the lease for writing to ClickHouse, if rows are there; ConfigError while another hub has it."""
+    """Take the lease for writing to ClickHouse, if rows are there; InUse while another hub has it."""
     from localops.server.clickhouse.engine import EngineError
     from localops.server.clickhouse.lease import take_soon
     from localops.server.clickhouse.store import ClickHouseStore

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from localops import clock, host
-from localops.errors import ConfigError, LocalopsError
+from localops.errors import InUse, LocalopsError
 from localops.server import logs
 from localops.server.clickhouse.engine import EngineError
 
@@ -200,7 +200,7 @@ class Lease:
 
 
 def take_soon(lease: Lease, say: Callable[[str], object]) -> None:
-    """Take the lease, or wait for the end of one that is not renewed any more; ConfigError if it is."""
+    """Take the lease, or wait for the end of one that is not renewed any more; InUse if it is."""
     holder = lease.take()
     first = holder
     while holder is not None:
@@ -216,7 +216,7 @@ def take_soon(lease: Lease, say: Callable[[str], object]) -> None:
 
 
 def require_no_other(lease: Lease) -> None:
-    """Prepare a command that does not take the lease; raise ConfigError if another folder has it."""
+    """Prepare a command that does not take the lease; raise InUse if another folder has it."""
     holder = lease.other()
     if holder is not None:
         refuse(lease, holder)
@@ -224,8 +224,8 @@ def require_no_other(lease: Lease) -> None:
 
 
 def refuse(lease: Lease, holder: Holder) -> None:
-    """Raise ConfigError because of a hub that holds the lease."""
-    raise ConfigError(
+    """Raise InUse because of a hub that holds the lease."""
+    raise InUse(
         f"{lease.database} belongs to {holder}: stop that hub, or use another database; {SECONDS} s after it was "
         "killed or cut off, another can take its place"
     )

@@ -83,7 +83,7 @@ class _Mover(ClickHouseStore):
         return Outbox(mirror, rows, moving=lambda newest, sent: self._progress(project, sent, newest))
 
     def begin(self) -> None:
-        """Create the tables; raise ConfigError if a hub with another folder writes to the database."""
+        """Create the tables; raise InUse if a hub with another folder writes to the database."""
         self.make_tables()
         own = lease.Lease(self.engine, self.folder, self.make_tables)
         if not self._sends:
