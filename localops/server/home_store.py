@@ -259,10 +259,15 @@ class HomeStore(HomeReader):
         with self._project(project) as where:
             return retention.expired(where.reader, where.folder, rules, now_ns, after)
 
-    def retire(self, project: str, choices: Sequence[Choice]) -> Taken:
-        """Remove sessions that were kept long enough; they are not stored again."""
+    def every(self, project: str, after: Place) -> Part:
+        """Return the next part of all sessions."""
+        with self._project(project) as where:
+            return retention.every(where.reader, where.folder, after)
+
+    def retire(self, project: str, choices: Sequence[Choice], *, for_good: bool = False) -> Taken:
+        """Remove sessions that were kept long enough, or that a person wants to be gone; they are not stored again."""
         with self._journal(project) as journal:
-            return prune.take(journal, choices)
+            return prune.take(journal, choices, for_good=for_good)
 
     def sweep(self, project: str, unused: Collection[str] = ()) -> None:
         """Delete uploads that were not completed within a week, and traces of scrubbed rows in files.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from localops.journal.sql import statements
@@ -19,6 +20,7 @@ _LOOKED_AT, _SESSIONS, _ROWS = 1_000, 200, 100_000
 # Where a part begins: the time of a session's last row, and its key.
 Place = tuple[int, int]
 BEGIN: Place = (-(1 << 62), 0)
+_NEVER = (1 << 63) - 1
 
 
 class Part(NamedTuple):
@@ -55,6 +57,22 @@ def expired(reader: Reader, folder: str, rules: Rules, now_ns: int, after: Place
         if len(going) >= _SESSIONS or rows >= _ROWS:
             return Part(going, (last_ns, key))
     return Part(going, (last_ns, key) if len(page) == _LOOKED_AT else None)
+
+
+def every(reader: Reader, folder: str, after: Place = BEGIN) -> Part:
+    """Return the next part of all sessions, the oldest first, whether they have ended or not."""
+    page = reader.ask(
+        statements("hub.sql")["older"],
+        {"before_ns": _NEVER, "last_ns": after[0], "key": after[1], "many": _SESSIONS},
+    )
+    going: list[Choice] = []
+    rows = 0
+    for session, last_ns, key in page:
+        going.append(replace(prune.look(reader, folder, session), stays=None))
+        rows += going[-1].rows
+        if rows >= _ROWS:
+            return Part(going, (last_ns, key))
+    return Part(going, (last_ns, key) if len(page) == _SESSIONS else None)
 
 
 def _is_old(choice: Choice, rules: Rules, now_ns: int) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import apsw
 
+from localops.server import audit, deletions
 from localops.server.keys import Keys
 from tests import warm
 from tests.server.hubs import batch_of, hub, session_rows
@@ -56,6 +57,29 @@ def test_a_session_is_deleted_while_the_hub_runs(tmp_path: Path) -> None:
         assert found.ask("GET", f"/api/1/sessions/{id}")[0] == 404
         assert found.take(batch)[1]["gone"] == 5
         assert _localops("hub", "delete", id, *where, "--yes").returncode == 1
+
+
+def test_a_project_is_emptied_while_the_hub_runs(tmp_path: Path) -> None:
+    """Its sessions stay away when they are sent again, new ones are stored, and the other project keeps its own."""
+    with hub(tmp_path) as found:
+        batches = [batch_of(session_rows(3, end=end), journal=of * 32) for end, of in (("Success", "a"), (None, "b"))]
+        for batch in batches:
+            found.take(batch)
+        where = ("--data", str(found.data), "--project", "default")
+        assert _localops("hub", "delete", *where, "--yes").returncode == 2
+        done = _localops("hub", "delete", "--all", *where, "--yes")
+        assert "2 sessions with 9 rows and 0 files deleted" in done.stderr
+        assert "hub key revoke" in done.stderr
+        assert found.ask("GET", "/api/1/analytics")[1]["sessions"] == 0
+        assert [found.take(batch)[1]["gone"] for batch in batches] == [5, 4]
+        assert found.take(batch_of(session_rows(1), journal="c" * 32))[1]["stored"] == 3
+        [line] = [line for line in audit.read(str(found.data)) if line["action"] == "project.delete"]
+        assert (line["project"], line["sessions"], line["rows"]) == ("default", 2, 9)
+        # For a restore of an earlier backup.
+        deleted = {batch.rows[0].session for batch in batches}
+        assert {*deletions.of(str(found.data))[0]["default"]} == deleted
+        missing = _localops("hub", "delete", "--all", *where[:2], "--project", "nosuch", "--yes")
+        assert (missing.returncode, "no project 'nosuch'" in missing.stderr) == (1, True)
 
 
 def test_a_session_is_pruned_while_the_hub_runs(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import click
 
 from localops import output
 from localops.cli.hub.common import data_option, folder_of, is_confirmed, keys_of, note, store_of
-from localops.errors import NotFound
+from localops.errors import LocalopsError, NotFound
 from localops.journal.rows import id_text
 from localops.journal.sql import statements
 from localops.reading import home as homes
@@ -18,6 +18,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from localops.server.home_store import HomeStore
+    from localops.server.keys import Key
+    from localops.upkeep.prune import Taken
+
+_NOT_NOTED = "the deletion could not be noted in {}: is the disk full?"
+
 
 @click.command()
 @click.argument("session", required=False)
@@ -26,25 +32,32 @@ if TYPE_CHECKING:
 @click.option(
     "--as-in", "replaced", metavar="FOLDER", help="Delete every session that was deleted in that data folder."
 )
+@click.option("--all", "whole", is_flag=True, help="Delete every session of the project.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-def delete(session: str | None, data: str, project: str | None, replaced: str | None, yes: bool) -> None:
-    """Delete a session for good, whether it has ended or not.
+def delete(session: str | None, data: str, project: str | None, replaced: str | None, whole: bool, yes: bool) -> None:
+    """Delete a session for good, whether it has ended or not; with --all, every session of the project.
 
     Files that only its rows refer to are deleted as well. One row about it remains, so that the hub refuses it when
     it is sent again, and a line in deletions.jsonl of the data folder.
 
+    --all leaves the project itself, with its keys and rules: sessions that begin later are stored, until you revoke the
+    keys. Do not remove the folder of a project instead: the hub would store everything again when it is sent again.
+
     A restore brings back sessions that were deleted after the backup was made: --as-in deletes them again. Its FOLDER
     is the data folder that the backup has replaced, or only the deletions.jsonl in it.
     """
-    if (session is None) == (replaced is None):
-        raise click.UsageError("give either a SESSION with its --project, or --as-in")
-    folder = keys_of(data).folder
+    if (session is not None) + (replaced is not None) + whole != 1:
+        raise click.UsageError("give either a SESSION with its --project, --all with a --project, or --as-in")
+    keys = keys_of(data)
+    folder = keys.folder
     if replaced is not None:
         _delete_again(folder, folder_of(replaced), project, yes=yes)
-    elif session is not None and project is not None:
+    elif project is None:
+        raise click.UsageError("missing --project: the project of the session" if session else "missing --project")
+    elif session is not None:
         _delete_one(folder, project, session, yes=yes)
-    else:
-        raise click.UsageError("missing --project: the project of the session")
+    elif _delete_all(folder, project, yes=yes):
+        _print_keys([key for key in keys.all() if key.project == project and key.state == "good"], folder)
 
 
 def _delete_one(folder: str, project: str, session: str, *, yes: bool) -> None:
@@ -71,9 +84,66 @@ def _delete_one(folder: str, project: str, session: str, *, yes: bool) -> None:
         if not store.delete(project, id):
             raise NotFound(f"session {id_text(id)} does not exist any more")
         if not noted and not _note(folder, project, [id]):
-            output.say(f"the deletion could not be noted in {os.path.join(folder, deletions.NAME)}: is the disk full?")
+            output.say(_NOT_NOTED.format(os.path.join(folder, deletions.NAME)))
     note(folder, "session.delete", project=project, session=id_text(id))
     output.say(f"session {id_text(id)} is deleted")
+
+
+def _delete_all(folder: str, project: str, *, yes: bool) -> bool:
+    """Delete every session of a project; return whether that was confirmed."""
+    from localops.upkeep.prune import Taken
+
+    with store_of(folder) as store:
+        if project not in store.projects():
+            raise NotFound(f"no project {project!r} on this hub; there is: {', '.join(store.projects()) or 'none yet'}")
+        sessions, rows = store.sums(project)
+        many = output.counted(sessions, "session")
+        if not yes and not is_confirmed(f"Delete {many} ({output.counted(rows, 'row')}) of {project} for good?"):
+            return False
+        whole = Taken()
+        # Again, for sessions that got new rows before it was their turn.
+        while (taken := _delete_parts(store, folder, project)).sessions or taken.changed:
+            whole.sessions += taken.sessions
+            whole.rows += taken.rows
+            whole.blobs += taken.blobs
+    note(folder, "project.delete", project=project, sessions=whole.sessions, rows=whole.rows, files=whole.blobs)
+    these = f"{output.counted(whole.rows, 'row')} and {output.counted(whole.blobs, 'file')}"
+    output.say(f"project {project}: {output.counted(whole.sessions, 'session')} with {these} deleted for good")
+    return True
+
+
+def _delete_parts(store: HomeStore, folder: str, project: str) -> Taken:
+    """Delete the sessions that a project has now, and return the sum of what was deleted."""
+    from localops.server import deletions
+    from localops.server.retention import BEGIN
+    from localops.upkeep.prune import Taken
+
+    whole, place = Taken(), BEGIN
+    while True:
+        part = store.every(project, place)
+        # Noted first: after a crash, a restore has to know of every deleted session.
+        noted = _note(folder, project, [choice.session for choice in part.going])
+        taken = store.retire(project, part.going, for_good=True)
+        whole.sessions += taken.sessions
+        whole.rows += taken.rows
+        whole.blobs += taken.blobs
+        whole.changed += taken.changed
+        if not noted and not _note(folder, project, taken.removed):
+            output.say(_NOT_NOTED.format(os.path.join(folder, deletions.NAME)))
+        if taken.failed is not None:
+            output.say(f"{output.counted(whole.sessions, 'session was', 'sessions were')} deleted before it failed")
+            note(folder, "project.delete", project=project, sessions=whole.sessions, failed=taken.failed)
+            raise LocalopsError(f"{project}: {taken.failed}")
+        if part.following is None:
+            return whole
+        place = part.following
+
+
+def _print_keys(valid: list[Key], folder: str) -> None:
+    """Print which keys let machines send new sessions to a project that was emptied."""
+    for each in valid:
+        revoke = f"`localops hub key revoke {each.handle} --data {folder}` ends that"
+        output.say(f"key {each.handle} ({output.clean(each.note or 'unnamed')}) still works for new sessions: {revoke}")
 
 
 def _deleted(opened: homes.Home, session: str) -> bytes | None:

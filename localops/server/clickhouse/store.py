@@ -345,12 +345,12 @@ class ClickHouseStore(HomeStore):
             self._need(project, [session])
             return super().delete(project, session)
 
-    def retire(self, project: str, choices: Sequence[Choice]) -> Taken:
+    def retire(self, project: str, choices: Sequence[Choice], *, for_good: bool = False) -> Taken:
         """Remove sessions whose retention time is over; they are not stored again if they are sent again."""
         sessions = [choice.session for choice in choices]
         with self._outbox(project).mirror.pinned(sessions):
             self._need(project, sessions)
-            return super().retire(project, choices)
+            return super().retire(project, choices, for_good=for_good)
 
     def check(self, project: str) -> Checked:
         """Read everything that is stored of a project."""
