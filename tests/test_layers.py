@@ -54,7 +54,7 @@ LAYERS = """
     indexes
     snapshot clocks doubts carried held_back key_ends recorded_steps scrubbed
     session_html
-    missing
+    missing machines
     ingest delivery row_lines
     removal
     home parent_session

@@ -9,7 +9,7 @@ from localops.journal import stored
 from localops.journal.sql import statements
 from localops.reading.story import Story
 from localops.recording import events
-from localops.transfer import ingest
+from localops.transfer import ingest, machines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _SILENT_NS = 86_400_000_000_000
 # Hex digits of an id in a list, at least.
 _SHORT = 8
 _LOOKED_AT = 20  # batches, to find one with a session that is still here
+_TIMED = 7  # the version of UUIDs that begin with a time
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Sender:
     """A journal whose rows were received."""
 
     journal: str
-    host: str | None  # where its newest session began, if that is still here
+    host: str | None  # where its newest session began
     first_ns: int  # when its first rows arrived
     last_ns: int  # when its newest rows arrived: older ones may be carried here later, and are no sign of life
     newest_ns: int | None  # when the newest of the received rows was recorded
@@ -59,20 +60,22 @@ def of(reader: Reader) -> list[Sender]:
 
 
 def _sender(reader: Reader, journal: str, first_ns: int, last_ns: int, renamed: dict[str, str]) -> Sender:
-    host, newest_ns, release = None, None, None
+    kept = reader.ask(_sql("machine_of"), {"key": machines.key_of(journal)})
+    host, release = machines.read(kept[0][0]) if kept else (None, None)
+    newest_ns = None
     for id, phase in reader.ask(_sql("newest_of"), {"journal": journal, "many": _LOOKED_AT}):
         try:
             row = stored.one(reader, id, phase)
         except UnicodeDecodeError:  # a flipped bit
             continue
-        if row is None:
-            continue
-        newest_ns = newest_ns or row.at_ns
-        if any(row.session):
+        # If the session of the newest row was removed, its id still has the time.
+        newest_ns = newest_ns or (_time_in(id) if row is None else row.at_ns)
+        if host is not None and newest_ns is not None:
+            break
+        # Rows that an earlier release received: the machine is only in its sessions.
+        if row is not None and any(row.session):
             story = Story.read(reader, row.session)
-            release = release or _release(story)
-            if host := story.host:
-                break
+            host, release = story.host, release or machines.release(story.host_env)
     return Sender(journal, host, first_ns, last_ns, newest_ns, _rows(reader, journal), renamed.get(journal), release)
 
 
@@ -85,10 +88,9 @@ def _rows(reader: Reader, journal: str) -> int:
     return ingest.covered((first, last) for first, last, _, _ in arrived)
 
 
-def _release(story: Story) -> str | None:
-    sdk = story.host_env.get("SDK")
-    release = sdk.get("AgentOps SDK Version") if isinstance(sdk, dict) and sdk.get("Name") == "localops" else None
-    return release if isinstance(release, str) else None
+def _time_in(id: bytes) -> int | None:
+    """Return when a row was made, if its id is a UUIDv7, which begins with the milliseconds."""
+    return int.from_bytes(id[:6]) * 1_000_000 if id[6] >> 4 == _TIMED else None
 
 
 def facts(project: str, sender: Sender, now_ns: int) -> Facts:

@@ -17,7 +17,7 @@ from localops.journal import blobs, rollups, rows
 from localops.journal.journal_file import INSERT, insert_rows
 from localops.journal.stored import Stored
 from localops.reading import analytics, indexes
-from localops.transfer import bundle, scrubbed
+from localops.transfer import bundle, machines, scrubbed
 from localops.transfer.bundle import Batch
 from localops.transfer.missing import MissingRows
 
@@ -224,6 +224,9 @@ class _Taking:
         self.size = sum(len(row.body or "") for row in (*new, *self.replaced))
         if new:
             self._count(execute, len(new))
+        for row in new:
+            if row.kind == "session":
+                machines.note(execute, self.batch.journal, row)
         # Rows that are carried here again do not show that their machine is alive.
         if self.stored or not self._is_received(execute, ranges):
             self._remember(execute, ranges)

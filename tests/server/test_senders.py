@@ -13,6 +13,7 @@ from localops import clock
 from localops.journal import rows
 from localops.server.senders import short_names
 from tests.server.hubs import RealHub, batch_of, hub
+from tests.warm import localops
 
 _DAY = 86_400_000_000_000
 
@@ -40,6 +41,22 @@ def test_short_names_are_as_long_as_they_must_be() -> None:
     }
     many = [clock.new_id().hex() for _ in range(200)]
     assert len(set(short_names(many).values())) == 200
+
+
+def test_a_machine_keeps_its_name_without_its_sessions(tmp_path: Path) -> None:
+    """Also its release, and when its newest row was recorded, after all of its sessions were removed."""
+    with hub(tmp_path) as running:
+        batch = batch_of(_from("tern", "0.1.0"))
+        running.take(batch)
+        before = running.ask("GET", "/api/1/senders")[1]["senders"]
+        where = ("--data", str(running.data), "--project", "default")
+        assert localops("hub", "delete", "--all", *where, "--yes").returncode == 0
+        [kept] = running.ask("GET", "/api/1/senders")[1]["senders"]
+        assert (kept["host"], kept["release"]) == ("tern", "0.1.0") == (before[0]["host"], before[0]["release"])
+        assert abs(kept["lag_seconds"] - before[0]["lag_seconds"]) < 0.002
+        # The next session may come from elsewhere.
+        assert running.take(batch_of(_from("gull", "0.2.0"), first=4))[0] == 200
+        assert running.ask("GET", "/api/1/senders")[1]["senders"][0]["host"] == "gull"
 
 
 def _login(running: RealHub, key: str) -> str:

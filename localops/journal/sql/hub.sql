@@ -77,6 +77,12 @@ select cast(value as integer)
 from meta
 where key = :key;
 
+-- machine_of --
+-- The machine that a journal was last sent from.
+select value
+from meta
+where key = :key;
+
 -- heard --
 -- When the first and the newest rows of each journal came.
 select journal, min(at_ns), (
