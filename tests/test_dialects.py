@@ -480,7 +480,7 @@ def test_a_transcript_and_a_table_have_scores_and_notes() -> None:
     session = localops.start_session()
     assert session is not None
     with session.operation("look up", kind="tool") as lookup:
-        lookup.score("useful", True)
+        lookup.score("useful", True, version="2")
     session.score("correct", 0.2)
     session.score("correct", 0.8, by="ann", comment="one `date` is wrong")
     session.score("correct", 0.4)
@@ -490,7 +490,7 @@ def test_a_transcript_and_a_table_have_scores_and_notes() -> None:
         lines = exported(runs, "md").decode().splitlines()
         [table] = _rows(exported(runs, "parquet", table="sessions"))
     assert [line for line in lines if line.startswith(("- Score", "- Note"))] == [
-        f"- Score `useful` of event `{lookup.id}`: `true` by `code`",
+        f"- Score `useful` of event `{lookup.id}`: `true` by `code` version `2`",
         "- Score `correct`: `0.8` by `ann`: ``one `date` is wrong``",
         "- Score `correct`: `0.4` by `code`",
         "- Note by `code`: `the customer called`",

@@ -137,6 +137,7 @@ def _choice(opened: Home, wanted: Filters) -> Chosen:
     if wanted == Filters(tag=tag, **times):
         return figures.Chosen(tag=tag, **times)
     filters.prepare(opened, wanted)
+    filters.say_hint(opened, wanted)
     return figures.Chosen(sessions=figures.array(listed.session for listed in opened.sessions(wanted)))
 
 
@@ -258,7 +259,9 @@ def _print_scores(opened: Home, chosen: Chosen, limit: int, *, as_json: bool) ->
         common.print_json({"by": _SCORE, "lines": [given_scores.average_facts(line) for line in lines]})
         return
     if not lines:
-        output.say("no scores: give one with `localops score ID NAME VALUE`")
+        is_any = bool(filters.score_names(opened))
+        here = "no session that matches these filters has a score"
+        output.say(here if is_any else "no scores: give one with `localops score ID NAME VALUE`")
         return
     table = [
         [

@@ -122,12 +122,14 @@ def calls(
         sources = [_source(each, asked, wanted, tables) for each in opened.projects]
         if by is not None:
             _print_groups(sources, asked, by, sort, limit, as_json=as_json)
+            filters.say_hint(opened, wanted)
             return
         order: dict[str, Any] = {"sort": sort, "ascending": reverse, "after": _place(after), "many": limit}
         listed, following = call_query.page(sources, asked, **order)
         facts = call_facts.page(listed, following, Names(), call_query.running(sources), call_query.wanted(asked))
         if as_json:
             common.print_json(facts)
+            filters.say_hint(opened, wanted)
         elif listed:
             _print_calls(facts)
         else:

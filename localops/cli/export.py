@@ -93,7 +93,8 @@ def export(
         filters.prepare(opened, wanted)
         runs = _Runs(_sessions_to_export(opened, sessions or ("last",), wanted if several else None), limit)
         if not runs:
-            raise NotFound("no session matches these filters" if wanted != Filters() else opened.nothing_yet())
+            reason = f"no session matches these filters{filters.unknown_score(opened, wanted)}"
+            raise NotFound(reason if wanted != Filters() else opened.nothing_yet())
         if path == "-":
             _to_stdout(form, runs, table)
             return

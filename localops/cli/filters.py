@@ -131,10 +131,22 @@ def chosen(given: Mapping[str, Any]) -> Filters:
 
 def unknown_score(opened: Home, wanted: Filters) -> str:
     """Return the end of a message about an empty list if no session has a requested score."""
+    hint = hint_of_score(opened, wanted)
+    return "" if hint is None else f": {hint}"
+
+
+def hint_of_score(opened: Home, wanted: Filters) -> str | None:
+    """Return a sentence about a requested score that no session has; None without one."""
     asked = [scores.condition(text).name for text in wanted.score]
     there = score_names(opened) if asked else set()
     name = next((name for name in asked if name not in there), None)
-    return "" if name is None else f": no session has the score {name!r}; {filters.scores_there(there)}"
+    return None if name is None else f"no session has the score {name!r}; {filters.scores_there(there)}"
+
+
+def say_hint(opened: Home, wanted: Filters) -> None:
+    """Print that sentence, for commands that print figures or JSON also without sessions."""
+    if hint := hint_of_score(opened, wanted):
+        output.say(hint)
 
 
 def score_names(opened: Home) -> set[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.journal.stored import Stored
+    from localops.reading.given_scores import Given
     from localops.reading.home import Home, Project
     from localops.reading.snapshot import Snapshot
     from localops.reading.story import Story
@@ -463,14 +464,16 @@ def show_event(opened: Home, ident: str, of_session: str | None, *, as_json: boo
         assert began is not None
         event = analytics.plain(began, None)
     errors = _errors_of(project, session, event)
+    given = [one for one in project.snapshot(session).scores if one.target == id]
     if as_json:
-        document = {"project": project.name, "event": facts.dated(event)}
+        document = {"project": project.name, "event": facts.dated(event), **given_scores.together(given)}
         printing.print_json({**document, "errors": [facts.dated(error) for error in errors]})
         return
     print(f"{_marked(event, _label(event))}  {printing.dim(event['id'])}")
     print()
     failures = [("failed", f"{_label(error)}  {error['id'][:13]}") for error in errors]
-    printing.print_pairs([*_event_pairs(project, session, event), *failures])
+    judged = [("score" if one.name else "note", _judgement(one)) for one in given if one.counts or one.is_note]
+    printing.print_pairs([*_event_pairs(project, session, event), *failures, *judged])
     for name in [*_TEXTS, *_others(event)]:
         if event.get(name) is not None:
             print()
@@ -481,6 +484,16 @@ def show_event(opened: Home, ident: str, of_session: str | None, *, as_json: boo
             print()
             print(printing.bold(f"logs of {error['id'][:13]}"))
             print(output.clean(_pretty(error["logs"]).rstrip("\n"), newlines=True))
+
+
+def _judgement(one: Given) -> str:
+    """Return a score or a note of an event as a line: who gave it, and why."""
+    comment = one.body.get("comment")
+    words = "" if comment is None else output.cut(str(comment).strip().partition("\n")[0], 200)
+    if one.is_note:
+        return f"by {one.author}: {words}"
+    version = f" ({one.version})" if one.version else ""
+    return f"{one.name} {scores.shown(one.value)} by {one.author}{version}{f': {words}' if words else ''}"
 
 
 def _errors_of(project: Project, session: bytes, event: Event) -> list[Event]:

@@ -109,6 +109,7 @@ def sessions(
         shown, more = page[:limit], len(page) > limit
         if as_json:
             _print_json(shown, more and newest_first)
+            filters.say_hint(opened, wanted)
         elif shown:
             _print_table(shown, more, newest_first=newest_first, asked=_requested_scores(wanted, sort))
         else:

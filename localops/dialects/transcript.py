@@ -80,7 +80,8 @@ def _judgements(run: Run) -> Iterator[str]:
         else:
             where = f" of event `{facts.full_id(one.target)}`" if one.target else ""
             value = code(scores.shown(one.value))
-            yield f"- Score {code(one.name)}{where}: {value} by {code(one.author)}{f': {words}' if words else ''}"
+            by = code(one.author) + (f" version {code(one.version)}" if one.version else "")
+            yield f"- Score {code(one.name)}{where}: {value} by {by}{f': {words}' if words else ''}"
     if len(shown) > _MOST_SCORES:
         yield f"- And {output.count(len(shown) - _MOST_SCORES)} more scores and notes"
 

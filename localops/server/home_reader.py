@@ -200,6 +200,11 @@ class HomeReader(Reports, RunReads):
         with self._following(where) as index:
             return index.place(where, id, sort)
 
+    def score_names(self, project: str | None) -> list[str]:
+        """Return the names of the scores that sessions have."""
+        with self._home(project) as home:
+            return sorted({name for each in home.projects for name in each.score_names()})
+
     def unsearched(self, project: str | None) -> int:
         """Return how many rows are not in the full-text index yet; a thread extends it."""
         with self._home(project) as home:

@@ -135,7 +135,15 @@ class ReadApi:
             ascending=order == "asc",
         )
         page: Facts = {"sessions": listed, "next_before": following}
+        if chosen.score and not listed:
+            page |= await self._hint_of_scores(call, chosen)
         return page if chosen.text is None else {**page, "unsearched": unsearched}
+
+    async def _hint_of_scores(self, call: Call, chosen: Filters) -> Facts:
+        """Return a sentence about the first requested score that no session has, if any."""
+        names = await self._read(self._store.score_names, call.project)
+        unknown = [name for text in chosen.score if (name := scores.condition(text).name) not in names]
+        return {"hint": f"no session has the score {unknown[0]!r}; {filters.scores_there(names)}"} if unknown else {}
 
     async def facets(self, call: Call) -> Response:
         """Return how many sessions each filter would match."""

@@ -50,6 +50,9 @@ if TYPE_CHECKING:
         def unknown_score(self, project: str | None, name: str) -> str | None:
             """Return an error if there are sessions, and none of them has a score."""
 
+        def score_names(self, project: str | None) -> list[str]:
+            """Return the names of the scores that sessions have."""
+
         def unsearched(self, project: str | None) -> int:
             """Return how many rows are not in the full-text index yet."""
 

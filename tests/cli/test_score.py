@@ -209,6 +209,11 @@ def test_a_sort_by_a_score_that_nothing_has_is_refused(command: Command) -> None
         code, _, err = command(command_of_list, "--score", "nope>0.5")
         reason = "no session has the score 'nope'; there is 'correct', 'tidy'"
         assert (code, err) == (0, f"localops: no {what} matches these filters: {reason}\n")
+        assert command(command_of_list, "--score", "nope>0.5", "--json")[2] == f"localops: {reason}\n"
+    for by in ((), ("--by", "score"), ("--by", "tool"), ("--json",)):
+        assert f"localops: {reason}\n" in command("analytics", "--score", "nope", *by)[2]
+    assert "no scores: give one" not in command("analytics", "--by", "score", "--score", "nope")[2]
+    assert reason in command("export", "--score", "nope", "--format", "json")[2]
 
 
 def test_lists_are_sorted_by_categories(command: Command, as_json: AsJson) -> None:
@@ -255,6 +260,24 @@ def test_a_score_that_was_asked_for_is_never_cut(command: Command, monkeypatch: 
     monkeypatch.setenv("COLUMNS", "100")
     for options in (("--score", "tidy>0.1"), ("--sort", "score:tidy")):
         assert "tidy 0.25 by ann, tidy 0.75 by judge" in command("sessions", *options)[1]
+
+
+def test_an_event_is_shown_with_its_scores(session: localops.Session, command: Command, as_json: AsJson) -> None:
+    """Those that count and its notes, not those of the session."""
+    event = next(session.events)["id"]
+    for value in ("0.2", "0.9"):
+        options = ("--by", "ann", "--version", "v2", "--comment", "why not", "--event", event)
+        command("score", "last", "useful", value, *options)
+    command("note", "last", "look again", "--event", event)
+    command("score", "last", "whole", "1")
+    _, out, _ = command("show", "--event", event)
+    assert "useful 0.9 by ann (v2): why not" in out
+    assert "look again" in out
+    assert "0.2" not in out
+    assert "whole" not in out
+    shown = as_json("show", "--event", event)
+    assert [(one["value"], one["counts"]) for one in shown["scores"]] == [(0.2, False), (0.9, True)]
+    assert [one["text"] for one in shown["notes"]] == ["look again"]
 
 
 def test_averages_are_printed(command: Command, as_json: AsJson) -> None:

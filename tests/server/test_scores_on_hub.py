@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from localops.transfer import bundle, validation
 from localops.transfer.delivery import Ledger, Limits
 from localops_sync import bundle_file
 from localops_sync.bundle_file import Share
+from tests.server.uis import RealPages
 
 
 def _scored() -> localops.Session:
@@ -46,6 +48,19 @@ def _carry(folder: Path, hub: HomeStore) -> None:
             arrived = validation.admit(arrived, refused)
             assert not refused
             hub.ingest("default", arrived, refused=refused, by="hub", key="key")
+
+
+def test_a_score_that_no_session_has_is_named() -> None:
+    """With those that there are: by a filter as a hint, by an order as the refusal of the command."""
+    _scored()
+    reason = "there is 'correct', 'kind', 'useful'"
+    with Home() as home, RealPages(Path(home.folder)) as pages:
+        page = json.loads(pages.get("/api/1/sessions?score=nope").text)
+        assert (page["sessions"], page["hint"]) == ([], f"no session has the score 'nope'; {reason}")
+        assert "hint" not in json.loads(pages.get("/api/1/sessions?score=correct>0.9").text)
+        refused = pages.get("/api/1/sessions?sort=score:nope")
+        assert (refused.status, reason in refused.text) == (400, True)
+        assert len(json.loads(pages.get("/api/1/sessions?sort=score:correct").text)["sessions"]) == 1
 
 
 def test_a_hub_has_the_scores_of_the_machine(tmp_path: Path) -> None:
