@@ -388,3 +388,28 @@ def csv_cell(text: str) -> str:
 def _rounded(number: int, unit: int) -> int:
     """Return how many `unit` are in a non-negative `number`, rounded half up, without floats."""
     return (number + unit // 2) // unit
+
+
+def percent(share: float) -> str:
+    """Return a share as text, in which a share near 0% or 100% is not rounded to these.
+
+    >>> percent(0.251), percent(0.001), percent(0.999)
+    ('25%', '<1%', '>99%')
+    """
+    if 0 < share < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
+
+
+def cached_percent(tokens_in: int, cached: int | None) -> str:
+    """Return the share of the input that came from a cache; empty without any."""
+    return percent(min(1.0, cached / tokens_in)) if cached and tokens_in else ""
+
+
+def from_cache(tokens_in: int, cached: int | None) -> str:
+    """Return the same for text behind a number of tokens.
+
+    >>> from_cache(1_000, 600), from_cache(1_000, 0)
+    (' (60% from a cache)', '')
+    """
+    return f" ({share} from a cache)" if (share := cached_percent(tokens_in, cached)) else ""

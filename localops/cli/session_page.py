@@ -64,6 +64,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
     report = snapshot.report()
     judged = [one for one in snapshot.scores if one.counts and not one.target]
     until = snapshot.until_ns
+    cached = output.from_cache(totals.tokens_in, totals.tokens_cached)
     figures = " · ".join(f"{name} {value}" for name, value in list(report.contract.items())[:4])
     pairs: list[tuple[str, object]] = [
         *_why(snapshot.standing.reason),
@@ -77,7 +78,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
         ("figures", figures),
         ("cost", _cost(snapshot)),
         ("budget", facts.budget_text(snapshot.budget) if snapshot.budget else None),
-        ("tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
+        ("tokens", f"{output.count(totals.tokens_in)} in{cached}, {output.count(totals.tokens_out)} out"),
         ("agents", _with_counts(part.value for part in report.by["agent"])),
         ("models", ", ".join(part.value for part in report.by["model"])),
         ("tools", ", ".join(part.value or printing.NAMELESS for part in report.by["tool"])),

@@ -304,7 +304,8 @@ def _open_cost(findings: Facts) -> Iterator[Sentence]:
 
 
 def _tokens(figures: Facts) -> str:
-    return f"{output.count(figures['tokens_in'])} tokens in and {output.count(figures['tokens_out'])} out"
+    cached = output.from_cache(figures["tokens_in"], figures.get("tokens_cached"))
+    return f"{output.count(figures['tokens_in'])} tokens in{cached} and {output.count(figures['tokens_out'])} out"
 
 
 # The end

@@ -127,7 +127,7 @@ def sentences(spending: Facts | None, session: str, *, at_least: bool) -> Iterat
     known = [one for one in spending["parts"] if one["cost_nano"] is not None][:_NAMED]
     for number, one in enumerate(known):
         calls = output.counted(one["calls"] - one["unpriced"], "call")
-        cost = f": {output.money(one['cost_nano'])} ({_percent(one['share'])}) for {calls}"
+        cost = f": {output.money(one['cost_nano'])} ({output.percent(one['share'])}) for {calls}"
         # Commands take much space, so only the largest part has them.
         where = None if number else session
         yield [*_model_and_agent(one), cost, *_growth(one, where), *_cached_share(one), "."]
@@ -136,7 +136,7 @@ def sentences(spending: Facts | None, session: str, *, at_least: bool) -> Iterat
         yield [f"{output.counted(rest, 'more model or agent', 'more models or agents')} cost less each."]
     yield from _without_cost(spending)
     if (tools := spending["tools"])["cost_nano"]:
-        yield [f"Tools cost {output.money(tools['cost_nano'])} ({_percent(tools['share'])})."]
+        yield [f"Tools cost {output.money(tools['cost_nano'])} ({output.percent(tools['share'])})."]
     most = spending["costliest"]
     tokens = "" if most["tokens_in"] is None else f", with {output.counted(most['tokens_in'], 'token')} in"
     yield [f"The most expensive call cost {output.money(most['cost_nano'])}{tokens}{_where(most, session)}."]
@@ -177,15 +177,8 @@ def _growth(one: Facts, session: str | None) -> Sentence:
 
 def _cached_share(one: Facts) -> Sentence:
     share = one["cached_share"]
-    return [] if share is None else [f"; {_percent(share)} of the input came from a cache"]
+    return [] if share is None else [f"; {output.percent(share)} of the input came from a cache"]
 
 
 def _where(call: Facts, session: str | None) -> str:
     return "" if session is None else f" (`localops show {session} --event {call['id'][:23]}`)"
-
-
-def _percent(share: float) -> str:
-    """Return a share as text, in which a share near 0% or 100% is not rounded to these."""
-    if 0 < share < 0.005:
-        return "<1%"
-    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"

@@ -53,6 +53,26 @@ def test_money_reads_the_same_in_every_command(command: Command, as_json: AsJson
     assert as_json("analytics", "last")["analytics"]["Cost"] == "0.500000"
 
 
+@pytest.mark.parametrize(
+    ("model", "cached", "share"), [("gpt-4o", 600, "60%"), ("without-a-price", 900, "90%"), ("gpt-4o", 0, None)]
+)
+def test_the_share_from_a_cache_is_shown(command: Command, model: str, cached: int, share: str | None) -> None:
+    """Also of a single call, and of one without a price; a count of 0 is one that was reported."""
+    with localops.start_session(name="cached") as session:
+        session.record(LLMEvent(model=model, prompt_tokens=1000, completion_tokens=10, cached_tokens=cached))
+    of_input = "" if share is None else f" ({share} from a cache)"
+    assert f"1,000 tokens in{of_input} and 10 out." in command("why")[1]
+    assert f"tokens     1000 in{of_input}, 10 out" in command("show")[1]
+    shown = command("analytics", "last")[1]
+    assert f"  cached  {cached}{'' if share is None else f' ({share} of the input)'}\n" in shown
+
+
+def test_a_count_that_no_call_reported_is_left_out(command: Command) -> None:
+    """A 0 would say that nothing came from a cache."""
+    _session("one", 0.5)
+    assert "cached" not in command("analytics", "last")[1]
+
+
 def test_the_hint_names_every_table(command: Command) -> None:
     """It has the same names as `--by` in the help."""
     _session("one", 0.5)

@@ -140,6 +140,14 @@ from (
   select cost from tail where session = :session
 );
 
+-- reported_tokens --
+-- The token counts of a session's calls; null for one that no call reported.
+select {sum(e.tokens)}
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and e.kind in ('llm', 'price');
+
 -- unfinished --
 -- The operations of a session without an end, oldest first.
 select id, kind, name, parent, agent, at_ns, model
