@@ -246,7 +246,7 @@ def test_a_long_line_is_a_line(file: Path) -> None:
     assert [row["name"] for row in stored()] == ["long"]
     assert report.problems == [
         f"{file}:2: invalid line: expected a JSON object with resourceSpans",
-        f"{file}:3: the line is not complete: it is read again by a later import",
+        f"{file}:3: the line is not complete, and is left out until it is",
     ]
 
 

@@ -105,6 +105,9 @@ def export(
     size = os.path.getsize(path)
     if as_json:
         print_json({"file": os.path.abspath(path), "format": form, "sessions": len(runs), "bytes": size})
+    elif size == 0:
+        # Training data has conversations: sessions without an answer have no line.
+        output.say(f"{os.path.abspath(path)} is empty: no session of {len(runs):,} has an answered LLM call for {form}")
     else:
         output.say(f"wrote {_sessions(len(runs))} as {form} to {os.path.abspath(path)} ({bytes_text(size)})")
 

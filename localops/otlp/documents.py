@@ -84,7 +84,7 @@ class _File:
             elif is_ended or self._file.tell() < os.fstat(self._file.fileno()).st_size:
                 self._problem(f"{place}: invalid line: expected a JSON object with resourceSpans")
             else:
-                self._problem(f"{place}: the line is not complete: it is read again by a later import")
+                self._problem(f"{place}: the line is not complete, and is left out until it is")
 
     def _next_line(self) -> tuple[bytes, bool]:
         """Read a line, or the beginning of one that is too long; return whether it is the whole line."""

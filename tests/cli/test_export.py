@@ -119,6 +119,14 @@ def test_the_summary_can_be_json(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (document["format"], document["sessions"], document["bytes"]) == ("csv", 2, path.stat().st_size)
 
 
+def test_an_empty_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sessions without an answered LLM call have no line of training data: none was written."""
+    path = tmp_path / "runs.jsonl"
+    assert _export("--all", "--format", "sft", "-o", str(path)) == 0
+    assert path.read_bytes() == b""
+    assert capsys.readouterr().err == f"localops: {path} is empty: no session of 2 has an answered LLM call for sft\n"
+
+
 def test_an_unknown_session_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown id exits with 1 and names the command that lists the sessions."""
     assert _export("ffffffffffff") == 1
