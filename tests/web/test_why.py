@@ -68,7 +68,7 @@ def test_the_call_that_returned_an_argument_is_a_link(chromium: Browser, tmp_pat
     with serving(tmp_path) as link, visiting(chromium, link) as visit:
         page = visit.session("misled", "events")
         page.locator("#reason").click()
-        cause = page.locator("#story p", has_text="was returned by")
+        cause = page.locator("#why p", has_text="was returned by")
         expect(cause).to_contain_text("The argument 'nest' ('nest-0815-b') was returned by tool 'find owl' ")
         expect(cause).not_to_contain_text("localops show")
         cause.locator("a").click()
