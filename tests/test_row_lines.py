@@ -79,6 +79,9 @@ def test_costs_of_a_cut_file_are_lower_bounds(file: Path, tmp_path: Path, capsys
     assert {id for id, at_least in _bounds(other).items() if at_least != known[id]} == {lacking}
     with Home(str(other)) as home:
         assert lacking in analytics.chosen_by(home.projects[0].reader, "lacking", analytics.Chosen())
+    with pytest.raises(SystemExit):
+        cli.main(["why", lacking.hex(), "--home", str(other)])
+    assert "Some of its rows may be lost" in capsys.readouterr().out
     _import(capsys, cut, "--home", other)
     assert _import(capsys, file, "--home", other)[0] == 0
     assert _bounds(other) == known

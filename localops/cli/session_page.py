@@ -123,7 +123,7 @@ def _notices(report: analytics.Report, story: Story) -> Iterator[str]:
         were = _count(deleted, "event was", "events were")
         yield f"at least {were} lost when the journal was deleted, the last time at {output.when(at_ns)} UTC"
     if report.damaged:
-        yield f"{_count(report.damaged, 'row', 'rows')} may be lost: the journal, or the file it came from, was damaged"
+        yield "some of its rows may be lost: the journal, or the file that it came from, was damaged"
     if report.cut:
         yield f"{_count(report.cut, 'value', 'values')} cut: only the beginning was stored"
 

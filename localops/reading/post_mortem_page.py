@@ -580,12 +580,14 @@ def _record(findings: Facts) -> Iterator[Sentence]:
         ),
         ("spilled", "row came", "rows came", " through a spill file; none is missing"),
         ("cut", "value was cut", "values were cut", ": only the beginning was stored"),
-        ("damaged", "row", "rows", " may be lost: the journal, or the file that it came from, was damaged"),
         ("late", "event was", "events were", " recorded after its end"),
     )
     for name, one, more, rest in notes:
         if findings[name]:
             yield [f"{output.counted(findings[name], one, more)}{rest}."]
+    # How many is not known: a file that was cut short does not tell what followed.
+    if findings["damaged"]:
+        yield ["Some of its rows may be lost: the journal, or the file that it came from, was damaged."]
     if not findings["complete"]:
         yield ["The session is long: only its first and last rows were searched for errors and failed calls."]
         yield ["The figures under Totals are complete."]

@@ -155,7 +155,7 @@ export class Head {
     const notices = [
       one.dropped &&
         `${many(one.dropped, "event")} ${one.dropped === 1 ? "is" : "are"} missing: not written, or in a deleted file.`,
-      one.damaged && `${many(one.damaged, "row")} of this session may be lost: the journal or its file was damaged.`,
+      one.damaged && "Some rows of this session may be lost: the journal, or the file that it came from, was damaged.",
       one.unfinished &&
         !this.page.running && [
           `${many(one.unfinished, "operation")} did not finish.`,
