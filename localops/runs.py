@@ -6,7 +6,7 @@ import os
 import uuid
 from contextlib import contextmanager
 
-from localops import config, dialects
+from localops import config, dialects, output
 from localops.errors import ConfigError, NotFound
 from localops.reading import filters as filtering
 from localops.reading import mirrored
@@ -37,6 +37,7 @@ class Runs:
 
         The filters are those of `localops sessions`, as texts or lists of texts: state="Failure", since="7d",
         not_tag=["draft"], score="correct<0.5", text="refund", min_cost=0.5, errors=True. Raise ConfigError for others.
+        A score that no session has is one warning on stderr.
         """
         saved = {} if view is None else views.lookup(self._home.folder, self._project, view).filters
         unknown = sorted(filters.keys() - {*filtering.NAMES})
@@ -47,7 +48,12 @@ class Runs:
         if wanted.text is not None:
             for project in self._home.projects:
                 project.index().extend()
+        if hint := filtering.hint_of_score(wanted.score, self._score_names):
+            output.say_once("score of a filter", hint)
         return (PastSession(listed.project, listed.session) for listed in self._home.sessions(wanted))
+
+    def _score_names(self) -> set[str]:
+        return {name for project in self._home.projects for name in project.score_names()}
 
     def export(
         self,

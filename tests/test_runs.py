@@ -52,6 +52,14 @@ def test_sessions_are_found_and_filtered(past: Runs) -> None:
     assert repr(session) == f"<PastSession 'bad' {str(session.id)[:13]}, Failure in default>"
 
 
+def test_a_score_that_no_session_has_is_one_warning(past: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the scores that there are: the list is empty as well if it is only misspelled."""
+    with localops.start_session() as judged:
+        judged.score("tidy", 1)
+    assert [list(past.sessions(score="tidi>0")), list(past.sessions(score="tidi>0"))] == [[], []]
+    assert capsys.readouterr().err == "localops: no session has the score 'tidi'; there is 'tidy'\n"
+
+
 def test_what_cannot_be_found_is_an_error(past: Runs, tmp_path: Path) -> None:
     """A mistyped filter is not ignored, nor a home that is not there taken for an empty one."""
     with pytest.raises(ConfigError, match="invalid filter 'tags': expected one of state, tag, "):

@@ -9,7 +9,6 @@ from localops.cli import common
 from localops.errors import ConfigError
 from localops.reading import filters
 from localops.reading.filters import STATES, Filters
-from localops.recording import scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,10 +136,7 @@ def unknown_score(opened: Home, wanted: Filters) -> str:
 
 def hint_of_score(opened: Home, wanted: Filters) -> str | None:
     """Return a sentence about a requested score that no session has; None without one."""
-    asked = [scores.condition(text).name for text in wanted.score]
-    there = score_names(opened) if asked else set()
-    name = next((name for name in asked if name not in there), None)
-    return None if name is None else f"no session has the score {name!r}; {filters.scores_there(there)}"
+    return filters.hint_of_score(wanted.score, lambda: score_names(opened))
 
 
 def say_hint(opened: Home, wanted: Filters) -> None:

@@ -16,7 +16,7 @@ from localops.recording import scores
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from typing import Any
 
     Values = str | Sequence[str] | None
@@ -325,6 +325,14 @@ def scores_there(names: Iterable[str]) -> str:
     there = sorted({*names})
     more = f" and {len(there) - _MOST_NAMES} more" if len(there) > _MOST_NAMES else ""
     return f"there is {', '.join(map(repr, there[:_MOST_NAMES]))}{more}" if there else "there are no scores"
+
+
+def hint_of_score(asked: Iterable[str], names: Callable[[], Collection[str]]) -> str | None:
+    """Return a sentence about the first filter by a score that no session has; None without one."""
+    wanted = [scores.condition(text).name for text in asked]
+    there = names() if wanted else ()
+    unknown = next((name for name in wanted if name not in there), None)
+    return None if unknown is None else f"no session has the score {unknown!r}; {scores_there(there)}"
 
 
 def unknown_score(name: str, names: Iterable[str]) -> str:

@@ -142,8 +142,8 @@ class ReadApi:
     async def _hint_of_scores(self, call: Call, chosen: Filters) -> Facts:
         """Return a sentence about the first requested score that no session has, if any."""
         names = await self._read(self._store.score_names, call.project)
-        unknown = [name for text in chosen.score if (name := scores.condition(text).name) not in names]
-        return {"hint": f"no session has the score {unknown[0]!r}; {filters.scores_there(names)}"} if unknown else {}
+        hint = filters.hint_of_score(chosen.score, lambda: names)
+        return {} if hint is None else {"hint": hint}
 
     async def facets(self, call: Call) -> Response:
         """Return how many sessions each filter would match."""
