@@ -64,7 +64,9 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         return _end_quietly()
     except LocalopsError as error:
-        say(str(error), level="error")
+        # What clients of a hub must not see, as it has paths.
+        why = getattr(error, "why", "")
+        say(f"{error}: {why}" if why else str(error), level="error")
         return 2 if isinstance(error, ConfigError) else 1
     except Exception as error:
         from localops.journal.reader import SQLiteError, user_message

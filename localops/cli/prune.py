@@ -336,7 +336,7 @@ def _show(choices: Choices, *, dry_run: bool) -> None:
             choice.state,
             output.when(choice.last_ns)[:16],
             output.count(choice.rows),
-            f"kept: {choice.stays}" if choice.stays else "would be removed" if dry_run else "removed",
+            f"kept: {choice.stays}" if choice.stays else "would be removed" if dry_run else "to be removed",
         )
         for where, choice in choices
     ]
@@ -353,8 +353,9 @@ def _report(name: str, result: Taken) -> None:
     elif result.sessions and not result.packed:
         print("New rows will reuse the space: the file cannot shrink while a program records into it.")
     if result.young:
+        them = "it" if result.young == 1 else "them"
         which = output.counted(result.young, "blob that no row refers to is", "blobs that no row refers to are")
-        print(f"{which} less than an hour old and may belong to a row being written: the next prune removes it.")
+        print(f"{which} less than an hour old and may belong to a row being written: the next prune removes {them}.")
     if result.changed:
         print(f"{_sessions(len(result.changed))} got new rows meanwhile, and are kept.")
 

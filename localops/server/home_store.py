@@ -18,7 +18,7 @@ from localops.encoding.pricing import Prices
 from localops.errors import JournalError, NotFound
 from localops.journal import blobs, participants
 from localops.journal.journal import Journal
-from localops.journal.reader import Reader, SQLiteError
+from localops.journal.reader import Reader, SQLiteError, reason
 from localops.journal.sql import statements
 from localops.otlp import waiting
 from localops.otlp.receiving import Outcome, Receiver
@@ -574,7 +574,7 @@ def _storing_files(folder: str) -> Iterator[None]:
 
 def _naming(path: str, error: Exception) -> object:
     """Return an error as it is if it names the path, else with the path."""
-    return error if path in str(error) else f"{path}: {error}"
+    return error if path in str(error) else f"{path}: {reason(error)}"
 
 
 def _upload(folder: str, digest: str) -> str:

@@ -241,12 +241,13 @@ def _pack(journal: Journal, taken: Taken) -> None:
 
 
 def _take_with_little_room(journal: Journal, choice: Choice, taken: Taken, *, for_good: bool) -> list[str]:
-    """Delete a session; on a full disk, retry in the space that the WAL of earlier deletions takes."""
+    """Delete a session; on a full disk, retry in the space of the WAL and of the indexes, which go in any case."""
     try:
         return _take_one(journal, choice, taken, for_good=for_good)
     except SQLiteError as error:
         if not lacks_room(error):
             raise
+        indexes.forget(journal.folder)
         with suppress(SQLiteError):
             journal.empty_wal()
     return _take_one(journal, choice, taken, for_good=for_good)

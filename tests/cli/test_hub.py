@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import uuid
 from pathlib import Path
 
 import apsw
+import pytest
 
 from localops.server import audit, deletions
+from localops.server.home_store import HomeStore
 from localops.server.keys import Keys
 from tests import warm
-from tests.server.hubs import batch_of, hub, session_rows
+from tests.server.hubs import PATH, batch_of, hub, session_rows
 
 
 def _localops(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -43,6 +47,9 @@ def test_a_folder_that_is_no_hub_is_not_made_one(tmp_path: Path) -> None:
     done = _localops("hub", "key", "list", "--data", str(tmp_path / "typo"))
     assert (done.returncode, (tmp_path / "typo").exists()) == (1, False)
     assert "hub key create" in done.stderr
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "hub.json").write_text("{}")
+    assert "the folder of a hub" in _localops("sessions", "--home", str(tmp_path / "hub")).stderr
 
 
 def test_a_session_is_deleted_while_the_hub_runs(tmp_path: Path) -> None:
@@ -80,6 +87,42 @@ def test_a_project_is_emptied_while_the_hub_runs(tmp_path: Path) -> None:
         assert {*deletions.of(str(found.data))[0]["default"]} == deleted
         missing = _localops("hub", "delete", "--all", *where[:2], "--project", "nosuch", "--yes")
         assert (missing.returncode, "no project 'nosuch'" in missing.stderr) == (1, True)
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None or os.geteuid() != 0, reason="a mount needs root and unshare")
+def test_a_session_is_deleted_on_a_full_disk(tmp_path: Path) -> None:
+    """The indexes make room, as they go in any case; without them, the command names the reason."""
+    keys = Keys(str(tmp_path / "hub"))
+    keys.create("default")
+    batches = [batch_of(session_rows(9, body=json.dumps({"q": "x" * 9_000})), journal=of * 32) for of in "abc"]
+    with contextlib.closing(HomeStore(str(tmp_path / "hub"))) as store:
+        for batch in batches:
+            store.ingest("default", batch, refused={}, by=keys.hub, key="k")
+    script = """
+mkdir "$2/disk" && mount -t tmpfs -o size=4M tmpfs "$2/disk" || exit 77
+cp -r "$2/hub" "$2/disk/hub"
+head -c 500000 /dev/zero >"$2/disk/hub/default/call_table.db"
+for session in "$3" "$4"; do
+  dd if=/dev/zero of="$2/disk/full-$session" bs=4k 2>/dev/null
+  # Even reading takes 32 kB, which a hub that serves has taken.
+  truncate -s -36864 "$2/disk/full-$session"
+  "$1" -m localops hub delete "$session" --data "$2/disk/hub" --project default --yes
+  echo "exit $?" >&2
+done
+"$1" -m localops prune --home "$2/disk/hub" --older-than 0s --yes
+"""
+    ids = [batch.rows[0].session.hex() for batch in batches[:2]]
+    arguments = ["unshare", "-m", "bash", "-c", script, "t", sys.executable, str(tmp_path), *ids]
+    environment = {**os.environ, "PYTHONPATH": PATH}
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=120, env=environment)
+    if done.returncode == 77 or "unshare failed" in done.stderr:
+        pytest.skip("mounting is not allowed here")
+    *_, first, end, second, failed, pruned = done.stderr.splitlines()
+    assert (first[-10:], end, failed) == ("is deleted", "exit 0", "exit 1"), done.stderr
+    assert "cannot delete anything now: " in second
+    assert "the disk is full: make room" in second
+    assert "the disk is full: make room" in pruned
+    assert done.stdout.count("to be removed") == 2
 
 
 def test_a_session_is_pruned_while_the_hub_runs(tmp_path: Path) -> None:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import click
 
-from localops import output
+from localops import config, output
 from localops.cli.hub.common import data_option, folder_of, is_confirmed, keys_of, note, store_of
 from localops.errors import LocalopsError, NotFound
 from localops.journal.rows import id_text
 from localops.journal.sql import statements
 from localops.reading import home as homes
-from localops.reading import mirrored
+from localops.reading import indexes, mirrored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import TypeVar
 
     from localops.server.home_store import HomeStore
     from localops.server.keys import Key
     from localops.upkeep.prune import Taken
+
+    T = TypeVar("T")
 
 _NOT_NOTED = "the deletion could not be noted in {}: is the disk full?"
 
@@ -81,7 +85,7 @@ def _delete_one(folder: str, project: str, session: str, *, yes: bool) -> None:
     with store_of(folder) as store:
         # Noted first: after a crash, a restore has to know of every deleted session.
         noted = _note(folder, project, [id])
-        if not store.delete(project, id):
+        if not _with_room(folder, project, partial(store.delete, project, id)):
             raise NotFound(f"session {id_text(id)} does not exist any more")
         if not noted and not _note(folder, project, [id]):
             output.say(_NOT_NOTED.format(os.path.join(folder, deletions.NAME)))
@@ -123,7 +127,7 @@ def _delete_parts(store: HomeStore, folder: str, project: str) -> Taken:
         part = store.every(project, place)
         # Noted first: after a crash, a restore has to know of every deleted session.
         noted = _note(folder, project, [choice.session for choice in part.going])
-        taken = store.retire(project, part.going, for_good=True)
+        taken = _with_room(folder, project, partial(store.retire, project, part.going, for_good=True))
         whole.sessions += taken.sessions
         whole.rows += taken.rows
         whole.blobs += taken.blobs
@@ -144,6 +148,17 @@ def _print_keys(valid: list[Key], folder: str) -> None:
     for each in valid:
         revoke = f"`localops hub key revoke {each.handle} --data {folder}` ends that"
         output.say(f"key {each.handle} ({output.clean(each.note or 'unnamed')}) still works for new sessions: {revoke}")
+
+
+def _with_room(folder: str, project: str, work: Callable[[], T]) -> T:
+    """Delete something; if that fails, as on a full disk, again without the indexes, which go in any case."""
+    from localops.server.request import Unavailable
+
+    try:
+        return work()
+    except Unavailable:
+        indexes.forget(config.project_folder(folder, project))
+        return work()
 
 
 def _deleted(opened: homes.Home, session: str) -> bytes | None:
