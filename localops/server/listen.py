@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import ssl
 import sys
@@ -189,7 +190,9 @@ class _Server(uvicorn.Server):
             renewed.load_cert_chain(cert, self.config.ssl_keyfile)
         # SSLError is a subclass.
         except OSError as error:
-            message = f"cannot read the certificate {cert} again, keeping the old one: {error}"
+            lacks = next((each for each in (cert, self.config.ssl_keyfile) if each and not os.path.exists(each)), None)
+            why = error if lacks is None else f"{os.fspath(lacks)} is missing"
+            message = f"cannot read the certificate {cert} again, keeping the old one: {why}"
             logs.notice("reload", message, level="error")
             return
         self._renewed = renewed

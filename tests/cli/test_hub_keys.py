@@ -68,6 +68,8 @@ def test_a_key_is_rotated(tmp_path: Path) -> None:
 def test_wrong_limits_are_refused(tmp_path: Path) -> None:
     """No key is created whose limits could not work."""
     data = ("--data", str(tmp_path))
+    wrong = _localops("hub", "key", "create", *data, "--project", "mine", "--expires", "10x")
+    assert (wrong.returncode, "use 90d from now, or a day" in wrong.stderr) == (2, True)
     for options in (
         ("--project", "mine", "--scope", "all"),
         ("--project", "mine", "--expires", "2020-01-01"),

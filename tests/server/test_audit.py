@@ -69,6 +69,8 @@ def test_exports_log_ins_and_commands_are_noted(tmp_path: Path) -> None:
         assert (export["key"], export["peer"], export["session"]) == (known, "127.0.0.1", session)
         assert (lines["login"]["key"], lines["login"]["project"]) == (known, "default")
         assert lines["key.create"]["of"] == handle
+        assert {lines[f"key.{what}"]["of_name"] for what in ("create", "rotate", "revoke")} == {"new"}
+        assert "scopes: send read" in _localops("hub", "audit", *data).stdout
         assert lines["session.delete"]["session"] == session
         assert lines["session.delete"]["user"]
         text = (running.data / audit.NAME).read_text()

@@ -99,7 +99,8 @@ def test_what_a_hub_has_removed_is_settled_for_its_machine(tmp_path: Path) -> No
         where = ("--data", str(running.data))
         options = ("--project", "default", "--keep", "1ms", "--include-unknown")
         assert localops("hub", "retention", "set", *where, *options).returncode == 0
-        assert localops("hub", "retention", "apply", *where).returncode == 0
+        done = localops("hub", "retention", "apply", *where)
+        assert (done.returncode, "1 session was removed" in done.stderr) == (0, True), done.stderr
         assert running.ask("GET", f"/api/1/sessions/{session.hex()}")[0] == 404
         outcome = sender.sync(verify=True)
         assert (outcome.code, outcome.left) == (exit_codes.DONE, 0), outcome
@@ -119,7 +120,13 @@ def test_apply_shows_first_what_it_would_remove(tmp_path: Path) -> None:
     store.close()
     assert "for ever" in localops("hub", "retention", "list", *data).stderr
     assert json.loads(localops("hub", "retention", "apply", *data, "--json").stdout)["sessions"] == []
-    assert localops("hub", "retention", "set", *data, "--project", "p", "--keep", "2d").returncode == 0
+    done = localops("hub", "retention", "set", *data, "--project", "p", "--keep", "2d")
+    assert (done.returncode, "no project" in done.stderr) == (0, False)
+    for rules in ("retention", "quota"):
+        limit = ("--keep", "2d") if rules == "retention" else ("--rows", "5")
+        done = localops("hub", rules, "set", *data, "--project", "nosuch", *limit)
+        assert (done.returncode, "there is no project nosuch yet" in done.stderr) == (0, True)
+        localops("hub", rules, "set", *data, "--project", "nosuch", limit[0], "none")
     [listed] = json.loads(localops("hub", "retention", "list", *data, "--json").stdout)["retention"]
     assert listed["keep_seconds"] == 2 * 86_400
     for options in (("--dry-run",), ("--dry-run",), ()):

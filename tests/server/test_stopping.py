@@ -163,7 +163,7 @@ def test_a_renewed_certificate_is_served(tmp_path: Path, capfd: pytest.CaptureFi
             assert answer.status == 200
 
 
-@pytest.mark.parametrize("fault", ["garbage", "another key", "another certificate", "missing", "empty"])
+@pytest.mark.parametrize("fault", ["garbage", "another key", "another certificate", "missing", "missing key", "empty"])
 def test_a_broken_certificate_leaves_the_old_one(tmp_path: Path, capfd: pytest.CaptureFixture[str], fault: str) -> None:
     """Also a pair of which one half was replaced; the hub names the file, and takes the next good pair."""
     pair = _Pair(tmp_path)
@@ -173,12 +173,15 @@ def test_a_broken_certificate_leaves_the_old_one(tmp_path: Path, capfd: pytest.C
             pair.cert.write_text("-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n")
         elif fault == "missing":
             pair.cert.unlink()
+        elif fault == "missing key":
+            pair.key.unlink()
         elif fault == "empty":
             pair.key.write_text("")
         else:
             pair.renew(cert=fault == "another certificate", key=fault == "another key")
         printed = _hang_up(running, capfd, "keeping the old one")
         assert str(pair.cert) in printed
+        assert (f"{pair.key} is missing" in printed) == (fault == "missing key")
         assert _serial(running, pair) == first
         pair.renew()
         _hang_up(running, capfd, "new connections get it")

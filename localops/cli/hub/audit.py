@@ -53,8 +53,12 @@ def _cells(line: dict[str, Any]) -> tuple[object, ...]:
         line.get("peer") or "",
         line.get("project") or "",
         _sessions(line),
-        ", ".join(f"{name}: {value}" for name, value in more.items()),
+        ", ".join(f"{name}: {_text(value)}" for name, value in more.items()),
     )
+
+
+def _text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _sessions(line: dict[str, Any]) -> str:

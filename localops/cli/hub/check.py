@@ -57,12 +57,9 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
         print_table(lines, headers, align="lrrrrrr", soft=("project",))
         these = output.counted(len(working), "key works", "keys work")
         output.say(f"{these}: {some(working, 5)}" if working else "no key works")
-        if working:
-            output.say("after a restore: revoke again any of them that was revoked since the backup was made")
         if url is not None:
             output.say(f"each row was read from {url}")
-        again = f"`localops hub delete --as-in OLD --data {keys.folder}`, with OLD as the folder that it has replaced"
-        output.say(f"after a restore: sessions that were deleted since the backup was made are here again: {again}")
+        _print_restored(keys.folder, has_keys=bool(working))
         for result in checked:
             if result.unused:
                 files = output.counted(result.unused, "file is", "files are")
@@ -79,6 +76,18 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
             output.say(f"and {output.counted(len(uses) - _MOST_FILES, 'more file')}: --json names them all")
     if problems:
         context.exit(1)
+
+
+def _print_restored(folder: str, *, has_keys: bool) -> None:
+    """Print what is left to do after a restore, if there was one."""
+    from localops.server import audit
+
+    if not any(line.get("action") == "hub.restore" for line in audit.read(folder)):
+        return
+    if has_keys:
+        output.say("after a restore: revoke again any of them that was revoked since the backup was made")
+    again = f"`localops hub delete --as-in OLD --data {folder}`, with OLD as the folder that it has replaced"
+    output.say(f"after a restore: sessions that were deleted since the backup was made are here again: {again}")
 
 
 def _check_folder(folder: str) -> tuple[list[Checked], dict[str, Exception]]:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 import click
 
-from localops import clock, host, output
+from localops import clock, config, host, output
 from localops.cli.common import Span
 from localops.errors import ConfigError, NotFound
-from localops.reading import mirrored, session_state
+from localops.reading import filters, mirrored, session_state
 from localops.recording import events
 
 TYPE_CHECKING = False
@@ -53,7 +53,10 @@ class Later(Span):
             return value
         at_ns = events.to_ns(value.strip()) if "-" in value else None
         if at_ns is None:
-            at_ns = clock.now_ns() + super().convert(value, parameter, context)
+            try:
+                at_ns = clock.now_ns() + filters.span(value)
+            except ConfigError:
+                self.fail(f"invalid time {value!r}: use 90d from now, or a day such as 2027-12-31", parameter, context)
         if at_ns <= clock.now_ns():
             self.fail(f"invalid time {value!r}: expected a future one, such as 90d or 2027-12-31", parameter, context)
         return at_ns
@@ -74,6 +77,12 @@ def is_confirmed(question: str) -> bool:
     if not confirmed:
         output.say("nothing was deleted")
     return confirmed
+
+
+def warn_if_unknown(folder: str, project: str) -> None:
+    """Warn about rules of a project that does not exist: its name may be misspelt, or its keys may come later."""
+    if project not in config.projects(folder):
+        output.say(f"there is no project {project} yet: its rules work once `localops hub key create` makes it")
 
 
 @contextmanager

@@ -148,7 +148,7 @@ def _cells(entry: Key, used: Mapping[str, int]) -> tuple[object, ...]:
         entry.created[:10],
         (entry.expires or "never")[:10],
         "never" if at_ns is None else output.ago(clock.now_ns() - at_ns),
-        "in use" if entry.state == "good" else entry.state,
+        "valid" if entry.state == "good" else entry.state,
     )
 
 
@@ -173,9 +173,8 @@ def _facts(entry: Key, used: Mapping[str, int]) -> dict[str, Any]:
     "--overlap",
     type=Span(),
     default=_WEEK_NS,
-    show_default="7d",
     metavar="AGE",
-    help="How long the old key continues to work.",
+    help="How long the old key continues to work; 7d by default.",
 )
 @click.option(
     "--expires", type=Later(), metavar="WHEN", help="When the new key ends. By default, when the old one would have."
@@ -191,7 +190,8 @@ def rotate(handle: str, data: str, overlap: int, expires: int | None, as_json: b
         secret, old = keys.rotate(handle, overlap_ns=overlap, expires_ns=expires)
         new = keys.match(secret)
         assert new is not None
-        note(keys.folder, "key.rotate", of=old.handle, ends=old.expires, new=new.handle, project=new.project)
+        facts = {"of_name": old.note, "ends": old.expires, "new": new.handle, "project": new.project or None}
+        note(keys.folder, "key.rotate", of=old.handle, **facts)
     if as_json:
         print_json({"key": secret, "hub": keys.hub, **_identity(new), "replaces": _identity(old)})
         return
@@ -208,5 +208,5 @@ def revoke(handle: str, data: str) -> None:
     keys = keys_of(data)
     with owned(keys.folder):
         dead = keys.revoke(handle)
-        note(keys.folder, "key.revoke", of=dead.handle, project=dead.project)
+        note(keys.folder, "key.revoke", of=dead.handle, of_name=dead.note, project=dead.project or None)
     output.say(f"key {dead.handle} to {_place(dead)} is revoked")

@@ -6,7 +6,7 @@ import click
 
 from localops import config, output
 from localops.cli.common import Group, Size, WholeNumber, bytes_text, json_option, print_json, print_table
-from localops.cli.hub.common import data_option, keys_of, note, owned, project_option, store_of
+from localops.cli.hub.common import data_option, keys_of, note, owned, project_option, store_of, warn_if_unknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def set_quota(data: str, project: str, **given: Any) -> None:
             **{name: _OFF if now is None else now for name, now in changes.items()},
         )
     output.say(f"project {project}: {_text(rules)}")
+    warn_if_unknown(folder, project)
 
 
 def _text(rules: Rules) -> str:

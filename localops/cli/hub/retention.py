@@ -6,7 +6,7 @@ import click
 
 from localops import clock, config, output
 from localops.cli.common import Group, Span, json_option, print_json, print_table, short_id
-from localops.cli.hub.common import data_option, keys_of, note, owned, project_option, store_of
+from localops.cli.hub.common import data_option, keys_of, note, owned, project_option, store_of, warn_if_unknown
 from localops.journal.rows import id_text
 
 TYPE_CHECKING = False
@@ -73,6 +73,7 @@ def set_retention(data: str, project: str, keep: Any, keep_failed: Any, unknown:
         rules = Policy(folder).change(project, **changes)
         note(folder, "retention.set", **_in_json(project, rules))
     output.say(f"project {project}: {', '.join(f'{name} {value}' for name, value in _facts(rules).items())}")
+    warn_if_unknown(folder, project)
 
 
 def _facts(rules: Rules) -> dict[str, str]:
@@ -156,8 +157,19 @@ def apply(data: str, project: str | None, dry_run: bool, as_json: bool) -> None:
             ("id", "project", "name", "state", "last row (UTC)"),
             soft=("name", "project"),
         )
-    many = output.counted(len(lines), "session is", "sessions are")
-    output.say(f"{many} older than the rules keep them{': nothing was removed' if dry_run else ''}")
+    many = sum(each["sessions"] for each in removed.values())
+    output.say(_summary(len(lines), None if dry_run else many))
+
+
+def _summary(older: int, removed: int | None) -> str:
+    """Return how many sessions are older than the rules keep them, and how many were removed; None in a dry run."""
+    many = output.counted(older, "session is", "sessions are")
+    if removed is None:
+        return f"{many} older than the rules keep them: nothing was removed"
+    if not older:
+        return "no session is older than the rules keep it"
+    stay = f"; {output.counted(older - removed, 'one')} got new rows meanwhile" if older > removed else ""
+    return f"{output.counted(removed, 'session was', 'sessions were')} removed: older than the rules keep them{stay}"
 
 
 def _session_facts(project: str, choice: Choice) -> dict[str, Any]:
