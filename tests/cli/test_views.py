@@ -111,7 +111,9 @@ def test_views_are_listed_replaced_and_deleted(
     assert [each["name"] for each in as_json("views", "list", "--project", "default")["views"]] == ["A"]
     assert names("--view", "A", "--project", "default") == ["one"]
     assert len(names("--view", "A")) == 3
-    assert names("--view", "b", "--project", "default") == []
+    code, out, hint = command("sessions", "--view", "b", "--project", "default", "--json")
+    assert (code, json.loads(out)["sessions"]) == (0, [])
+    assert hint == "localops: no session has the score 's'; there are no scores\n"
     assert as_json("views", "delete", "A")["deleted"] == "A"
     assert command("views", "delete", "A")[0] == 1
     assert "--project default" in command("views", "delete", "A")[2]
