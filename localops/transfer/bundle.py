@@ -64,6 +64,7 @@ class Ack:
     differs: Sequence[str] = ()  # sessions whose totals are different there
     forked: bool = False  # the receiver had other rows with these seqs before
     withheld: dict[int, str] = field(default_factory=dict)  # rows not sent, since their files are not here -> why
+    later: Collection[int] = ()  # rows not sent, since the receiver has no room for their files: they stay unsent
     size: int = 0  # characters of the content of the rows that it did not have before
     erased: Sequence[str] | None = None  # files of rows that were scrubbed; None: there is nothing to erase
 

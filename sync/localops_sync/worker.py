@@ -366,10 +366,23 @@ class Pass:
             for half in bundle.halves(batch):
                 self._deliver(half)
         except Offline as error:
+            if self._can_leave_files(error):
+                self._deliver(batch)
+                return
             if isinstance(error, Busy) or not (error.answered or error.broke):
                 raise
             self._clean = self.limits.grows = False
             self._isolate(batch, error)
+
+    def _can_leave_files(self, error: Offline) -> bool:
+        """Return whether to send only rows whose files are there from now on: the hub has no room for a file."""
+        hub = self.sink
+        if not isinstance(hub, Hub) or hub.without_room or isinstance(error, OverQuota):
+            return False
+        if hub.file_trouble is not error:
+            return False
+        hub.without_room, self._left_out = True, error
+        return True
 
     def _send(self, batch: Batch) -> Ack:
         self.outcome.requests += 1
@@ -384,6 +397,12 @@ class Pass:
         return sending.result()
 
     def _settle(self, batch: Batch, ack: Ack) -> None:
+        if ack.later:
+            self._clean = self.limits.grows = False
+            self._incomplete.update(row.session for row in batch.rows if row.seq in ack.later)
+            batch = bundle.leave_out(batch, ack.later)
+            if not batch.rows:
+                return
         self._durable = max(self._durable, self.ledger.settle(self.journal, batch, ack))
         taken = len(batch.rows) - len(ack.refused) - len(ack.withheld)
         self.outcome.sent += taken

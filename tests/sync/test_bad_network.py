@@ -163,6 +163,36 @@ def test_nothing_to_send_makes_no_connection(trip: Trip, chaos_before: Chaos) ->
     assert chaos_before.connections == before
 
 
+def test_rows_without_files_pass_a_full_disk(trip: Trip, chaos_before: Chaos) -> None:
+    """Where a hub has no room for a file, rows whose files are there and those without any are stored nevertheless."""
+    taken: set[str] = set()
+
+    def full(exchange: Exchange) -> None:
+        request = exchange.request
+        if request.method != "PATCH" or not taken or request.target in taken:
+            taken.update({request.target} if request.method == "PATCH" else ())
+            chaos.passed(exchange)
+        else:
+            chaos.status(503, {"message": "cannot store anything now"})(exchange)
+
+    for letter in "abc":
+        with_file = localops.start_session(name="filmed")
+        assert with_file is not None
+        with_file.record(localops.LLMEvent(model="gpt-4o", prompt=letter * 2_000_000))
+        with_file.end_session("Success")
+    trip.record()
+    chaos_before.always(full)
+    ended = trip.go()
+    assert (ended.code, len(taken)) == (exit_codes.OFFLINE, 1)
+    assert "cannot store anything now" in ended.message
+    missing = trip.here() - trip.arrived()
+    assert missing.total() == trip.unsent() == 2
+    trip.check_kept()
+    chaos_before.calm()
+    assert trip.go().code == exit_codes.DONE
+    trip.check_arrived()
+
+
 # A fault that lasts, at every request or only where rows are handed over
 
 _LASTING: dict[str, tuple[Behaviour, int, str]] = {

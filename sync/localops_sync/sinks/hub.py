@@ -17,7 +17,7 @@ from localops.encoding import encode, price_table
 from localops.journal import blobs
 from localops.transfer import bundle, zstd
 from localops.transfer.bundle import Ack
-from localops_sync.sink import Blocked, Diverged, Offline, Refused, TooLarge
+from localops_sync.sink import Blocked, Busy, Diverged, Offline, Refused, TooLarge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class Hub:
         self._piece = PIECE
         self._there: set[str] = set()
         self._flaws: dict[str, str] = {}  # blobs that cannot be sent, and why
+        self.file_trouble: Busy | None = None  # why a blob was last not taken for now, as on a full disk
+        self.without_room = False  # send only rows whose blobs are there; the Ack has the others
         self._packed: deque[tuple[Batch, bytes]] = deque(maxlen=2)  # the batch that is being sent, and the next
 
     def check(self) -> str:
@@ -103,18 +105,18 @@ class Hub:
 
     def send(self, batch: Batch) -> Ack:
         """Send a batch, and before it the blobs that its rows name; withhold rows whose blob cannot be sent."""
-        withheld = {} if self.remote.metadata_only else self._send_blobs(batch)
-        if withheld:
-            batch = bundle.leave_out(batch, withheld)
+        withheld, later = self._send_blobs(batch) if not self.remote.metadata_only else ({}, set())
+        if withheld or later:
+            batch = bundle.leave_out(batch, {*withheld, *later})
         if not batch.rows:
-            return Ack(withheld=withheld)
+            return Ack(withheld=withheld, later=later)
         body = next((body for each, body in tuple(self._packed) if each is batch), None) or self._pack(batch)
         headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": self._compress[0]}
         reply = self._ask("POST", "/sync/1/rows", body=body, headers=headers, expected=(200, 409))
         answer = self._dict(reply)
         if reply.status == 409:
             raise self._diverged(answer)
-        return replace(self._ack(batch, answer), withheld=withheld)
+        return replace(self._ack(batch, answer), withheld=withheld, later=later)
 
     def prepare(self, batch: Batch) -> None:
         """Pack the batch that will be sent next; may be called while another one is being sent."""
@@ -173,15 +175,28 @@ class Hub:
 
     # The files that rows name
 
-    def _send_blobs(self, batch: Batch) -> dict[int, str]:
-        """Send the blobs that rows name; return the reason for each row, by seq, whose blob cannot be sent."""
+    def _send_blobs(self, batch: Batch) -> tuple[dict[int, str], set[int]]:
+        """Send the blobs that rows name.
+
+        Return the reason for each row, by seq, whose blob cannot be sent, and the rows whose blobs find no room there.
+        """
         withheld: dict[int, str] = {}
+        later: set[int] = set()
         for row in batch.rows:
             for digest in blobs.named([row.body]):
+                if self.without_room and not self._is_there(digest):
+                    later.add(row.seq)
+                    continue
                 reason = self._flaws.get(digest) or self.send_file(digest)
                 if reason is not None:
                     withheld[row.seq] = self._flaws[digest] = reason
-        return withheld
+        return withheld, later
+
+    def _is_there(self, digest: str) -> bool:
+        """Return whether the hub has a whole blob."""
+        if digest not in self._there and self._offset(digest, 0)[1]:
+            self._there.add(digest)
+        return digest in self._there
 
     def send_file(self, digest: str) -> str | None:
         """Send what the hub lacks of a blob, piece by piece; return the reason if its file cannot be sent."""
@@ -197,7 +212,11 @@ class Hub:
         if reason is not None:
             return reason
         if not whole:
-            self._send_pieces(digest, path, size, at)
+            try:
+                self._send_pieces(digest, path, size, at)
+            except Busy as error:
+                self.file_trouble = error
+                raise
         self._there.add(digest)
         return None
 
