@@ -59,7 +59,7 @@ class Audit:
                 self._make_room(len(line))
                 append_log.append(self._path, line, synced=peer is None)
         except OSError as error:
-            troubles.report("the audit log cannot be written", error)
+            troubles.report("the audit log cannot be written", f"{self._path}: {error.strerror or error}")
             return False
         return True
 

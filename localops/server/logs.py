@@ -81,11 +81,11 @@ def notice(event: str, message: str, *, level: str = "info", **facts: Any) -> No
     output.say(f"{_now()} {scrub(message)}")
 
 
-def trouble(kind: str, why: object, *, status: int, repeated: int, request_id: str | None) -> None:
-    """Write a line about a problem; clients get only its kind."""
+def trouble(kind: str, why: object, *, status: int, repeated: int, request_id: str | None, **about: str | None) -> None:
+    """Write a line about a problem, and `about` what it is in a JSON line; clients get only its kind."""
     if _format == "json":
         facts = {"status": status, "kind": kind, "message": str(why), "repeated": repeated or None}
-        _write(_json("error", "trouble", request_id=request_id, **facts), sys.stderr)
+        _write(_json("error", "trouble", request_id=request_id, **facts, **about), sys.stderr)
         return
     more = f" ({repeated} times more since the last line about it)" if repeated else ""
     output.say(f"{_now()} {status}: {kind}: {scrub(str(why))}{more}")

@@ -46,7 +46,9 @@ def report(kind: str, why: object, *, status: int = 503) -> None:
             _last[kind] = (printed, since + 1)
             return
         _last[kind] = (now, 0)
-    logs.trouble(kind, why, status=status, repeated=since, request_id=exchange.current().id or None)
+    asked = exchange.current()
+    about = {"door": asked.door if asked.id else None, "project": asked.project, "key": asked.handle}
+    logs.trouble(kind, why, status=status, repeated=since, request_id=asked.id or None, **about)
 
 
 def sight(journal: str) -> tuple[int, tuple[object, ...]]:
@@ -253,6 +255,6 @@ class Health:
                 os.close(handle)
                 os.unlink(path)
         except OSError as error:
-            report("cannot store anything now", error)
+            report("cannot store anything now", f"{self._keys.folder}: {error.strerror or error}")
             return ["cannot store anything: the disk is full, or the data folder is not writable"]
         return []

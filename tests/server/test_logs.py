@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import shutil
 import signal
 import socket
 import urllib.parse
@@ -127,6 +128,19 @@ def test_a_failure_names_its_request(logged: Logged) -> None:
     [trouble] = [line for line in lines if line["event"] == "trouble"]
     assert (trouble["request_id"], trouble["status"], trouble["level"]) == (headers["x-request-id"], 503, "error")
     assert "hub.json" in trouble["message"]
+
+
+def test_a_problem_names_its_project_and_key(logged: Logged) -> None:
+    """With the file that it is about, so that an operator knows where to look."""
+    assert logged.ask("GET", "/api/1/sessions", authorized=True)[0] == 200
+    journal = logged.data / "research" / "journal.db"
+    shutil.rmtree(journal.parent)
+    journal.mkdir(parents=True)
+    assert logged.ask("GET", "/api/1/sessions", authorized=True)[0] == 503
+    lines = [line for line in logged.end() if line["event"] == "trouble" and "request_id" in line]
+    assert [(line["project"], line["key"], line["door"]) for line in lines] == [("research", logged.handle, "read")]
+    assert str(journal) in lines[0]["message"]
+    journal.rmdir()
 
 
 _BROKEN = """
