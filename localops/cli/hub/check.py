@@ -79,15 +79,15 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
 
 
 def _print_restored(folder: str, *, has_keys: bool) -> None:
-    """Print what is left to do after a restore, if there was one."""
+    """Print what is left to do after a restore; a backup may also have been put in place by hand."""
     from localops.server import audit
 
-    if not any(line.get("action") == "hub.restore" for line in audit.read(folder)):
-        return
+    was_restored = any(line.get("action") == "hub.restore" for line in audit.read(folder))
+    when = "after a restore" if was_restored else "if this folder is a copy of a backup"
     if has_keys:
-        output.say("after a restore: revoke again any of them that was revoked since the backup was made")
+        output.say(f"{when}: revoke again any of them that was revoked since the backup was made")
     again = f"`localops hub delete --as-in OLD --data {folder}`, with OLD as the folder that it has replaced"
-    output.say(f"after a restore: sessions that were deleted since the backup was made are here again: {again}")
+    output.say(f"{when}: sessions that were deleted since the backup was made are here again: {again}")
 
 
 def _check_folder(folder: str) -> tuple[list[Checked], dict[str, Exception]]:
