@@ -155,7 +155,7 @@ class _Packer:
         if issubclass(kind, enum.Enum):
             name = value._name_
             if kind.__members__.get(name) is not value:
-                raise Unfaithful(f"is of the class {kind.__name__} without a name of its own")
+                raise Unfaithful(f"is of the class {kind.__name__}, and none of its named members")
             return {"$enum": [*_place(kind), name]}
         if issubclass(kind, tuple) and type(getattr(kind, "_fields", None)) is tuple:
             return {"$named": [*_place(kind), self.plain(dict(zip(kind._fields, value, strict=True)), depth + 1)]}  # type: ignore[attr-defined]
@@ -170,12 +170,12 @@ class _Packer:
         from dataclasses import fields
 
         if not _is_created_plainly(kind):
-            raise Unfaithful(f"is of the class {kind.__name__}, which is made in a way of its own")
+            raise Unfaithful(f"is of the class {kind.__name__}, which is not created from its fields alone")
         named = {field.name: getattr(value, field.name) for field in fields(value)}
         more = getattr(value, "__dict__", {}).keys() - named.keys()
         beside = [name for name in more if not isinstance(getattr(kind, name, None), cached_property)]
         if beside:
-            raise Unfaithful(f"is of the class {kind.__name__} with {beside[0]!r} beside its fields")
+            raise Unfaithful(f"is of the class {kind.__name__}, and its attribute {beside[0]!r} is not a field")
         return self.plain(named, depth + 1)
 
 

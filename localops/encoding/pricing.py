@@ -120,7 +120,7 @@ class Prices:
     def cost_of_two(
         self, model: str, prompt: int, completion: int, *, provider: str | None = None, at_ns: int
     ) -> int | None:
-        """Return what `cost_of_call` returns for a usage of these two counts, which most calls have."""
+        """Return the cost of a call with only these two counts, as most have: like `cost_of_call`, but faster."""
         price = self.find(model, provider=provider, at_ns=at_ns)
         if price is None or price.two is None:
             return self.cost_of_call(model, Usage(input=prompt, output=completion), provider=provider, at_ns=at_ns)
@@ -246,7 +246,7 @@ class Price:
         self._lines = [_Line(part, self.rates) for part in _innermost_first(self.rates.keys() & _COUNTED)]
         self._stepped = any(len(steps) > 1 for steps in self.rates.values())
         self._request = _unit_price("requests", self.rates["requests"][0][1]) if "requests" in self.rates else 0
-        # The rates of input and output, if the cost of a call with these two counts is no more than their sum.
+        # The rates of input and output, if nothing else adds to the cost of a call with these two counts.
         self.two = self._rates_of_two()
 
     def __repr__(self) -> str:

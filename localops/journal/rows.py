@@ -260,7 +260,7 @@ def with_counts(row: Row, fields: Mapping[str, object]) -> Row:
 
 
 def with_counts_if_known(row: Row) -> Row:
-    """Return a whole row with the counts of its body, as `with_counts` does, if it surely has none; else without."""
+    """Return a whole row, with null counts if its body cannot have any; otherwise the counts are left out."""
     if len(row) > len(COLUMNS):
         return row
     if row[_KIND] == "llm" and row[_PHASE] == DONE and any(key in (body_of(row) or "") for key in _KEYS):

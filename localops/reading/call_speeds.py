@@ -47,7 +47,7 @@ class Speed:
             setattr(self, name, getattr(self, name) + value)
 
     def join(self, others: Iterable[Speed]) -> Speed:
-        """Add the calls of others whose values are in order, and keep them in order."""
+        """Set the figures to those of all calls of others, whose values are sorted; the result is sorted, too."""
         listed = list(others)
         self.took = sorted(chain.from_iterable(other.took for other in listed))
         self.first = sorted(chain.from_iterable(other.first for other in listed))
@@ -56,7 +56,7 @@ class Speed:
         return self
 
     def facts(self) -> Facts:
-        """Return the figures as JSON; the values are in order."""
+        """Return the figures as JSON; the values must be sorted."""
         return {
             "percentiles": _percentiles(self.took),
             "first_token": _percentiles(self.first),
@@ -69,7 +69,7 @@ _SUMS = ("tokens_out", "writing_ns", "tokens_cached", "tokens_in")
 
 
 class Speeds:
-    """The figures of the calls of some projects, by the names of models, tools and kinds: one pass has them all."""
+    """The figures of the calls of some projects by model, tool and kind, from one pass over the calls."""
 
     def __init__(self, sources: Iterable[Source]) -> None:
         named: dict[str, dict[int | None, Speed]] = defaultdict(lambda: defaultdict(Speed))
@@ -80,7 +80,7 @@ class Speeds:
             for key, speed in named[kind].items():
                 speed.took.sort()
                 speed.first.sort()
-                # A call of an unknown model is one of its kind alone.
+                # Calls of an unknown model count only for their kind.
                 if key is not None:
                     self._facts[by, key] = speed.facts()
             self._facts["kind", digest(kind)] = Speed().join(named[kind].values()).facts()

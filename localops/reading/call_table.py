@@ -93,7 +93,7 @@ class CallTable:
 
     @property
     def version(self) -> tuple[int, int]:
-        """Return what is another value when other rows are in it: when it was created, and the last seq."""
+        """Return when it was created, and its last seq: one of them changes whenever its rows do."""
         [(upto, made_ns)] = self._file.ask(_ABOUT)
         return int(made_ns), int(upto)
 
@@ -117,7 +117,7 @@ class CallTable:
         return self.missing(reader)
 
     def extend(self, reader: Reader, progress: Callable[[int], object] | None = None) -> None:
-        """Add all missing rows; `progress` is called with the number of seqs of each batch, and ends it with False."""
+        """Add all missing rows; `progress` gets the number of seqs of each batch, and returns False to stop."""
         self.missing(reader)
         while upto := self._extend_once(reader):
             if progress is not None and progress(upto) is False:
@@ -125,10 +125,10 @@ class CallTable:
 
     def _extend_once(self, reader: Reader) -> int:
         """Add the next batch of rows; return how many seqs it has."""
-        taken = 0
+        added = 0
 
         def work(execute: Execute) -> None:
-            nonlocal taken
+            nonlocal added
             [(after, made_ns)] = execute(_ABOUT).fetchall()
             self._clear_if_replaced(made_ns)
             [(upto,)] = reader.ask(self.sql["last_of_batch"], {"after": after, "many": _BATCH})
@@ -144,7 +144,7 @@ class CallTable:
             for row in batch:
                 self._add_row(execute, reader, around, row)
             execute("update about set upto = ?", (upto,))
-            taken = upto - after
+            added = upto - after
 
         try:
             self._file.transact(work)
@@ -152,7 +152,7 @@ class CallTable:
             # The caches may have numbers that were rolled back.
             self._forget_numbers()
             raise
-        return taken
+        return added
 
     def _clear_if_replaced(self, made_ns: int) -> None:
         """Clear the caches if another process has replaced the table."""

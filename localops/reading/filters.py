@@ -328,7 +328,7 @@ def scores_there(names: Iterable[str]) -> str:
 
 
 def hint_of_score(asked: Iterable[str], names: Callable[[], Collection[str]]) -> str | None:
-    """Return a sentence about the first filter by a score that no session has; None without one."""
+    """Return a sentence about the first filter by a score that no session has; None if there is no such filter."""
     wanted = [scores.condition(text).name for text in asked]
     there = names() if wanted else ()
     unknown = next((name for name in wanted if name not in there), None)

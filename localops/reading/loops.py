@@ -6,11 +6,11 @@ the alarm in a running one use the same rules:
 - calls are equal if tool, arguments and results are, without ids, times and durations, which differ in every result;
 - two calls with the same arguments that both failed are equal, whatever the errors;
 - only calls of the same agent are compared, and calls inside another tool call only with each other;
-- a loop ends where the run of the program does: one that resumes the session begins its calls afresh;
+- a loop ends with the run of the program: when the session is resumed, calls are not compared with earlier ones;
 - a call whose result changes makes progress, and so does a call of a tool that is marked as polling;
 - a duration in a text that falls each time, such as an ETA, is progress; also one that rises, if it was not measured;
-- calls that overlapped in time are not compared, as neither could know the result of the other: the same call that
-  begins before the first of several has ended belongs to its round;
+- calls that overlapped in time are not compared, as neither could know the result of the other: identical calls that
+  begin before the first of them has ended are one round;
 - a call whose arguments or result were not recorded equals no other.
 """
 
@@ -66,7 +66,7 @@ _DURATION = late_pattern(
 _NUMBER_AND_UNIT = late_pattern(r"(\d+)\ ?([a-z]+)")
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
 _SMALL_UNIT = late_pattern(r"[nuµμm]s\Z|milli")
-# What stands before a duration that was measured.
+# The text before a duration that was measured.
 _MEASURED = late_pattern(r"(?:\b(?:in|took|after|elapsed|duration)|time)[ :=]{1,2}\Z", re.IGNORECASE)
 _WORD_LENGTH = 12
 # In messages of errors: quoted values, ids and numbers, such as the row, the file or the version of a call.
@@ -146,7 +146,7 @@ class Call:
     def alone(self) -> None:
         """Forget the other calls of its round."""
         self.beside: list[Call] = []
-        """The same calls of the same round, which overlap it."""
+        """Identical calls that overlap it, and so belong to the same round."""
         self.round_ended_ns = self.ended_ns
         """When the first call of its round ended."""
 
@@ -176,11 +176,11 @@ class Call:
         return self.failed or (self.outcome == other.outcome and self._exact == other._exact)
 
     def is_like(self, other: Call) -> bool:
-        """Return whether it is the same call as another with the same outcome."""
+        """Return whether two calls and their outcomes are the same, and the calls did not overlap."""
         return not self.overlaps(other) and self.is_same(other)
 
     def is_same(self, other: Call) -> bool:
-        """Return the same, whether or not they overlapped."""
+        """Return whether two calls and their outcomes are the same; they may overlap."""
         if self.given is None or self.given != other.given or self.failed != other.failed:
             return False
         return self.failed or (not self.waits and self.outcome == other.outcome)
@@ -198,9 +198,9 @@ class Loop:
 
     def __init__(self, kind: str, calls: list[Call], period: int = 1) -> None:
         self.kind, self.calls = kind, calls
-        """Its calls; of the same calls of one round that overlap, one, which has the others in `beside`."""
+        """Its calls; of identical calls that overlap only the first, which has the others in `beside`."""
         self.period = period
-        """The number of calls in a round, without overlapping ones."""
+        """The number of calls in a round; identical calls that overlap count once."""
         self.later = 0
         """The number of further calls, which are not kept."""
         self.is_stopped = False
@@ -258,7 +258,7 @@ class Detector:
 
     def __init__(self, *, keep: bool = True) -> None:
         self.loops: list[Loop] | None = [] if keep else None
-        self.went_on: Loop | None = None
+        self.continued: Loop | None = None
         """The known loop that the last call continued, if any."""
         self._streams: dict[tuple[bytes | None, bytes | None], _Stream] = {}
         self._run = 0
@@ -272,7 +272,7 @@ class Detector:
         if stream is None:
             stream = self._streams[key] = _Stream(self.loops)
         loop = stream.add(call)
-        self.went_on = stream.went_on
+        self.continued = stream.continued
         return loop
 
     def failing(self, agent: bytes | None, inside: bytes | None) -> Collection[str]:
@@ -298,7 +298,7 @@ class _Stream:
         self._open: Loop | None = None
         self._failing: dict[str, list[Call]] = {}
         self._open_errors: dict[str, Loop] = {}
-        self.went_on: Loop | None = None
+        self.continued: Loop | None = None
 
     @property
     def failing(self) -> Collection[str]:
@@ -306,7 +306,7 @@ class _Stream:
 
     def add(self, call: Call) -> Loop | None:
         recent, alike, given = self._recent, self._equal_counts, call.given
-        self.went_on = None
+        self.continued = None
         # A fast check: most calls differ from all recent ones.
         if given is None or given not in self._near:
             if self._is_any:
@@ -339,7 +339,7 @@ class _Stream:
         return self._same_error(call)
 
     def _round_of(self, call: Call) -> Call | None:
-        """Return the same call that it overlaps, if any: they belong to one round, whatever the sizes of rounds."""
+        """Return a recent identical call that overlaps it, if any: both belong to one round."""
         near = islice(reversed(self._recent), LONGEST)
         return next((each for each in near if call.overlaps(each) and call.is_same(each)), None)
 
@@ -347,9 +347,9 @@ class _Stream:
         known.round_ended_ns = min(known.round_ended_ns, call.ended_ns)
         if self._loops is not None:
             known.beside.append(call)
-        # Also if the loop began with this round: a stopped loop has to stay stopped.
+        # A call that joins a round of the open loop continues that loop, so that a stopped loop stays stopped.
         if self._open is not None and any(known is each for each in list(self._recent)[-self._open.period :]):
-            self.went_on = self._open
+            self.continued = self._open
 
     def _begin(self, period: int, call: Call) -> Loop:
         calls = list(self._recent)[-ALARM * period :]
@@ -390,7 +390,7 @@ class _Stream:
         return loop
 
     def _continue(self, loop: Loop, call: Call) -> None:
-        self.went_on = loop
+        self.continued = loop
         if self._loops is not None:
             loop.calls.append(call)
         else:

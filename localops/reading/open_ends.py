@@ -59,10 +59,11 @@ class Processes:
     def of(self, operations: Iterable[Unfinished]) -> dict[bytes, dict[str, Any]]:
         """Return the cards of the processes of operations, by the operations' ids, as far as they are known."""
         cards = {str(card[PARTICIPANT]): card for card, _, _ in self.everyone if PARTICIPANT in card}
-        only, came_ns = (next(iter(cards)), self.everyone[0][1]) if len(self.everyone) == len(cards) == 1 else (None, 0)
+        is_one = len(self.everyone) == len(cards) == 1
+        only, joined_ns = (next(iter(cards)), self.everyone[0][1]) if is_one else (None, 0)
         opened = self.openings(operations) if cards else {}
-        # The process that resumed an imported session may be the only one that is known.
-        ids = {id: _named_by(row) or (only if row.at_ns >= came_ns else None) for id, row in opened.items()}
+        # The only known process may have joined later, when it resumed an imported session.
+        ids = {id: _named_by(row) or (only if row.at_ns >= joined_ns else None) for id, row in opened.items()}
         return {operation: cards[id] for operation, id in ids.items() if id in cards}
 
     def openings(self, operations: Iterable[Unfinished]) -> dict[bytes, Stored]:
@@ -74,8 +75,8 @@ class Processes:
         return {id: self._openings[id] for id in ids if id in self._openings}
 
     def _look(self, card: dict[str, Any]) -> str:
-        came_ns = next((at_ns for one, at_ns, _ in self.everyone if one.get(PARTICIPANT) == card.get(PARTICIPANT)), 0)
-        if session_state.died_before_a_resume(self._seen.story, came_ns):
+        joined_ns = next((at_ns for one, at_ns, _ in self.everyone if one.get(PARTICIPANT) == card.get(PARTICIPANT)), 0)
+        if session_state.died_before_a_resume(self._seen.story, joined_ns):
             return "died"
         # The processes of a hub's sessions ran on other machines.
         is_of_hub = session_state.is_of_hub(self._seen.folder)

@@ -50,10 +50,10 @@ def result(kind: str, body: object) -> str:
     return _first(body, _RESULT.get(kind, ("returns",))) if isinstance(body, dict) else ""
 
 
-def apart(lines: Sequence[str], width: int) -> list[str]:
+def cut_distinct(lines: Sequence[str], width: int) -> list[str]:
     """Cut lines to `width` terminal cells, so that lines with a long common beginning still differ.
 
-    >>> apart(["folder=reports/2026 month=11", "folder=reports/2026 month=12"], 20)
+    >>> cut_distinct(["folder=reports/2026 month=11", "folder=reports/2026 month=12"], 20)
     ['…26 month=11', '…26 month=12']
     """
     cut = [output.cut(line, width) for line in lines]

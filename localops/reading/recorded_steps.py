@@ -53,7 +53,7 @@ _UNKNOWN_STEPS = (
 )
 RESOLUTION = "resolution"  # the kind of a row with a result that the program set for a step
 DONE, UNCERTAIN, FAILED, RUNNING = "done", "uncertain", "failed", "running"
-DECIDED, AGAIN_AND_DECIDED = "decided", "again and decided"  # what became of an attempt, beside these states
+DECIDED, AGAIN_AND_DECIDED = "decided", "again and decided"  # results of an attempt, in addition to these states
 SHOWN = 1_000  # steps in a JSON document
 PREVIEW = 200  # characters of the arguments or the key
 _FIELD = f'"{ONCE}":{{"args":'

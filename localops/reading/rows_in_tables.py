@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 COLUMNS: dict[str, tuple[type, str]] = {
     "session_id": (str, "the session"),
-    "event_id": (str, "the event; null for a row of bookkeeping, as the start of a session"),
-    "row": (str, "the row of the journal as JSON; null in its body: the value is in the tables of events"),
+    "event_id": (str, "the event; null for a row of bookkeeping, such as the start of a session"),
+    "row": (str, "the row of the journal as JSON; its body has null for values that the tables of events have"),
 }
 _IDS = ("id", "session", "parent", "agent")
 _HEADS = rows.COLUMNS[: rows.COLUMNS.index("sum")]

@@ -220,15 +220,15 @@ class RunsTable:
         states = Counter(run.state for run in self.runs)
         if sorted(states.values()) == [1, many - 1]:
             return next(place for place, run in enumerate(self.runs) if states[run.state] == 1), True
-        apart = [[0] * many for _ in range(many)]
+        differences = [[0] * many for _ in range(many)]
         for groups, times in Counter(row.groups for row in self.differing).items():
             for i, j in combinations(range(many), 2):
-                apart[i][j] += times * (groups[i] != groups[j])
-                apart[j][i] = apart[i][j]
+                differences[i][j] += times * (groups[i] != groups[j])
+                differences[j][i] = differences[i][j]
         for one in range(many):
             others = [place for place in range(many) if place != one]
-            between = max(apart[i][j] for i, j in combinations(others, 2))
-            if min(apart[one][place] for place in others) >= max(1, 2 * between):
+            between = max(differences[i][j] for i, j in combinations(others, 2))
+            if min(differences[one][place] for place in others) >= max(1, 2 * between):
                 return one, False
         return None, False
 
@@ -280,7 +280,7 @@ class RunsTable:
         # Leave out rows that others repeat: a tool that a model asks for has its own row, so have steps inside another.
         telling = [row for row in self.differing if not self._is_repeated(row)] or self.differing
         if self.odd is not None:
-            # A row in which the run that stands out did as another one does not show how it differs.
+            # Leave out rows in which the odd run did the same as another one: they do not show how it differs.
             telling = [row for row in telling if row.groups.count(row.groups[self.odd]) == 1] or telling
 
         def rank(row: Row) -> int:

@@ -142,10 +142,10 @@ def died(stands: Standing, story: Story) -> bool:
     return stands.derived and (bool(story.present()) or (stands.reason or "").startswith(DIED))
 
 
-def died_before_a_resume(story: Story, came_ns: int) -> bool:
-    """Return whether a process that came then had died when the session was resumed, as the end of its run says."""
+def died_before_a_resume(story: Story, joined_ns: int) -> bool:
+    """Return whether a process that joined at a time had died before a resume, according to the end of its run."""
     ends = [one.at_ns for one in story.of_kind("end") if one.implied and str(one.body.get("reason")).startswith(DIED)]
-    return any(came_ns < at_ns <= resume.at_ns for resume in story.resumes for at_ns in ends)
+    return any(joined_ns < at_ns <= resume.at_ns for resume in story.resumes for at_ns in ends)
 
 
 def is_of_hub(folder: str) -> bool:

@@ -204,7 +204,7 @@ class Snapshot:
         if end is None:
             return 0
         # A process that joined after the end continued the session: its events belong to the next run.
-        went_on = [one.at_ns for one in self.story.of_kind(*rows.STARTS) if not one.implied and one.at_ns > end.at_ns]
-        before = min(went_on, default=_NEVER)
+        starts = [one.at_ns for one in self.story.of_kind(*rows.STARTS) if not one.implied and one.at_ns > end.at_ns]
+        before = min(starts, default=_NEVER)
         [(count,)] = self.source.all("late", session=self.id, after=end.seq, at_ns=end.at_ns, before=before)
         return int(count)

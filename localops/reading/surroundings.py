@@ -1,7 +1,7 @@
 """The operations around events: which of them are calls, and which failed.
 
-An operation is found by its id alone, which costs the same for one as for many: they are read together, first those
-that the events are in, then those around these, and so on.
+One statement reads many operations by their ids: first those in which the events happened, then those around these,
+and so on.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from localops.journal.reader import Reader
 
-# Operations inside of each other that are followed outwards.
+# The most nested operations that are followed outwards.
 _DEPTH = 50
 
 
 class Operation(NamedTuple):
-    """What the rows of an operation say."""
+    """An operation, as its rows describe it."""
 
     id: bytes
     parent: bytes | None
@@ -31,7 +31,7 @@ class Operation(NamedTuple):
 
 
 class Surroundings:
-    """The operations that were read from a journal so far; later rows about them are not seen."""
+    """A cache of operations from a journal; it does not notice rows that are written later."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -39,15 +39,15 @@ class Surroundings:
 
     def read(self, ids: Iterable[bytes | None]) -> None:
         """Read operations and those around them, in one statement for all at the same depth."""
-        wanted = {id for id in ids if id is not None}
+        missing = {id for id in ids if id is not None}
         for _ in range(_DEPTH):
-            wanted -= self._operations.keys()
-            if not wanted:
+            missing -= self._operations.keys()
+            if not missing:
                 return
-            listed = encode.dumps([id.hex() for id in wanted]).decode()
+            listed = encode.dumps([id.hex() for id in missing]).decode()
             rows = map(Operation._make, self._reader.ask(statements("call_table.sql")["operations"], {"ids": listed}))
-            self._operations |= dict.fromkeys(wanted) | {operation.id: operation for operation in rows}
-            wanted = {operation.parent for id in wanted if (operation := self._operations[id]) and operation.parent}
+            self._operations |= dict.fromkeys(missing) | {operation.id: operation for operation in rows}
+            missing = {operation.parent for id in missing if (operation := self._operations[id]) and operation.parent}
 
     def of(self, id: bytes | None) -> list[Operation]:
         """Return an operation and those around it, from the inside out."""

@@ -128,7 +128,7 @@ class Waste:
         self._models: dict[bytes, _Model] = {}
         # The LLM calls since each agent's last tool call.
         self._pending: dict[bytes | None, list[_Model]] = {}
-        # The LLM calls inside operations that are not read yet: the row of a single call is written when it ends.
+        # The LLM calls inside operations whose row comes later: a call with one row is written when it ends.
         self._early: dict[bytes, list[_Model]] = {}
         self._resumed: list[int] = []
         self.is_complete = True
@@ -142,7 +142,7 @@ class Waste:
             assert tool.call is not None
             tool.call.failed, tool.call.error = tool.failed, tool.error_digest
             tool.call.inside = tool.parent if tool.parent in self._tools else None
-        # Rows of single calls are in the order in which these ended.
+        # Calls with a single row come in the order in which they ended.
         self._calls = sorted((tool.call for tool in ended if tool.call is not None), key=lambda call: call.began_ns)
         self.loops = loops.find(self._calls)
         self.failing = [tool for tool in ended if tool.failed]

@@ -275,7 +275,7 @@ def _named(loop: Facts) -> Sentence:
 
 def _in_turn(tools: Sequence[str | None], inputs: Sequence[str]) -> Sentence:
     words: Sentence = []
-    for tool, given in zip(tools, previews.apart(inputs, _CELLS), strict=True):
+    for tool, given in zip(tools, previews.cut_distinct(inputs, _CELLS), strict=True):
         words += [", " if words else "", Recorded(tool or _NAMELESS)]
         words += [" (", Recorded(given), ")"] if given else []
     return words
@@ -283,7 +283,7 @@ def _in_turn(tools: Sequence[str | None], inputs: Sequence[str]) -> Sentence:
 
 def _all_of(inputs: Sequence[str]) -> Sentence:
     words: Sentence = []
-    for given in dict.fromkeys(filter(None, previews.apart(inputs, _CELLS))):
+    for given in dict.fromkeys(filter(None, previews.cut_distinct(inputs, _CELLS))):
         words += [", " if words else ": ", Recorded(given)]
     return words
 

@@ -75,7 +75,7 @@ class Loop:
     tools: tuple[str, ...]
     """The tools of one round, in order."""
     calls: tuple[UUID, ...]
-    """The ids of the calls, in order; of the same calls of one round that overlap, one."""
+    """The ids of the calls, in order; identical calls that overlap count once."""
     agent_id: UUID | None
     inputs: tuple[str, ...] = ()
     """The arguments of each call of one round, as a line; empty if it has none."""
@@ -95,7 +95,7 @@ class Loop:
         """Return the tools of one round, with their arguments if a tool is called more than once."""
         if len(set(self.tools)) == len(self.tools) or len(self.inputs) != len(self.tools):
             return self.tools
-        lines = previews.apart(self.inputs, _CELLS)
+        lines = previews.cut_distinct(self.inputs, _CELLS)
         return (f"{tool} ({line})" if line else tool for tool, line in zip(self.tools, lines, strict=True))
 
 
@@ -301,7 +301,7 @@ class LoopWatch:
             add(self._read(each, agent, inside, period))
         loop = add(self._read(call, agent, inside, period, error, failed=failed))
         stream.failing = self._detector.failing(agent, inside)
-        if loop is None and (known := self._detector.went_on) is not None and known.is_stopped:
+        if loop is None and (known := self._detector.continued) is not None and known.is_stopped:
             return known
         return loop
 

@@ -54,10 +54,10 @@ def check(recorder: Recorder) -> None:
 def _may_run_elsewhere(journal: Journal, story: Story) -> bool:
     """Return whether a process of the session may still run where this machine cannot see it."""
     present = story.present().values()
-    came = {str(card.get("participant")): at_ns for card, at_ns, _ in story.participants()}
+    joined = {str(card.get("participant")): at_ns for card, at_ns, _ in story.participants()}
     for card in present:
-        came_ns = came.get(str(card.get("participant")), 0)
-        is_dead = session_state.died_before_a_resume(story, came_ns)
+        joined_ns = joined.get(str(card.get("participant")), 0)
+        is_dead = session_state.died_before_a_resume(story, joined_ns)
         if not is_dead and participants.is_alive(journal.folder, card) is None:
             return True
     # Spans of earlier releases have no processes.

@@ -314,8 +314,8 @@ group by kind
 order by 3 desc, 1;
 
 -- by_kind_between --
--- The same of the rows after :after up to :upto, by session, for the mirror of a hub.  What later rows add to an event is
--- in the sums of the time when these came.
+-- The same of the rows after :after up to :upto, by session, for the mirror of a hub.  A later row about an
+-- event counts in the range that the later row is in.
 with part as materialized (
   select session, iif(kind = 'price', 'llm', kind) as kind,
     iif(kind = 'error' and failed = 1, coalesce(json_extract(body, '$.trigger.kind'), 'error'), null) as failing,
