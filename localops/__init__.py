@@ -252,9 +252,9 @@ def _record_in_spawned_child() -> None:
     instrument.wait(start)
 
 
-# What prepares each fork.  Python prints and drops what a fork hook raises, and runs signal handlers already where a
-# function of Python begins, before its `try`.  So each hook is a generator that has entered its `try` in advance, and
-# the fork only resumes it.
+# The hooks that run before a fork.  Python prints and drops what a fork hook raises, and a signal handler may run at
+# the beginning of a Python function, before its `try`.  So each hook is a generator that has already entered its `try`,
+# and the fork only resumes it.
 _ready_hooks: list[_Any] = []
 _READY = 8  # several threads may fork at once, and each fork uses up one
 
@@ -262,7 +262,7 @@ _READY = 8  # several threads may fork at once, and each fork uses up one
 def _fork_hook() -> _Any:
     undo: list[_Any] = []
     try:
-        # Up to here in advance; the rest runs right before a fork.
+        # `_make_hooks_ready` runs the code up to here; the rest runs right before a fork.
         yield
         _make_hooks_ready()
         from localops.journal import fork_imports
@@ -297,7 +297,7 @@ def _register_fork_hook() -> None:
     for function in (_fork_hook, _make_hooks_ready):
         own[function.__name__] = new_function(function.__code__, own)
     own["_make_hooks_ready"]()
-    # Made of C functions: it takes a generator from the list, and resumes it.
+    # This takes a generator from the list and resumes it.  It consists of C functions, so no signal handler runs in it.
     _os.register_at_fork(before=map(next, iter(_ready_hooks.pop, None)).__next__)
 
 

@@ -86,12 +86,12 @@ def deeper(function: Callable[..., R], *args: object) -> R:
         return function(*args)
     if raised or has_room:
         raise RecursionError("there is room enough, or as much as there can be")
-    taken: list[bool] = []
+    acquired: list[bool] = []
     restore: Iterator[object] = iter(())
     try:
         # One call of C takes the lock and stores that: between two calls, a signal handler could raise.
-        taken.extend(map(_one_at_a_time.acquire, (False,)))
-        if not taken[0]:  # two threads would restore wrong limits
+        acquired.extend(map(_one_at_a_time.acquire, (False,)))
+        if not acquired[0]:  # two threads would restore wrong limits
             raise RecursionError("another thread has raised the recursion limit")
         limit = sys.getrecursionlimit()
         # Python refuses a limit below the current depth: check now that the limit can be restored.
@@ -106,7 +106,7 @@ def deeper(function: Callable[..., R], *args: object) -> R:
             for _ in restore:  # not `any`, a call: that would be one step deeper
                 pass
         finally:
-            if taken and taken[0]:
+            if acquired and acquired[0]:
                 _one_at_a_time.release()
 
 
@@ -125,24 +125,24 @@ def _all_are_short(limit: int, *, but: int = 0) -> Iterator[bool]:
     It is written with C functions only, and calculated by the `next` of the caller's iterator, so that no other thread
     runs between the look at its frames and the change of the limit.
     """
-    snapshot = map(call, (sys._current_frames,))  # of one dict: thread ids with their innermost frames
+    snapshot = map(call, (sys._current_frames,))  # yields one dict, of thread ids with their innermost frames
     frames = chain.from_iterable(map(dict.values, map(or_, snapshot, ({but: None},))))
     # accumulate((frame, "f_back", "f_back", …), getattr) yields the frame, its caller, the next caller, …, None.
     callers = map(accumulate, map(chain, zip(frames, strict=False), repeat(repeat("f_back"))), repeat(getattr))
     stacks = map(takewhile, repeat(bool), callers)
-    # A stack is long if there is a frame after the first so many.
+    # A stack is long if it has more than this many frames.
     are_long = map(any, map(islice, stacks, repeat(limit // _CALLS_A_FRAME), repeat(None)))
     return map(not_, map(any, (are_long,)))
 
 
 def restore_limit() -> None:
     """Restore the recursion limit if `deeper` could not, and this thread is not deep in its calls either."""
-    taken: list[bool] = []
+    acquired: list[bool] = []
     if _one_at_a_time._is_owned():  # type: ignore[attr-defined]  # in the middle of `deeper`
         return
     try:
-        taken.extend(map(_one_at_a_time.acquire, (False,)))
-        if not taken[0] or not raised:
+        acquired.extend(map(_one_at_a_time.acquire, (False,)))
+        if not acquired[0] or not raised:
             return
         limit = min(raised)
         if sys.getrecursionlimit() != limit + _MORE:  # the program has set another one meanwhile
@@ -150,7 +150,7 @@ def restore_limit() -> None:
         else:
             any(_restoring(limit, _all_are_short(limit)))
     finally:
-        if taken and taken[0]:
+        if acquired and acquired[0]:
             _one_at_a_time.release()
 
 
