@@ -24,7 +24,7 @@ if TYPE_CHECKING:
             """Prepare a transaction that has just begun."""
 
         def added(self, rows: Sequence[Row], last: int) -> None:
-            """Note in a transaction that rows were inserted with consecutive seqs, of which `last` is the last one.
+            """Note in a transaction that rows were inserted with consecutive seqs up to `last`.
 
             Not every inserted row is reported: a keeper looks for others before the commit.
             """

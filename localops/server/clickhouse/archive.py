@@ -271,7 +271,7 @@ class Archive:
         return ((bytes.fromhex(session), *figures) for session, *figures in lines)
 
     def repeated(self, most: int) -> list[Version]:
-        """Return the newest versions of at most `most` rows of which older versions are still stored."""
+        """Return the newest versions of rows whose older versions are still stored, at most `most` of them."""
         lines = self._ask(
             "select session, id, phase, max(rev) as newest from lo_event where project = {project} and session in "
             "(select session from lo_event where project = {project} group by session "

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from localops.journal.keeper import Transacting
 
     Execute = Callable[..., Any]
-    # Whether recently read sessions are spared, and the seq after which sessions to evict are looked for.
+    # Where the search for sessions to evict begins: whether it spares recently read ones, and a seq.
     Place = tuple[bool, int]
 
     class Archive(Protocol):
@@ -55,7 +55,7 @@ LIGHT = frozenset(
 BOUND = 4 << 30  # bytes of rows in a mirror
 _TO = 0.8  # rows are evicted down to this part of the bound
 _AT_ONCE = 50  # sessions that are evicted in one transaction
-_LOOKED_AT = 500  # sessions among which these are looked for
+_LOOKED_AT = 500  # sessions that are searched for these
 _ROW = 200  # bytes of a row without its body, about
 _USED = 10_000  # sessions whose last use is remembered
 
@@ -73,7 +73,7 @@ _PREPARED = (
     "create table if not exists unsent_meta(number integer primary key autoincrement, key)",
     "create table if not exists unsent_gone(session, at_ns)",
     "create table if not exists unsent_event(seq integer primary key)",
-    # The rows that were replaced, and of which ClickHouse still has earlier versions.
+    # The replaced rows whose earlier versions ClickHouse still has.
     """create table if not exists replaced(
       session blob not null, id blob not null, phase integer not null, rev integer not null,
       primary key(session, id, phase)) strict, without rowid""",

@@ -297,7 +297,7 @@ def _leave(folder: str) -> None:
                 journal.transact(work)
             finally:
                 journal.close()
-            # These do not notice replaced rows.
+            # The indexes do not notice replaced rows.
             indexes.forget(os.path.dirname(path))
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 _CODES = {"UInt8": "B", "UInt16": "H", "Date": "H", "Int64": "q", "UInt64": "Q"}
 _ID = 16  # bytes of most ids
-_NULL_BYTES = {"String": 1, "Int64": 8}  # of the value beside a null
-_KEPT = 1 << 14  # lengths up to here are packed once
-_LOOKED_AT = 64  # values that show whether most of a column's differ
+_NULL_BYTES = {"String": 1, "Int64": 8}  # of the placeholder that is written for a null
+_KEPT = 1 << 14  # the encoded forms of lengths up to this one are kept
+_LOOKED_AT = 64  # the first values of a column, to see whether most of its values differ
 
 
 class _Lengths(dict[int, bytes]):
@@ -67,7 +67,7 @@ def _optional(kind: str, values: Sequence[Any], texts: _Texts) -> tuple[bytes, b
     """Return which values are null, and the values."""
     if values[0] is None and values.count(None) == len(values):
         return b"\1" * len(values), bytes(len(values) * _NULL_BYTES[kind])
-    # Not looked for: that takes longer than to pack them.
+    # Most columns have no null: trying to pack the values is faster than a search for one.
     try:
         return bytes(len(values)), _values(kind, values, texts)
     except TypeError:
@@ -90,13 +90,13 @@ def _values(kind: str, values: Sequence[Any], texts: _Texts) -> bytes:
         return _strings(values, texts)
     joined = b"".join(values)
     if set(map(len, values)) == {_ID}:
-        # All have 32 digits: the separator is their length, a space.
+        # All have 32 digits, and a length of 32 is written as a space: so join them with spaces.
         return b" " + joined.hex(" ", _ID).encode()
     return b"".join([texts[value.hex()] for value in values])
 
 
 def _strings(values: Sequence[str], texts: _Texts) -> bytes:
-    # Those that differ from row to row are not looked up.
+    # Texts that differ from row to row are not kept in the cache.
     if len({*values[:_LOOKED_AT]}) * 2 <= _LOOKED_AT:
         return b"".join(map(texts.__getitem__, values))
     plain = list(map(str.encode, values))

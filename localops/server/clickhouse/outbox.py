@@ -129,12 +129,12 @@ class Outbox:
         self._moving = moving
         # Sessions whose states are not written yet, and deleted sessions that have rows in ClickHouse.
         self.dirty: dict[bytes, None] = {}
-        self.buried: list[bytes] = []
+        self.to_clean: list[bytes] = []
         # Whether something beside rows may be unsent; true at first, as an earlier process may have left something.
         self._has_notes = True
         self._added: list[event_rows.New] = []
         self._replaced: list[int] = []
-        # Whether there may be replaced rows of which ClickHouse still has earlier versions.
+        # Whether ClickHouse may still have earlier versions of replaced rows.
         self.has_versions = True
         self._touched: set[bytes] = set()
         self._is_off = False
@@ -156,7 +156,7 @@ class Outbox:
         self._touched.clear()
 
     def added(self, some: Sequence[Row], last: int) -> None:
-        """Note that rows were inserted with consecutive seqs, the last of which is `last`."""
+        """Note that rows were inserted with consecutive seqs up to `last`."""
         self._added.append(event_rows.New(some, last - len(some) + 1, {}))
 
     def replaced(self, seq: int) -> None:
@@ -168,37 +168,37 @@ class Outbox:
         if self._is_off:
             return
         kept = read(execute)
-        buried = dict(execute("select session, at_ns from unsent_gone").fetchall())
+        deleted = dict(execute("select session, at_ns from unsent_gone").fetchall())
         seqs = [*self._replaced, *(seq for (seq,) in execute("select seq from unsent_event").fetchall())]
         replaced = execute(_AT, (encode.dumps(seqs).decode(),)).fetchall() if seqs else []
         rev = _rev_after(kept)
         try:
-            self._touched.update(buried)
+            self._touched.update(deleted)
             seq = self._store_rows(execute, kept.seq, replaced, rev)
-            if buried:
-                self.archive.mark_deleted(buried, rev)
+            if deleted:
+                self.archive.mark_deleted(deleted, rev)
         except EngineError as error:
             raise JournalError(str(error)) from error
-        if not (seq > kept.seq or replaced or buried):
+        if not (seq > kept.seq or replaced or deleted):
             return
         execute("delete from unsent_gone")
         execute("delete from unsent_event")
-        for session in buried:
+        for session in deleted:
             execute("delete from cold where session = ?", (session,))
             kind_sums.forget(execute, session)
         for line in replaced:
             row = Stored._make(line[:_WIDTH])
             execute(_NOTE_VERSION, (row.session, row.id, row.phase, rev))
-        self._sum_again(execute, {line[_SESSION_AT] for line in replaced}.difference(buried))
+        self._sum_again(execute, {line[_SESSION_AT] for line in replaced}.difference(deleted))
         self.has_versions |= bool(replaced)
         write(execute, kept._replace(seq=seq, rev=rev, stated=max(kept.stated, self._stated), boot=_boot()))
         # If the transaction fails after this, the states of some sessions are written needlessly, which is harmless.
-        self.dirty.update(dict.fromkeys(self._touched.difference(buried)))
-        self.buried += buried
+        self.dirty.update(dict.fromkeys(self._touched.difference(deleted)))
+        self.to_clean += deleted
         self._has_notes = True
 
     def _sum_again(self, execute: Execute, sessions: Iterable[bytes]) -> None:
-        """Sum up sessions again whose rows were replaced, but those of which only a part is here."""
+        """Sum up sessions with replaced rows again, except sessions that are not here as a whole."""
         for session in sessions:
             if execute(mirror.IS_COLD, (session,)).get is None:
                 kind_sums.again(execute, session)
@@ -302,7 +302,7 @@ class Outbox:
                 journal.transact(_begin_moving)
             self._send_all(journal)
         self._measure(journal)
-        self.buried = self.archive.left_over()
+        self.to_clean = self.archive.left_over()
 
     def _rebuild(self, journal: Journal) -> None:
         seq, rev = self.archive.newest()
@@ -519,7 +519,7 @@ class Outbox:
                 journal.transact(forget)
 
     def versions(self, journal: Journal) -> list[Version]:
-        """Return a few replaced rows of which ClickHouse still has earlier versions."""
+        """Return a few replaced rows whose earlier versions ClickHouse still has."""
         versions: list[Version] = []
 
         def look(execute: Execute) -> None:
@@ -532,7 +532,7 @@ class Outbox:
         return versions
 
     def forget(self, journal: Journal, versions: Sequence[Version]) -> None:
-        """Delete the notes of replaced rows of which no earlier version is left."""
+        """Delete the notes about replaced rows without earlier versions in ClickHouse."""
 
         def work(execute: Execute) -> None:
             for version in versions:
@@ -543,12 +543,12 @@ class Outbox:
 
     def clean(self) -> None:
         """Delete the rows of deleted sessions from ClickHouse."""
-        buried, self.buried = self.buried, []
-        if buried:
+        deleted, self.to_clean = self.to_clean, []
+        if deleted:
             try:
-                self.archive.clean(buried)
+                self.archive.clean(deleted)
             except EngineError as error:
-                self.buried += buried
+                self.to_clean += deleted
                 raise JournalError(str(error)) from error
 
 

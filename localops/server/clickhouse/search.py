@@ -44,8 +44,8 @@ _SESSIONS = (
 )
 # The most sessions whose rows are checked, so that their count is exact.
 _CHECKED = 2_000
-# A list of up to so many sessions is only useful if it is short: if more rows than these may match, the caller goes
-# through its own list and asks for some sessions at a time.
+# A request for a list of up to so many sessions is answered only if at most so many rows may match: otherwise the
+# caller asks about some of its own sessions at a time.
 _LISTED, _FEW_ROWS = 10_000, 300
 # The number of sessions whose rows are requested first (then four times as many), and the rows of each.
 _SOME, _ROWS_OF_EACH = 16, 12

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from localops.server.senders import Sender
     from localops.upkeep.prune import Choice, Taken
 
-# Seconds between two waves of states; so long, too, the names of projects are remembered.
+# Seconds between two waves of states, and for which the names of projects are remembered.
 _WAVE = 0.5
 _NAMES = 30.0
 # Seconds that a wave waits after ClickHouse has failed.
@@ -190,7 +190,7 @@ class ClickHouseStore(HomeStore):
     def _project_and_snapshot(self, project: str | None, session: bytes) -> Iterator[tuple[Project, Snapshot] | None]:
         with super()._project_and_snapshot(project, session) as holder:
             if holder is not None:
-                # Now, as some statements name only the seqs of its rows.
+                # Bring it back now: some later statements have only the seqs of its rows, not the session.
                 _mirrored(holder[0].reader).need([session])
             yield holder
 
