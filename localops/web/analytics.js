@@ -222,9 +222,9 @@ function perSession(plots) {
 }
 
 function distribution(title, one, text, sort) {
-  const apart = one.unpriced ? [`${many(one.unpriced, "session")} unpriced`] : [];
+  const unpriced = one.unpriced ? [`${many(one.unpriced, "session")} unpriced`] : [];
   if (!one.bars.length) {
-    const none = box(title, make("p", { class: "faint" }, apart[0] || "No sessions"));
+    const none = box(title, make("p", { class: "faint" }, unpriced[0] || "No sessions"));
     none.classList.add("third");
     return none;
   }
@@ -232,7 +232,7 @@ function distribution(title, one, text, sort) {
   return charts.plot({
     title,
     kind: "third",
-    note: [...shares, ...apart].join(" · "),
+    note: [...shares, ...unpriced].join(" · "),
     label: title.split(" ")[0].toLowerCase(),
     x: one.bars.map((_, i) => i),
     time: false,

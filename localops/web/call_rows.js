@@ -22,7 +22,7 @@ const OF_LLMS = new Set(["model", "prompt"]);
 const LASTING = new Set(["tool", "error", "message", "prompt"]);
 // Groups of calls that failed.
 const OF_FAILED = new Set(["error", "message"]);
-// Groups of which every call was given the same.
+// Groups whose calls all have the same arguments.
 const OF_ARGUMENTS = new Set(["arguments", "repeat"]);
 
 const START = zone === "UTC" ? "Started (UTC)" : "Started";
@@ -178,7 +178,7 @@ function common(by, one) {
       make("span", { class: "preview args" }, one.arguments || "no arguments"),
       by === "repeat" && make("span", { class: "in" }, "in ", sessionLink(one, "#loops")),
     );
-  if (by === "prompt" && one.differs) return apartFrom(one, to);
+  if (by === "prompt" && one.differs) return withDifference(one, to);
   if (by === "tool" && one.failed)
     return make(
       "div",
@@ -245,11 +245,11 @@ const among = (one) => one.called.map(({ name, calls }) => `in ${name || "unname
 /** Return the template of a prompt, which has line breaks as escapes, as one line. */
 const lineOf = (prompt) => (prompt || "").replaceAll("\\n", " ");
 
-// Characters of a prompt that others begin with, too.
+// Characters that are shown of the beginning that prompts have in common.
 const BEGIN = 24;
 
-/** Return a prompt that begins like others: a few words of that, and what is different. */
-const apartFrom = ({ prompt, differs }, to) =>
+/** Return a link to a prompt that begins like others: a few words of the beginning, and the part that differs. */
+const withDifference = ({ prompt, differs }, to) =>
   make(
     "a",
     { class: "preview apart", href: to, title: `${prompt}\n\nDiffers after ${many(differs.after, "character")}` },
@@ -261,8 +261,8 @@ const apartFrom = ({ prompt, differs }, to) =>
 // Characters of a word before the place where it differs from others.
 const KEPT = 8;
 
-/** Return what texts begin with alike, up to the word that differs, and the rest of each: `[shared, rests]`. */
-export function apart(texts) {
+/** Split texts before the first word that differs: return their common beginning and the rest of each. */
+export function splitCommon(texts) {
   const [first, ...others] = texts;
   if (!others.length || others.every((each) => each === first)) return ["", texts];
   let at = 0;
@@ -279,7 +279,7 @@ export function apart(texts) {
 
 /** Return links to examples of a group, each with a text, and how many calls are like it. */
 function examples(one, text) {
-  const [shared, rests] = apart(one.examples.map(text));
+  const [shared, rests] = splitCommon(one.examples.map(text));
   return make(
     "div",
     { class: "line" },
@@ -315,7 +315,7 @@ export function row(by, one) {
 const FAILED =
   "LLM and tool calls that failed. Analytics also counts other operations that failed, and all events of errors.";
 
-/** Return the figures of all calls, the most important first; those of a search that goes on are marked. */
+/** Return the figures of all calls, the most important first; while a search is running, they are marked. */
 export function sums(one) {
   if (!one.calls && !one.unfinished) return [];
   const isPart = one.searching || one.unread > 0;

@@ -138,7 +138,7 @@ function toGrouping(name, label, facts) {
   const open = (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    // The head of a column is the same element for another grouping.
+    // The link stays when the grouping changes: use its current address.
     go(parsed(event.currentTarget.search));
   };
   return make("a", { ...facts, href: address(grouping(name), "calls"), onclick: open }, label);
@@ -222,7 +222,7 @@ function emptiness() {
 function drawSums(one) {
   const box = byId("sums");
   patchChildren(box, sums(one));
-  // A window may have no room for the last ones.
+  // A narrow window hides the last figures.
   box.title = box.textContent;
 }
 

@@ -9,7 +9,7 @@ const DAY = 86_400;
 const DAYS = STEPS.filter((step) => step >= DAY);
 const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((factor) => factor * 10 ** power)).flat();
 
-// Pixels of a legend until it is there, and of the axis below a chart.
+// Heights in pixels: of a legend before it is drawn, and of the axis below a chart.
 const LEGEND = 44,
   AXIS = 36;
 
@@ -162,7 +162,7 @@ class Plot {
     this._fit();
   }
 
-  /** Use the whole place, which is as high as the highest of its row, for the chart and its legend. */
+  /** Fill the place with the chart and its legend; the place is as high as the highest one in its row. */
   _fit() {
     const { place, chart, facts } = this;
     if (!place.clientWidth) return;

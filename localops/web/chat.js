@@ -14,7 +14,7 @@ const SPOKEN = ["llm", "tool", "action", "error"];
 // Milliseconds for which a turn is visible before it is fetched, so that turns scrolled past are not.
 const PAUSE = 100;
 
-// Of more turns than this, some are far from sight, and have no content yet.
+// With more turns than this, some are far outside the window, and have no content yet.
 const IN_SIGHT = 8;
 const HINT = "Find text with the filter ( / ): the browser's search sees only what was scrolled to";
 
@@ -103,7 +103,7 @@ export class Chat {
     }
   }
 
-  /** Mark the selected turn, and say how many there are, and of many, which are in the page. */
+  /** Mark the selected turn; show the number of turns, and which are loaded if not all are. */
   _moved() {
     const { all, first, end, elements } = this.turns,
       selected = this.page.run.find(this.page.selected);

@@ -15,7 +15,7 @@ const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 // Characters of a line that are in sight, and those shown before a difference.
 const IN_SIGHT = 32,
   BEFORE = 16;
-// Runs of which any two have a button; of more, the first one beside each of the others.
+// Up to this many runs, each pair has a button; with more, only the first run with each of the others.
 const PAIRED = 3;
 const place = byId("compare");
 // The letter of the first of the two sessions side by side.
@@ -149,10 +149,10 @@ function figures({ a, b }, letter) {
 const differs = (line) => line.marks.length > 0 || isUnlike(line);
 const OF_SPEED = new Set(["slower", "costlier"]);
 
-// A prompt that differs only in what earlier events did.
+// The mark of a prompt that differs only because earlier events differ.
 const FOLLOWS = "follows";
 
-/** Return whether a line differs in more than time, cost and what its prompt repeats. */
+/** Return whether a line differs in more than time, cost and the repeated part of its prompt. */
 const isUnlike = (line) =>
   !line.a ||
   !line.b ||

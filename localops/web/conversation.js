@@ -11,10 +11,10 @@ import { Run } from "./run.js";
 import { stamp } from "./times.js";
 import { url } from "./url.js";
 
-// Milliseconds without a key after which a text is searched.
+// Milliseconds from the last key to the search.
 const TYPING = 200;
 
-/** What the chat of a session asks its page, for several sessions: nothing is selected. */
+/** The page of the chat of several sessions, in place of the page of one session; no event is selected. */
 class Page {
   constructor(sessions) {
     this.sessions = sessions;
@@ -34,10 +34,10 @@ class Page {
     return [run.nameOf(at), run.modelOf(at), run.agentOf(at)].some((name) => name && isNamed(name, text));
   }
 
-  /** Search all sessions for a text; call `came` when there is more. */
-  async search(text, came) {
+  /** Search all sessions for a text; call `onResults` at the start and after each session. */
+  async search(text, onResults) {
     Object.assign(this, { text, fresh: text ? new Set() : null, isSearched: !text });
-    came();
+    onResults();
     for (let index = 0; text && index < this.runs.length; index += 1) {
       const both = { hits: new Set(), fresh: new Set() };
       // oxlint-disable-next-line no-await-in-loop
@@ -46,7 +46,7 @@ class Page {
       addFirst(both);
       for (const seq of both.fresh) this.fresh.add(this.run.firsts[index] + this.runs[index].find(seq));
       this.isSearched = index + 1 === this.runs.length;
-      came();
+      onResults();
     }
   }
 
@@ -61,7 +61,7 @@ class Page {
     location.assign(url(`s/${this.sessions[index].session_id}?event=${this.runs[index].seq[own]}#chat`));
   }
 
-  /** Return what stands above the first turn of a session; null for any other turn. */
+  /** Return the heading of a session above its first turn; null for any other turn. */
   above(at, turns) {
     const [index] = this.run.placeOf(at),
       before = turns[turns.indexOf(at) - 1];
@@ -89,13 +89,13 @@ class Page {
 async function start() {
   const page = new Page(data.sessions),
     chat = new Chat(page);
-  // One area that scrolls: the sessions, and below them their turns.
+  // The list of sessions scrolls together with the turns below it.
   chat.scroll.prepend(...byId("talk").children);
   byId("talk").replaceChildren(chat.element);
   const field = drawFilter(page, chat);
   for (const one of page.sessions) {
     const run = new Run(one.session_id);
-    // In their order: those below would be moved by one that comes later.
+    // One after another: a session that is inserted later would move those below it.
     // oxlint-disable-next-line no-await-in-loop
     await run.load();
     page.take(run);

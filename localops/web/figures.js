@@ -43,7 +43,7 @@ export class Figures {
       // The other figures do not need it.
       this.spending ??= null;
     }
-    // It may come before the events, which draw the figures then.
+    // If the events are not loaded yet, the figures are drawn with them.
     if (run.n) this._redraw();
   }
 

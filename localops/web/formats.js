@@ -161,7 +161,7 @@ export function bytes(size) {
 
 export const percent = (share) =>
   share === null || share === undefined ? "–" : `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)} %`;
-/** Return the share of sessions that succeeded, of how many sessions, and how many ended as neither. */
+/** Return the share of successful sessions, of how many it is the share, and how many ended in another way. */
 export function success({ states }) {
   const { Success: good = 0, Failure: bad = 0, Indeterminate: open = 0, Unknown: unknown = 0 } = states;
   const ended = good + bad;

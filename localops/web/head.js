@@ -58,7 +58,7 @@ export class Head {
     box.scrollIntoView({ block: "nearest" });
   }
 
-  /** Show how the session ended: the card below a short timeline, or else the fold of the panel. */
+  /** Show how the session ended: in the card below a short timeline, or else in the panel. */
   _toWhy() {
     const { story } = this.page;
     if (!story?.isConnected || !this.panel.hidden) return this.open(true, "why");
@@ -94,7 +94,7 @@ export class Head {
         (one.llm_calls > 0 || one.cost_nano > 0) && figure("Cost", cost(one), provenance(one).join(", ")),
         counted("LLM", one.llm_calls, many(one.llm_calls, "LLM call"), llm),
         counted("tools", one.tool_calls, many(one.tool_calls, "tool call"), tool),
-        // Without actions, they are operations, workflows and the like, as the legend names them.
+        // If there are only operations, workflows and so on, they are called as in the legend.
         counted(this.page.complete && !this.page.run.kinds.includes("action") ? "steps" : "actions", one.actions),
         one.errors > 0 && this._errors(one.errors),
         counted("tokens", one.tokens_in + one.tokens_out, tokens.join("; ")),
@@ -104,7 +104,7 @@ export class Head {
 
   /** Return the number of errors, which leads to the first of them. */
   _errors(number) {
-    const title = `${many(number, "error")}: go to the first; e goes on to the next failure`;
+    const title = `${many(number, "error")}: go to the first; press e for the next failure`;
     const toFirst = { type: "button", class: "link", "data-key": "errors", onclick: () => this._toError() };
     return figure(number === 1 ? "error" : "errors", make("button", toFirst, count(number)), title);
   }
@@ -328,7 +328,7 @@ function ran(one) {
   );
 }
 
-/** Return the environment without the name of the machine, which stands beside the processes. */
+/** Return the environment without the name of the machine, which is shown with the processes. */
 function environment({ host_env: { OS: system, ...rest }, participants }) {
   if (!system || typeof system !== "object" || !participants?.some((each) => each.host))
     return { ...(system && { OS: system }), ...rest };

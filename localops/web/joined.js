@@ -17,7 +17,7 @@ export class Joined {
       Float64Array.from(runs.flatMap((run) => Array.from({ length: run.n }, (_, at) => one(run, at))));
     for (const name of COPIED) this[name] = joined((run, at) => run[name][at]);
     this.agent = joined((run, at) => (run.agent[at] < 0 ? -1 : numbers.get(run.agentOf(at))));
-    // Those of the server are of one session.
+    // Numbers of its own, as a seq of the server belongs to one session.
     this.seq = Float64Array.from({ length: this.n }, (_, at) => at);
     this.order = runs.flatMap((run, index) => Array.from(run.order, (at) => this.firsts[index] + at));
   }

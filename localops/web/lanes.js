@@ -92,7 +92,7 @@ function nameOf(events, run) {
 
 /**
  * Return a line for each process of a run of several: `[{label, start, end, isOpen}]` in microseconds. One that did not
- * record that it left ends with the last row of its run: at `until` in the last run, which is null while that goes on.
+ * record that it left ends with the last row of its run: at `until` in the last run, or null while it is running.
  */
 export function processes(participants, run, until) {
   if (participants.length < 2) return [];

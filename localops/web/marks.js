@@ -13,7 +13,7 @@ const TERM = /"[^"]*(?:"\*?|$)|\S+/g;
 /** Return a text as words are compared: in small letters, without accents. */
 export const folded = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 
-/** Return the terms of a search: words that stand side by side, the last of which may be the beginning of one. */
+/** Return the terms of a search: adjacent words, of which the last may be only the beginning of a word. */
 export const terms = (query) =>
   (query.match(TERM) || [])
     .map((term) => ({ words: (term.match(WORD) || []).map(folded), isPrefix: term.endsWith("*") }))
@@ -35,7 +35,7 @@ export function places(text, wanted) {
   return matches.sort((a, b) => a[0] - b[0]);
 }
 
-/** Return where a search is as it was typed, if it has signs that stand alone, such as in `g =`: words have none. */
+/** Return where a text has a search exactly as typed, if that has signs between blanks, such as `g =`. */
 export function typed(text, query) {
   const parts = query.match(TERM) || [];
   if (parts.every((part) => part.match(WORD))) return [];

@@ -15,7 +15,7 @@ export async function* matching(id, text, after = 0) {
   } while (before !== null);
 }
 
-/** Add the events of a part to all that have the text, and those of them that repeat no earlier call to `fresh`. */
+/** Add the events of a part to `hits`, and those whose text does not only repeat an earlier call to `fresh`, too. */
 export function collect({ entries, repeats }, { hits, fresh }) {
   const known = new Set(repeats);
   for (const seq of entries) {
@@ -24,7 +24,7 @@ export function collect({ entries, repeats }, { hits, fresh }) {
   }
 }
 
-/** Add the first event with the text to `fresh`: if no earlier call has the words, they are new. */
+/** Add the first event with the text to `fresh`, as no earlier call has the words. */
 export function addFirst({ hits, fresh }) {
   if (hits.size) fresh.add([...hits].reduce((one, other) => Math.min(one, other)));
 }

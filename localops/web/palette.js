@@ -14,7 +14,7 @@ const MOST = 6;
 const ID = /^[0-9a-f][0-9a-f-]{3,35}$/i;
 // Characters of a passage before its first match: a row shows about 60.
 const BEFORE = 16;
-// Hex digits from which on a search finds the session with that id.
+// The fewest hex digits of an id with which a search finds the session.
 const NAMED = 8;
 // An id among other words: of a session or an event, whole or its beginning as commands print it.
 const ID_INSIDE = /(?<![0-9a-z])[0-9a-f]{8}-[0-9a-f]{4}(?:-[0-9a-f]{4}-[0-9a-f]{4}(?:-[0-9a-f]{12})?)?(?![0-9a-z])/i;
@@ -115,14 +115,14 @@ class Palette {
     }
   }
 
-  /** Return the sessions whose names are nearest to a text: equal, beginning with it, with it as a word, or with it. */
+  /** Return the sessions whose names match a text best: equal, beginning with it, with it in them. */
   async named(text, signal) {
     const { name: names } = await ask("facets", { of: "name", like: text }, { signal });
     const sessions = [];
     for (const distance of [0, 1, 2, 3]) {
       const alike = names.map(([name]) => name).filter((name) => rank(name, text) === distance);
       const limit = MOST - sessions.length;
-      // The newest first, of all names that are equally near.
+      // Of names that match equally well, the newest sessions come first.
       if (alike.length && limit) sessions.push(...(await ask("sessions", { name: alike, limit }, { signal })).sessions);
     }
     return sessions;
@@ -204,8 +204,8 @@ class Palette {
     });
   }
 
-  /** Return what tells a session from the others that are shown: where its text was found, or tags; else its id. */
-  apart({ one, label }) {
+  /** Return a line that distinguishes a session from others in the list: the matching passage, its tags, or its id. */
+  distinction({ one, label }) {
     if (!one) return "";
     const passage = this.passages[one.session_id];
     const others = this.options.filter((option) => option.one && option.one !== one && option.label === label),
@@ -227,7 +227,7 @@ class Palette {
     ];
   }
 
-  /** Show options, each target once; one that the reader went to stays chosen. */
+  /** Show options, each target once; the chosen one stays chosen. */
   draw(options) {
     const seen = new Set(),
       keyOf = ({ kind, label, note, to }) => to || `${kind} ${label} ${note}`,
@@ -238,7 +238,7 @@ class Palette {
       this.list,
       this.options.map((option, number) => {
         const { kind, label, note, to } = option,
-          apart = this.apart(option);
+          distinction = this.distinction(option);
         return make(
           "div",
           {
@@ -250,7 +250,7 @@ class Palette {
           make("span", { class: "faint" }, kind),
           make("span", { class: "label" }, label),
           make("span", { class: "faint num" }, note || ""),
-          apart ? make("span", { class: "faint apart" }, apart) : null,
+          distinction ? make("span", { class: "faint apart" }, distinction) : null,
         );
       }),
     );
@@ -294,7 +294,7 @@ class Palette {
 
 const includes = (label, text) => label.toLowerCase().includes(text.toLowerCase());
 
-/** Return how far a name is from a text: equal, beginning with it, with it from the beginning of a word, or not. */
+/** Rank a name for a text: 0 equal, 1 begins with it, 2 has a word that begins with it, 3 anything else. */
 function rank(name, text) {
   const [value, wanted] = [folded(name), folded(text)];
   if (value.startsWith(wanted)) return value === wanted ? 0 : 1;

@@ -57,7 +57,7 @@ export function parsed(search = location.search) {
   return query;
 }
 
-// A term of a search: words in quotes, the last of which may be missing yet, or a run without blanks.
+// A term of a search: words in quotes (the last quote may still be missing), or characters without blanks.
 const TERM = /"[^"]*(?:"\*?|$)|\S+/g;
 const ID = /^[0-9a-f-]{13,36}$/i;
 // Letters from which on a word that others follow is the beginning of one: that of a shorter one is in nearly every
@@ -115,7 +115,7 @@ export function changed(query, changes) {
   return next;
 }
 
-/** Add a value of a facet, or take it away if it is there already; it is never both wanted and excluded. */
+/** Add a value of a facet, or remove it if it is chosen already; a value is never both chosen and excluded. */
 export function toggled(query, facet, value, exclude = false) {
   const own = exclude ? NOT + facet : facet,
     opposite = exclude ? facet : NOT + facet;

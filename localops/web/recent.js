@@ -3,7 +3,7 @@
 const KEY = "localops-recent";
 const MOST = 20;
 
-/** Return them, the last one first: `[{ id, name, began, tags }]`. */
+/** Return them, the newest first: `[{ id, name, began, tags }]`. */
 export function recent() {
   try {
     return JSON.parse(localStorage.getItem(KEY)) || [];

@@ -1,4 +1,4 @@
-// A row of the list of sessions.  What stands in it leads to the sessions that have the same.
+// A row of the list of sessions.  Its values are links to the sessions that have the same value.
 
 import { make } from "./base.js";
 import { began, scoreOf } from "./columns.js";

@@ -39,12 +39,12 @@ export class Run {
     this._grow(4_096);
   }
 
-  /** Fetch new events, a small page first; `came` is called after each page. */
-  async load(came = () => {}) {
+  /** Fetch new events, a small page first; call `onPage` after each page. */
+  async load(onPage = () => {}) {
     for (let limit = this.n ? THEN : FIRST; ; limit = THEN) {
       const page = await ask(`sessions/${this.id}/timeline`, { after: this.seen, limit });
       this.add(page);
-      came(page.next === null);
+      onPage(page.next === null);
       if (page.next === null) return;
     }
   }
@@ -98,12 +98,12 @@ export class Run {
     return this.n ? Math.min(0, this.start[this.order[0]]) : 0;
   }
 
-  /** Return when an event began, after the start of the session, with as many digits as all others. */
+  /** Return the time from the start of the session to an event, with the same number of digits for all events. */
   begins(at) {
     return since((this.start[at] - this.begin) / 1e6, this._gap / 1e6);
   }
 
-  /** The gap, in microseconds, at which starts still differ as text: most gaps between events are larger. */
+  /** The gap between two starts, in microseconds, that their texts have to show: most gaps are larger. */
   get _gap() {
     const { tree } = this;
     if (tree.gap) return tree.gap;

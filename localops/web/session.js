@@ -188,8 +188,8 @@ class Page {
     this.isSearchingNew = false;
   }
 
-  /** Add to the hits the events with rows after a seq that have the text; call `came` after each part. */
-  async _search(both, came, after = 0) {
+  /** Add the events with the text in rows after a seq to the hits; call `onPart` after each part. */
+  async _search(both, onPart, after = 0) {
     const { text } = this,
       { seen } = this.run,
       search = (this.current = {});
@@ -201,14 +201,14 @@ class Page {
         upto ??= Math.min(seen, reply.upto);
         const isWhole = reply.next_before === null;
         if (isWhole) this.searchedTo = upto;
-        came(isWhole, !reply.unread);
+        onPart(isWhole, !reply.unread);
       }
     } catch (error) {
       say(error.message);
     }
   }
 
-  /** Drop a text from the address that is in no event: it would hide every event. */
+  /** Drop the text in the address if no event has it, as it would hide every event. */
   _showAllWithoutMatch() {
     if (!this.isCarried) return;
     this.isCarried = false;
@@ -510,7 +510,7 @@ head.draw();
 head.drawPanel();
 page.turn(chosenView());
 let frame = 0;
-const came = (whole) => {
+const onPage = (whole) => {
   page.complete = whole;
   cancelAnimationFrame(frame);
   frame = requestAnimationFrame(() => {
@@ -523,7 +523,7 @@ const came = (whole) => {
   });
 };
 page.run
-  .load(came)
+  .load(onPage)
   .then(() => {
     if (page.text) page.search(page.text);
   })

@@ -1,22 +1,22 @@
-// A running session without an event for a while: what it is in, with which arguments, and what the last event brought.
+// A running session without a new event: the operation it is in, its arguments, and the result of the last event.
 
 import { ask, data, make } from "./base.js";
 import { QUIET } from "./formats.js";
 import { took } from "./previews.js";
 
-// Characters of a name, of what an event was given and of what came of it: the line leaves the window to the events.
+// The most characters of a name, of arguments and of a result: the line must leave room for the events.
 const NAME = 40,
   GIVEN = 90,
   RESULT = 140;
 
-/** Return a line about what a quiet session is in, whose links `go` to events; null for one that is busy or over. */
+/** Return a line about a quiet session, with links that call `go` with an event; null if it is busy or has ended. */
 export function stuck(page, go) {
   const { run } = page;
   if (!page.isLive || !page.complete || page.quiet <= QUIET || !run.tree.ends.length) return null;
   const at = run.tree.ends.at(-1);
   const last = newest(run);
   const key = `${run.seq[at]} ${run.seq[last]}`;
-  // The head is drawn again and again, and what is fetched would come and go.
+  // The head is drawn often: a new line each time would be empty until its texts are fetched.
   if (known.key !== key) Object.assign(known, { key, line: drawn(page, at, last, go) });
   return known.line;
 }
@@ -48,7 +48,7 @@ const link = (run, at, go) =>
     `${run.kindOf(at)} ${cut(run.nameOf(at), NAME)}`.trimEnd(),
   );
 
-/** Return an element for what an event was given, and what came of it. */
+/** Return an element that fetches and shows the arguments and the result of an event. */
 function fetched(seq) {
   const element = make("span", { class: "preview" });
   ask(`sessions/${data.session_id}/events/${seq}`).then(

@@ -25,7 +25,7 @@ export const table = (heads, rows, facts = {}) =>
     ),
   );
 
-/** Return heads of which the first is of names, and the others of figures. */
+/** Return the heads of a table: the first for a column of names, the others for columns of figures. */
 export const heads = (labels) => labels.map((label, at) => [label, at ? "num" : ""]);
 
 /** Return a row: its label, and a cell for each of the figures. */

@@ -37,7 +37,7 @@ export class Turns {
         root: scroll,
         rootMargin: "800px",
       });
-    // Turns grow when their content comes: the end stays in sight until the reader leaves it.
+    // Turns grow when their content is loaded: stay at the end until the reader scrolls away.
     this.isAtEnd = false;
     new ResizeObserver(() => this.isAtEnd && this._down()).observe(this.box);
     for (const type of ["wheel", "touchmove"])

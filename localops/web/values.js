@@ -38,7 +38,7 @@ export function text(value, kind = "text") {
   return cut(value, (part) => make("div", { class: kind }, part));
 }
 
-/** Return an element for a text of people or models: Markdown is drawn, JSON as elsewhere; a switch shows it raw. */
+/** Return an element for a text by a person or a model, with Markdown or JSON drawn, and a switch to the raw text. */
 export function prose(value) {
   const inside = parsed(value);
   const draw =
@@ -242,7 +242,7 @@ const asItIs = (element) => element;
 
 /** Return an element for a message.  Its text is wrapped, so that a long text does not hide the tools it calls. */
 export function message(one, wrap = asItIs) {
-  if (!isMessage(one)) return make("div", { class: "message" }, apart([one], wrap));
+  if (!isMessage(one)) return make("div", { class: "message" }, partsOf([one], wrap));
   const { role, name, refusal } = one,
     thought = one.thinking || one.reasoning_content,
     content = one.content ?? one.parts;
@@ -250,7 +250,7 @@ export function message(one, wrap = asItIs) {
     "div",
     { class: `message ${ROLES.has(role) ? role : ""}` },
     make("div", { class: "role" }, name ? `${role} · ${name}` : role),
-    apart(
+    partsOf(
       [
         thought && { type: "thinking", thinking: thought },
         ...(Array.isArray(content) ? content : [typeof content === "object" && content ? shown(content) : content]),
@@ -262,8 +262,8 @@ export function message(one, wrap = asItIs) {
   );
 }
 
-/** Return elements for the parts of a message: those between calls of tools together in one, which is wrapped. */
-function apart(parts, wrap) {
+/** Return elements for the parts of a message; the parts between two tool calls share one, which is wrapped. */
+function partsOf(parts, wrap) {
   const draw = (part) => (part instanceof Element ? part : piece(part));
   const elements = [],
     texts = [];

@@ -126,12 +126,12 @@ def test_the_tool_that_fails_most_is_shown_with_its_inputs(looking: Visit) -> No
     assert _texts(first.locator("td"))[1:4] == ["4", "2", "50 %"]
     expect(first.locator(".examples a")).to_have_text(["word=unicorn ×2"])
     # Of several, what differs is shown.
-    apart = "async (texts) => (await import('/web/call_rows.js')).apart(texts)"
+    split = "async (texts) => (await import('/web/call_rows.js')).splitCommon(texts)"
     orders = ["order_id=EU-74248", "order_id=EU-74186 fast=true", "order_id=EU-7"]
-    assert page.evaluate(apart, orders) == ["order_id=", ["EU-74248", "EU-74186 fast=true", "EU-7"]]
-    assert page.evaluate(apart, [f"k={'x' * 40}{end}" for end in "ab"]) == ["k=", ["…xxxxxxxxa", "…xxxxxxxxb"]]
-    assert page.evaluate(apart, ["a b", "a", "a"]) == ["", ["a b", "a", "a"]]
-    assert page.evaluate(apart, ["same", "same"]) == ["", ["same", "same"]]
+    assert page.evaluate(split, orders) == ["order_id=", ["EU-74248", "EU-74186 fast=true", "EU-7"]]
+    assert page.evaluate(split, [f"k={'x' * 40}{end}" for end in "ab"]) == ["k=", ["…xxxxxxxxa", "…xxxxxxxxb"]]
+    assert page.evaluate(split, ["a b", "a", "a"]) == ["", ["a b", "a", "a"]]
+    assert page.evaluate(split, ["same", "same"]) == ["", ["same", "same"]]
     first.locator(".name").click()
     expect(page.locator(".chosen-filters .chip")).to_have_text("Tool: look up ×")
     expect(_rows(page)).to_have_count(4)
