@@ -51,7 +51,7 @@ def main() -> None:
 def _compare(server: Server, folder: Path, made: list[Stored]) -> None:
     batches = [made[at : at + _BATCH] for at in range(0, len(made), _BATCH)]
     bodies = [bundle.pack(Batch("ab" * 16, [], each, [(each[0].seq, each[-1].seq)])) for each in batches]
-    # As a hub does when it begins to serve: what is there is looked at no more.
+    # As a hub does when it starts: exclude existing objects from garbage collection.
     gc.freeze()
     gc.set_threshold(listen.YOUNG)
     alone, hub = server.engine("alone"), server.engine("hub")

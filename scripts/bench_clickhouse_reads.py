@@ -1,8 +1,9 @@
 """Reads of a hub on ClickHouse with a large project: how long lists, pages, figures and searches take.
 
 `python -m scripts.bench_clickhouse_reads load FOLDER [SESSIONS]` makes and stores sessions of a hundred rows, and
-`python -m scripts.bench_clickhouse_reads read FOLDER [TIMES]` asks a hub over them.  With chdb installed, ClickHouse is
-a current one inside a process, else Debian's server.  FOLDER needs some 600 bytes a row.
+`python -m scripts.bench_clickhouse_reads read FOLDER [TIMES]` sends requests to a hub that has them.
+If chdb is installed, the ClickHouse is that one, a current release; otherwise it is Debian's server.  FOLDER needs
+about 600 bytes a row.
 """
 
 from __future__ import annotations
@@ -54,20 +55,20 @@ _SECOND = 10**9
 
 
 class Text:
-    """Running words of Python's own help."""
+    """Words from Python's own help, in their order."""
 
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw
         self._words = re.findall(r"[A-Za-z]{2,}", " ".join(topics.values()))
 
     def words(self, many: int) -> str:
-        """Return words that stand one after another there."""
+        """Return so many consecutive words from a random place."""
         at = self._draw.randrange(len(self._words) - many)
         return " ".join(self._words[at : at + many])
 
 
 class Maker:
-    """Makes sessions, always the same ones; `words` are those of an LLM call's prompt and completion."""
+    """Makes sessions, the same in each run; `words` is the number of words of a prompt."""
 
     def __init__(self, *, words: int, days: int = _DAYS, seed: int = 1) -> None:
         self._draw = random.Random(seed)
@@ -76,7 +77,7 @@ class Maker:
         self._end_ns = clock.now_ns() - 3_600 * _SECOND
 
     def session(self, at: float) -> list[Row]:
-        """Return the rows of a session that begins at a place between 0, the first day, and 1, now."""
+        """Return the rows of a session; `at` is when it begins, between 0 (the first day) and 1 (now)."""
         draw = self._draw
         now = self._end_ns - int((1 - at) * self._days * 86_400 * _SECOND)
         session, participant = clock.new_id(now), clock.new_id(now)
@@ -203,7 +204,7 @@ def _lists(number: int) -> dict[str, str]:
 
 
 def _figures(number: int) -> dict[str, str]:
-    """Return queries of figures across sessions, of the time up to some days ago."""
+    """Return queries for figures across sessions, up to so many days ago."""
     chosen = f"until={number}d"
     groups = (
         "",
@@ -229,7 +230,7 @@ def _session(session: str, name: str) -> dict[str, str]:
 
 
 def _searches(text: Text, number: int) -> dict[str, str]:
-    """Return searches."""
+    """Return queries that search for words."""
     query = {
         "a common word": ("object", "value", "class", "method", "name")[number % 5],
         "a rare word": ("asynchronous", "backslash", "interpolation", "weakref", "walrus")[number % 5],
@@ -241,22 +242,22 @@ def _searches(text: Text, number: int) -> dict[str, str]:
 
 
 class Watch:
-    """Asks a hub, and notes how long each kind of question takes: by the clock, and of the CPU of both processes."""
+    """Sends requests to a hub, and notes how long each kind takes: wall time, and CPU time of both processes."""
 
     def __init__(self, hub: RealHub, clickhouse: int) -> None:
         assert hub.process is not None
         self._hub, self._pids = hub, (hub.process.pid, clickhouse)
-        self._taken: dict[str, list[tuple[float, ...]]] = {}
+        self._timings: dict[str, list[tuple[float, ...]]] = {}
 
     def ask(self, named: dict[str, str]) -> list[Any]:
-        """Ask everything once; return the answers."""
+        """Send each request once; return the answers."""
         answers = []
         for name, path in named.items():
             before, began = [_cpu(pid) for pid in self._pids], time.perf_counter()
             answer = self._answer(path)
             seconds = time.perf_counter() - began
             spent = [_cpu(pid) - was for pid, was in zip(self._pids, before, strict=True)]
-            self._taken.setdefault(name, []).append((seconds, *spent))
+            self._timings.setdefault(name, []).append((seconds, *spent))
             answers.append(answer)
         return answers
 
@@ -268,18 +269,18 @@ class Watch:
             return json.load(reply)
 
     def print(self) -> None:
-        """Print a line for each kind of question."""
-        print("ms: least, median, p95 by the clock; CPU of the hub, of ClickHouse")
-        for name, taken in self._taken.items():
-            walls = sorted(seconds for seconds, *_ in taken)
+        """Print a line for each kind of request."""
+        print("ms: minimum, median, p95 of wall time; CPU time of the hub, of ClickHouse")
+        for name, timings in self._timings.items():
+            walls = sorted(seconds for seconds, *_ in timings)
             p95 = walls[min(len(walls) - 1, int(0.95 * len(walls)))]
-            hub, beneath = (sum(each[place] for each in taken) / len(taken) for place in (1, 2))
-            figures = [walls[0], statistics.median(walls), p95, hub, beneath]
+            hub, clickhouse_cpu = (sum(each[place] for each in timings) / len(timings) for place in (1, 2))
+            figures = [walls[0], statistics.median(walls), p95, hub, clickhouse_cpu]
             print(f"{name:36}" + "".join(f"{1_000 * figure:9.1f}" for figure in figures), flush=True)
 
 
 def _cpu(pid: int) -> float:
-    # Nanoseconds of its threads, which stat would give in hundredths of a second.
+    # From schedstat, which has nanoseconds for each thread; stat has only hundredths of a second.
     total = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         total += int((task / "schedstat").read_text().split()[0])
@@ -287,14 +288,14 @@ def _cpu(pid: int) -> float:
 
 
 def read(place: Path, server: Modern | Server, times: int) -> None:
-    """Ask a hub."""
-    beneath = server._process.pid if isinstance(server, Modern) else server._pid
-    assert beneath is not None
+    """Measure the reads of a hub."""
+    server_pid = server._process.pid if isinstance(server, Modern) else server._pid
+    assert server_pid is not None
     text = Text(random.Random(2))
     draw = random.Random(3)
     with RealHub(place, PROJECT, ("--store", server.url("large"), "--mirror", str(_MIRROR >> 20)), whole=True) as hub:
-        watch = Watch(hub, beneath)
-        # The first one waits until the hub is ready.
+        watch = Watch(hub, server_pid)
+        # The first request waits until the hub is ready.
         hub.ask("GET", "/api/1/sessions?limit=50")
         for number in range(1, times + 1):
             watch.ask(_searches(text, number))
@@ -306,14 +307,14 @@ def read(place: Path, server: Modern | Server, times: int) -> None:
             watch.ask(_session(cold, "an old one"))
             watch.ask(_session(cold, "the same again"))
         watch.print()
-        figures = Watch(hub, beneath)
+        figures = Watch(hub, server_pid)
         for number in range(1, times + 1):
             figures.ask(_figures(number))
         figures.print()
 
 
 def main() -> None:
-    """Load, or read."""
+    """Run the command `load` or `read`."""
     what, folder, *more = sys.argv[1:]
     place = Path(folder)
     server = clickhouse(place)
