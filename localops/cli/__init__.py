@@ -64,7 +64,7 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         return _end_quietly()
     except LocalopsError as error:
-        # What clients of a hub must not see, as it has paths.
+        # The cause is not part of the message, as clients of a hub must not see paths.
         why = getattr(error, "why", "")
         say(f"{error}: {why}" if why else str(error), level="error")
         return 2 if isinstance(error, ConfigError) else 1

@@ -125,7 +125,7 @@ def octets(value: Any) -> bytes | None:
     return data if value.get("$len", len(data)) == len(data) else None
 
 
-def apart(text: str) -> list[tuple[str, bool]]:
+def parts(text: str) -> list[tuple[str, bool]]:
     """Split the text of a body into parts; return each with whether localops itself wrote it."""
     parts, done = [], 0
     for match in _OURS.finditer(text):

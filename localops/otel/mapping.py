@@ -585,7 +585,7 @@ def _gathered(name: str, scope: str, attributes: Attributes) -> Gathered | None:
 def _place_of(name: str) -> tuple[str, str, str]:
     """Return where an attribute belongs whose whole name is in no table, and the two parts of its name.
 
-    That is one of the words below, or the field of a numbered attribute, of which `start` is empty if it has no number.
+    The place is one of the words below, or the field of a numbered attribute; its first part is empty without a number.
     """
     known = _places.get(name)
     if known is None:
@@ -615,7 +615,7 @@ _UNREAD, _OURS, _PARAMETERS, _FACTS = ">unread", ">ours", ">parameters", ">facts
 # By name, as the spans of a program have the same names again and again.
 _places: dict[str, tuple[str, str, str]] = {}
 _MOST_PLACES = 4_096
-# Fields of which more than the first value counts, or that are no field of a body.
+# Fields that use more than their first value, or that do not belong into a body.
 _NEED_A_LOOK = frozenset({"kind", *names.LOCALOPS.values()})
 _MERGED = frozenset("params definition metadata parameters".split())  # more of it may come later
 _OF_CALLS = frozenset("prompt completion input_tokens completion_tokens model".split())

@@ -122,29 +122,29 @@ class Receiver:
         """Return when the first trace will have waited long enough, by the monotonic clock; None if no trace waits."""
         return min((trace.due for trace in self._traces.values()), default=None)
 
-    def take(self, spans: Sequence[Span], log: Sequence[Record], taken: Outcome) -> None:
+    def take(self, spans: Sequence[Span], log: Sequence[Record], outcome: Outcome) -> None:
         """Store spans and records, or let them wait; either way they are on disk when this returns."""
         now = time.monotonic()
         if any(record.name in records.CONTENT for record in log):
             self._logged = now
         things: list[Span | Record] = [*log, *spans]
-        unheard = [trace for trace in dict.fromkeys(thing.trace for thing in things) if trace not in self._traces]
-        self._find(unheard)
-        unheard = [trace for trace in unheard if trace not in self._session_of]
+        new_traces = [trace for trace in dict.fromkeys(thing.trace for thing in things) if trace not in self._traces]
+        self._find(new_traces)
+        new_traces = [trace for trace in new_traces if trace not in self._session_of]
         ready: dict[bytes, _Trace] = {}
         fresh: list[Span | Record] = []
         for thing in things:
             trace = thing.trace
             if trace in self._session_of:
-                _put(ready.setdefault(trace, _Trace(now)), thing, taken)
-            elif self._wait(thing, now, taken):
+                _put(ready.setdefault(trace, _Trace(now)), thing, outcome)
+            elif self._wait(thing, now, outcome):
                 fresh.append(thing)
         ready |= self._ended(now, dict.fromkeys(thing.trace for thing in fresh))
         fresh = [thing for thing in fresh if thing.trace not in ready]
         self._weigh(fresh)
-        taken.waiting = len(fresh)
+        outcome.waiting = len(fresh)
         self._spool.keep(fresh)
-        self._store(ready, taken, unheard)
+        self._store(ready, outcome, new_traces)
 
     def release(self) -> int:
         """Store the traces that have waited long enough; return the number of rows."""
@@ -175,12 +175,12 @@ class Receiver:
         if len(self._session_of) > _MOST_TRACES:
             self._session_of.popitem(last=False)
 
-    def _wait(self, thing: Span | Record, now: float, taken: Outcome | None = None) -> bool:
+    def _wait(self, thing: Span | Record, now: float, outcome: Outcome | None = None) -> bool:
         """Add a span or a record to its waiting trace; return whether it is new."""
         trace = self._traces.get(thing.trace)
         if trace is None:
             trace = self._traces[thing.trace] = _Trace(now + self.patience)
-        is_new = _put(trace, thing, taken)
+        is_new = _put(trace, thing, outcome)
         self._many += is_new
         return is_new
 
@@ -228,8 +228,8 @@ class Receiver:
 
     # Storing
 
-    def _store(self, ready: dict[bytes, _Trace], taken: Outcome, unheard: Iterable[bytes] = ()) -> None:
-        """Write the rows of traces, and delete their waiting files; of the `unheard` traces, nothing is stored yet."""
+    def _store(self, ready: dict[bytes, _Trace], outcome: Outcome, new_traces: Iterable[bytes] = ()) -> None:
+        """Write the rows of traces, and delete their waiting files; nothing is stored of the `new_traces` yet."""
         if not ready:
             return
         made: list[tuple[Row, Span | Record | None]] = []
@@ -243,20 +243,20 @@ class Receiver:
                 self._remember(trace, session)
             sessions.setdefault(session, []).append(each)
         gone = {session for (session,) in self.journal.all("gone_of", ids=_hex(sessions))}
-        taken.gone += sum(len(each.spans) + len(each.records) for session in gone for each in sessions.pop(session))
+        outcome.gone += sum(len(each.spans) + len(each.records) for session in gone for each in sessions.pop(session))
         self._recall(sessions)
-        known = self._known(ready, unheard)
+        known = self._known(ready, new_traces)
         self._together.forget()
         for session, traces in sessions.items():
-            made += self._rows_of(session, traces, known, taken)
-        self._write(self._searched(made), taken)
+            made += self._rows_of(session, traces, known, outcome)
+        self._write(self._searched(made), outcome)
         self._spool.release(ready)
         self._forget_some()
 
-    def _known(self, ready: dict[bytes, _Trace], unheard: Iterable[bytes]) -> set[bytes]:
+    def _known(self, ready: dict[bytes, _Trace], new_traces: Iterable[bytes]) -> set[bytes]:
         """Return the rows that are already stored."""
-        # The id of a row is made of that of its trace, unless it was ours before.
-        new = {trace for trace in unheard if self._session_of.get(trace) == trace}
+        # The id of a row follows from its trace, except in spans that localops has sent, which are marked.
+        new = {trace for trace in new_traces if self._session_of.get(trace) == trace}
         ids: list[bytes] = []
         for trace, each in ready.items():
             if trace in new:
@@ -288,7 +288,7 @@ class Receiver:
         return known
 
     def _rows_of(
-        self, session: bytes, traces: Sequence[_Trace], known: set[bytes], taken: Outcome
+        self, session: bytes, traces: Sequence[_Trace], known: set[bytes], outcome: Outcome
     ) -> list[tuple[Row, Span | Record | None]]:
         """Return the rows of a session's new spans and records, with its start and the ends of its traces."""
         about = self._sessions[session]
@@ -300,7 +300,7 @@ class Receiver:
             outline.tags += of.tags
             for span in each.spans.values():
                 if known and _main_id(span) in known:
-                    self._compare(span, session, taken)
+                    self._compare(span, session, outcome)
                 else:
                     new.append(span)
                     about.assembly.look(span)
@@ -309,13 +309,13 @@ class Receiver:
         made, ends = self._span_rows(about, session, outline, new)
         for each in traces:
             if each.records:
-                made += self._record_rows(session, each, known, taken)
+                made += self._record_rows(session, each, known, outcome)
         return made + ends
 
     def _span_rows(
         self, about: _Session, session: bytes, outline: Outline, new: Sequence[Span]
     ) -> tuple[list[tuple[Row, Span | Record | None]], list[tuple[Row, Span | Record | None]]]:
-        """Return the rows of new spans of a session, with its start, and apart from them those of its ends."""
+        """Return the rows of new spans of a session, with its start; and separately, the rows of its ends."""
         made: list[tuple[Row, Span | Record | None]] = []
         ends: list[tuple[Row, Span | Record | None]] = []
         readings = [span.read() for span in new]
@@ -343,13 +343,13 @@ class Receiver:
                 del trace.records[row]
 
     def _record_rows(
-        self, session: bytes, trace: _Trace, known: set[bytes], taken: Outcome
+        self, session: bytes, trace: _Trace, known: set[bytes], outcome: Outcome
     ) -> Iterator[tuple[Row, Record]]:
         """Yield the rows of new records that were not joined to a span."""
         writer = self._writer(session)
         for record in trace.records.values():
             if record.row in known or self._is_joined(record):
-                taken.again += 1
+                outcome.again += 1
             else:
                 yield record.as_row(writer), record
 
@@ -381,21 +381,21 @@ class Receiver:
         id = named_id(f"end of {root.row.hex()}", session)
         return self._writer(session).note("end", id, root.end, fields=fields, name=name)
 
-    def _compare(self, span: Span, session: bytes, taken: Outcome) -> None:
+    def _compare(self, span: Span, session: bytes, outcome: Outcome) -> None:
         """Count a span that is already stored; refuse it if the stored one differs."""
         here = stored.one(self.journal, _main_id(span), rows.DONE)
         made = map(rows.whole, Assembly(self.project.writer).rows_of(span, span.read(), session))
-        came = next(made)
-        if came[_PHASE] != rows.DONE:
-            came = next(made, came)
-        if here is None or came[_PHASE] != rows.DONE or not _differs(here.bare, came):
-            taken.again += 1
+        sent = next(made)
+        if sent[_PHASE] != rows.DONE:
+            sent = next(made, sent)
+        if here is None or sent[_PHASE] != rows.DONE or not _differs(here.bare, sent):
+            outcome.again += 1
         elif self.journal.all("scrubbed_from", low=here.id[:6], high=here.id[:6] + b"\xff" * 10, event=here.id):
-            # It is the row from before a scrub: what was removed is not stored again, nor the files with it.
-            taken.again += 1
-            taken.erased += blobs.named([came[_BODY]])
+            # The span has the row from before a scrub: what was removed, and its files, are not stored again.
+            outcome.again += 1
+            outcome.erased += blobs.named([sent[_BODY]])
         else:
-            taken.refuse(OTHER)
+            outcome.refuse(OTHER)
 
     def _searched(self, made: list[tuple[Row, Span | Record | None]]) -> list[tuple[Row, Span | Record | None]]:
         """Return rows without their secrets."""
@@ -404,15 +404,15 @@ class Receiver:
             return made
         return [(rows.cleaned(row, clean), thing) for row, thing in made]
 
-    def _write(self, made: Sequence[tuple[Row, Span | Record | None]], taken: Outcome) -> None:
+    def _write(self, made: Sequence[tuple[Row, Span | Record | None]], outcome: Outcome) -> None:
         """Write the rows that can be stored, and refuse the others."""
         valid = [rows.with_counts_if_known(row) for row, _ in made]
         try:
             validation.check_bare(valid)
         except ValueError:
-            valid = [rows.with_counts_if_known(row) for row in _valid(made, taken)]
+            valid = [rows.with_counts_if_known(row) for row in _valid(made, outcome)]
         added = self.journal.add(valid)
-        taken.rows += added
+        outcome.rows += added
         if added:
             size = sum(map(_size, valid))
             self.written = (self.written[0] + added, self.written[1] + size * added // len(valid))
@@ -431,22 +431,22 @@ class Receiver:
             spans -= len(self._sessions.popitem(last=False)[1].assembly.around)
 
 
-def _put(trace: _Trace, thing: Span | Record, taken: Outcome | None) -> bool:
+def _put(trace: _Trace, thing: Span | Record, outcome: Outcome | None) -> bool:
     """Add a span or a record to its trace; return whether it is new."""
     if isinstance(thing, Record):
         if thing.row in trace.records:
-            if taken is not None:
-                taken.again += 1
+            if outcome is not None:
+                outcome.again += 1
             return False
         trace.records[thing.row] = thing
         trace.outline.together = min(trace.outline.together, assembly.named_together(thing.attributes), key=_rank)
         return True
     before = trace.spans.get(thing.row)
     if before is not None:
-        if taken is not None and _is_other(before, thing):
-            taken.refuse(OTHER)
-        elif taken is not None:
-            taken.again += 1
+        if outcome is not None and _is_other(before, thing):
+            outcome.refuse(OTHER)
+        elif outcome is not None:
+            outcome.again += 1
         return False
     trace.spans[thing.row] = thing
     trace.outline.look(thing)
@@ -468,13 +468,13 @@ def _is_other(before: Span, span: Span) -> bool:
     return any(getattr(before, name) != getattr(span, name) for name in names)
 
 
-def _differs(here: Row, came: Row) -> bool:
+def _differs(here: Row, sent: Row) -> bool:
     # Whether a call counts as a copy depends on what was received before.
-    is_same_kind = here[_KIND] == came[_KIND]
-    if any(here[column] != came[column] for column in (_COMPARED if is_same_kind else _PLACE)):
+    is_same_kind = here[_KIND] == sent[_KIND]
+    if any(here[column] != sent[column] for column in (_COMPARED if is_same_kind else _PLACE)):
         return True
     # Log records may have added content to a call.
-    return is_same_kind and here[_KIND] != "llm" and _content(here) != _content(came)
+    return is_same_kind and here[_KIND] != "llm" and _content(here) != _content(sent)
 
 
 def _content(row: Row) -> dict[str, object]:
@@ -482,7 +482,7 @@ def _content(row: Row) -> dict[str, object]:
     return {name: value for name, value in body.items() if name not in ("resource", "events", _JOINED)}
 
 
-def _valid(made: Iterable[tuple[Row, Span | Record | None]], taken: Outcome) -> Iterable[Row]:
+def _valid(made: Iterable[tuple[Row, Span | Record | None]], outcome: Outcome) -> Iterable[Row]:
     """Yield the rows that can be stored; refuse each span with a row that cannot."""
     refused: set[int] = set()
     for row, thing in made:
@@ -493,7 +493,7 @@ def _valid(made: Iterable[tuple[Row, Span | Record | None]], taken: Outcome) -> 
         except ValueError as error:
             if thing is not None:
                 refused.add(id(thing))
-                taken.refuse(str(error))
+                outcome.refuse(str(error))
         else:
             yield row
 

@@ -117,7 +117,7 @@ class HomeStore(HomeReader):
 
         Return for each what `ingest` would, or would raise.
         """
-        return [outcome for group in ingest.apart(arrived) for outcome in self._ingest_group(project, group, by=by)]
+        return [outcome for group in ingest.groups(arrived) for outcome in self._ingest_group(project, group, by=by)]
 
     def _ingest_group(self, project: str, group: Sequence[Arrived], *, by: str) -> list[tuple[Ack, int] | Exception]:
         if len(group) > 1:

@@ -38,7 +38,7 @@ _STATUS: dict[type[Exception], int] = {
 }
 
 
-def apart(held: Iterable[Range], marks: Iterable[tuple[int, bytes, int]]) -> dict[str, Any]:
+def held_rows(held: Iterable[Range], marks: Iterable[tuple[int, bytes, int]]) -> dict[str, Any]:
     """Return which rows of a sender's journal a hub has, as the sync API sends it."""
     return {"held": [list(each) for each in held], "marks": [[seq, id.hex(), phase] for seq, id, phase in marks]}
 
@@ -91,7 +91,7 @@ def http_error(error: Exception, *, local: bool = False) -> HttpError:
     if isinstance(error, TooSlow):
         return HttpError(408, str(error), headers=CLOSE)
     if isinstance(error, MissingRows):
-        return HttpError(409, str(error), **apart(error.held, error.marks))
+        return HttpError(409, str(error), **held_rows(error.held, error.marks))
     if isinstance(error, Misplaced):
         return HttpError(409, str(error), offset=error.offset)
     for kind, status in _STATUS.items():

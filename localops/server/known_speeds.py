@@ -1,6 +1,7 @@
 """The speeds of calls that were calculated last.
 
-A page of figures asks for those of models, of tools and of all calls at the same time, and one pass has them all.
+A page of figures requests those of models, of tools and of all calls at the same time, and one pass over the calls
+calculates them all.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 
     Key = tuple[tuple[str, tuple[int, int], bytes | None], ...]
 
-# Choices of sessions whose speeds are kept.
+# The most choices of sessions whose speeds are kept.
 _KEPT = 4
 
 
 class KnownSpeeds:
-    """The speeds of some choices of sessions, as long as their tables have no other rows."""
+    """A cache of the speeds of some choices of sessions, which are valid until the rows of their tables change."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

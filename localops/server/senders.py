@@ -33,7 +33,7 @@ class Sender:
     journal: str
     host: str | None  # where its newest session began
     first_ns: int  # when its first rows arrived
-    last_ns: int  # when its newest rows arrived: older ones may be carried here later, and are no sign of life
+    last_ns: int  # when its newest rows arrived: older rows that arrive later in a bundle do not count
     newest_ns: int | None  # when the newest of the received rows was recorded
     rows: int  # that were received, each counted once
     became: str | None  # the id that the journal has now, if it was copied, moved or restored
@@ -72,7 +72,7 @@ def _sender(reader: Reader, journal: str, first_ns: int, last_ns: int, renamed: 
         newest_ns = newest_ns or (_time_in(id) if row is None else row.at_ns)
         if host is not None and newest_ns is not None:
             break
-        # Rows that an earlier release received: the machine is only in its sessions.
+        # For rows that an earlier release received, only the sessions name the machine.
         if row is not None and any(row.session):
             story = Story.read(reader, row.session)
             host, release = story.host, release or machines.release(story.host_env)

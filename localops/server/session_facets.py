@@ -62,13 +62,13 @@ def _split_tags(sums: dict[str, Counter[str]]) -> dict[str, Counter[str]]:
     tags = sums.get("tag", Counter())
     shared = sums.get(ALL_TAGS, tags)
     begins = tuple(f"{name}=" for name in facets.NAMED)
-    apart = {**sums, "tag": Counter({tag: many for tag, many in tags.items() if not tag.startswith(begins)})}
+    split = {**sums, "tag": Counter({tag: many for tag, many in tags.items() if not tag.startswith(begins)})}
     for name, begin in zip(facets.NAMED, begins, strict=True):
         held = sums.get(name, shared)
-        apart[name] = Counter({tag.removeprefix(begin): many for tag, many in held.items() if tag.startswith(begin)})
+        split[name] = Counter({tag.removeprefix(begin): many for tag, many in held.items() if tag.startswith(begin)})
     held = sums.get("meta", shared)
-    apart["meta"] = Counter({tag: many for tag, many in held.items() if "=" in tag and not tag.startswith(begins)})
-    return apart
+    split["meta"] = Counter({tag: many for tag, many in held.items() if "=" in tag and not tag.startswith(begins)})
+    return split
 
 
 def _with_text(counted: Counter[str], wanted: str) -> Counter[str]:
@@ -79,7 +79,7 @@ def _with_text(counted: Counter[str], wanted: str) -> Counter[str]:
 
 
 def most(counted: Counter[str], wanted: str = "") -> list[tuple[str, int]]:
-    """Return the most frequent values; the nearest to the text come first, and equal counts are by name."""
+    """Return the most frequent values: those nearest to the text first, and those with equal counts by name."""
 
     def place(pair: tuple[str, int]) -> tuple[int, int, str]:
         value, many = pair
@@ -89,7 +89,7 @@ def most(counted: Counter[str], wanted: str = "") -> list[tuple[str, int]]:
 
 
 def _distance(value: str, wanted: str) -> int:
-    """Return how far a value is from a text: it is equal, begins with it, has it from the beginning of a word, or not.
+    """Rank a value for a text: 0 equal, 1 begins with it, 2 has a word that begins with it, 3 anything else.
 
     >>> [_distance(value, "604") for value in ("604", "6041", "photo 604b", "v1604")]
     [0, 1, 2, 3]
@@ -102,19 +102,19 @@ def _distance(value: str, wanted: str) -> int:
     return 3 if at < 0 else 2
 
 
-# Hex digits of an id in a search: of all of it, of its beginning as commands print it, and the fewest of a session's.
+# Hex digits of an id in a search: a complete id, an event's as commands print it, and the fewest of a session's.
 _WHOLE, _OF_EVENT, _LEAST = 32, 20, 8
 
 
 class Named(NamedTuple):
-    """The object of an id in a search text: a session, or an event in it, by its first and last rows."""
+    """What an id in a search text identifies: a session, or an event in it, as its first and last rows."""
 
     listed: Listed
     event: tuple[Stored, Stored] | None = None
 
 
 def named(home: Home, text: str | None) -> Named | None:
-    """Return the session or the event of an id in a search text: whole, or its beginning."""
+    """Return the session or the event whose id, or its beginning, is the search text."""
     plain = (text or "").strip().replace("-", "").lower()
     if not _LEAST <= len(plain) <= _WHOLE or not set(plain) <= set("0123456789abcdef"):
         return None
@@ -141,7 +141,7 @@ def _of_event(home: Home, ident: str) -> Named | None:
 def snippets(home: Home, text: str, sessions: Sequence[bytes]) -> Facts:
     """Return a passage of each session around the words of a text, and the sessions that were not searched yet.
 
-    It is of the first event that has them: the prompts after an answer only repeat it.
+    The passage is from the first event with the words, as later prompts only repeat them.
     """
     query = Query(text)
     until = time.thread_time() + _SECONDS

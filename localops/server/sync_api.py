@@ -15,7 +15,7 @@ from localops.journal.rows import DONE, OPEN
 from localops.server import request_body
 from localops.server.batch_queue import BatchQueue
 from localops.server.bodies import Bodies, encoding
-from localops.server.http_errors import apart
+from localops.server.http_errors import held_rows
 from localops.server.refusals import CONFLICT, INVALID
 from localops.server.request import HttpError, Unavailable, digest_in
 from localops.server.routes import MOST_BLOBS, MOST_NAMES, MOST_ROWS, MOST_SESSIONS
@@ -174,7 +174,7 @@ class SyncApi:
         """Return what arrived from a journal."""
         journals = await self._things(call.request, "journals", _journal, MOST_NAMES, '"32 hex digits"')
         ranges, marks = await self._read(self._store.held, call.owner, journals)
-        return self._answer(apart(ranges, marks))
+        return self._answer(held_rows(ranges, marks))
 
     async def _things(
         self, request: Request, name: str, parse: Callable[[Any], T], most: int, example: str

@@ -108,8 +108,8 @@ class Arrived:
     key: str  # that signs its receipt
 
 
-def apart(arrived: Sequence[Arrived]) -> Iterator[Sequence[Arrived]]:
-    """Yield batches in groups, in order, of which each may be written in one transaction.
+def groups(arrived: Sequence[Arrived]) -> Iterator[Sequence[Arrived]]:
+    """Yield batches in order, in groups that may each be written in one transaction.
 
     Rows are known by their ids once a transaction has been folded: a batch with rows of one before it, or that follows
     one before it, comes into the next group.
@@ -138,7 +138,7 @@ def apart(arrived: Sequence[Arrived]) -> Iterator[Sequence[Arrived]]:
 
 
 def take_together(journal: Journal, arrived: Sequence[Arrived], *, by: str) -> list[tuple[Ack, int] | Exception]:
-    """Write the new rows of a group of `apart` in one transaction; return for each what `take` would, or would raise.
+    """Write the new rows of a group of `groups` in one transaction; return for each what `take` would, or would raise.
 
     If one of them cannot be written, none is.
     """

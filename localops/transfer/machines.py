@@ -1,4 +1,4 @@
-"""The machine whose journal rows come from: kept beside the rows, as all sessions that name it may be removed."""
+"""The machine of a journal that was received, stored apart from the sessions that name it: these may be removed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PUT = "insert or replace into meta values(?, ?)"
 
 
 class Machine(NamedTuple):
-    """What the beginning of a session says about its machine."""
+    """A machine, as the first row of a session describes it."""
 
     host: str | None
-    release: str | None  # of localops that recorded it
+    release: str | None  # of localops
 
 
 def key_of(journal: str) -> str:
@@ -31,7 +31,7 @@ def key_of(journal: str) -> str:
 
 
 def note(execute: Execute, journal: str, row: Stored) -> None:
-    """Keep the machine that the row of a session's beginning names, if it does."""
+    """Store the machine that the first row of a session names, if it names one."""
     try:
         body = encode.loads(row.body) if row.body else {}
     # A damaged body.
@@ -43,13 +43,13 @@ def note(execute: Execute, journal: str, row: Stored) -> None:
 
 
 def read(text: str) -> Machine:
-    """Return the machine that was kept."""
+    """Return the machine from its stored text."""
     host, version = encode.loads(text)
     return Machine(host, version)
 
 
 def release(host_env: object) -> str | None:
-    """Return the release of localops that recorded a session, from what the session says of its machine."""
+    """Return the release of localops that recorded a session, from its description of the machine."""
     sdk: Mapping[str, Any] | None = host_env.get("SDK") if isinstance(host_env, dict) else None
     named = sdk.get("AgentOps SDK Version") if isinstance(sdk, dict) and sdk.get("Name") == "localops" else None
     return named if isinstance(named, str) else None

@@ -1,7 +1,7 @@
 """Import rows that were exported as lines of JSON into a journal.
 
 A session that lacks rows because a line is damaged, or the file was cut short, gets a row that says so: its figures are
-lower bounds.  When a whole file of the session is imported later, another row takes that back.
+lower bounds.  When a whole file of the session is imported later, another row cancels that one.
 """
 
 from __future__ import annotations
@@ -54,42 +54,42 @@ def are_in(path: str) -> bool:
 
 def take(journal: Journal, path: str) -> Taken:
     """Write the rows of a file that are not here yet; report each line that is not an intact row as a problem."""
-    taken = Taken()
+    result = Taken()
     gone: dict[bytes, bool] = {}
     unread = _Unread()
-    for some in _batches(path, taken, unread):
+    for some in _batches(path, result, unread):
         living = []
         for row in some:
             session = row[_SESSION]
             if session not in gone:
                 gone[session] = journal.one("gone", session=session) is not None
             if gone[session]:
-                taken.gone += 1
+                result.gone += 1
             else:
                 living.append(row)
-        taken.rows += len(some)
-        taken.new += journal.add(living)
+        result.rows += len(some)
+        result.new += journal.add(living)
     journal.fold()
     if notes := list(unread.notes(journal)):
         journal.add(notes)
         journal.fold()
-    return taken
+    return result
 
 
 class _Unread:
-    """The lines of a file that are no rows, and the sessions that they were part of."""
+    """Finds the sessions that lack rows because lines of a file cannot be read."""
 
     def __init__(self) -> None:
         self._last: dict[bytes, int] = {}  # session -> the time of its last row in the file
         self._begun: set[bytes] = set()
         self._ended: set[bytes] = set()
-        # Lines with the session that they name, or the sessions of the rows around them.
+        # Unreadable lines, each with the row and the session that it names, or with the session of a row beside it.
         self._lines: list[tuple[bytes, tuple[bytes, int] | None, bytes | None]] = []
         self._before: bytes | None = None
         self._waiting: list[bytes] = []
 
     def row(self, row: Row) -> None:
-        """Look at a row that was read."""
+        """Note a row that was read."""
         session = self._before = row[_SESSION]
         self._last[session] = max(row[_AT], self._last.get(session, 0))
         if row[_KIND] == "session":
@@ -102,7 +102,7 @@ class _Unread:
             self._waiting = []
 
     def line(self, line: bytes) -> None:
-        """Look at a line that could not be read."""
+        """Note a line that could not be read."""
         if named := _HEAD.match(line):
             id, phase, session = named.groups()
             self._lines.append((line, (bytes.fromhex(id.decode()), int(phase)), bytes.fromhex(session.decode())))
@@ -112,7 +112,7 @@ class _Unread:
             self._waiting.append(line)
 
     def notes(self, journal: Journal) -> Iterator[Row]:
-        """Yield a row for each session that lacks rows, and for each that no longer lacks what an import had noted."""
+        """Yield a row for each session that lacks rows, and one that cancels it for each that is complete now."""
         lacking: dict[bytes, list[bytes]] = {}
         for line, identity, session in self._lines:
             if session in self._last and not self._is_here(journal, session, identity):
@@ -126,13 +126,13 @@ class _Unread:
                     yield self._note(session, id, -count)
 
     def _is_here(self, journal: Journal, session: bytes, identity: tuple[bytes, int] | None) -> bool:
-        """Return whether the row of a line is in the journal; without one, whether the end of its session is."""
+        """Return whether the journal has the row of a line; for an unknown row, whether it has its session's end."""
         if identity is not None:
             return stored.one(journal, *identity) is not None
         return session not in self._ended and Story.read(journal, session).last_end is not None
 
     def _note(self, session: bytes, about: bytes, count: int) -> Row:
-        # Named after what it is about, so that the same file adds it once.
+        # The id follows from the lines, so that a second import of the file does not add another row.
         id = uuid.uuid5(uuid.UUID(bytes=session), f"unread lines {crc32(about)}").bytes
         body = encode.dumps({"damaged": count, _IN_FILE: True}).decode()
         return rows.make("loss", session, id=id, at_ns=self._last[session], body=body)
@@ -143,7 +143,7 @@ def _noted(story: Story) -> Iterator[tuple[bytes, int]]:
     return ((one.id, one.body["damaged"]) for one in story.of_kind("loss") if _IN_FILE in one.body)
 
 
-def _batches(path: str, taken: Taken, unread: _Unread) -> Iterator[list[Row]]:
+def _batches(path: str, result: Taken, unread: _Unread) -> Iterator[list[Row]]:
     some: list[Row] = []
     size = 0
     with open(path, "rb") as file:
@@ -154,7 +154,7 @@ def _batches(path: str, taken: Taken, unread: _Unread) -> Iterator[list[Row]]:
                 row = wire.to_row(line)
                 validation.check_rows([Stored(number, *row)])
             except ValueError as error:
-                taken.problems.append(f"{path}:{number}: {error}")
+                result.problems.append(f"{path}:{number}: {error}")
                 unread.line(line)
                 continue
             unread.row(row)

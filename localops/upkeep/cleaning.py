@@ -83,7 +83,7 @@ class Cleaner:
 
     def _by_text_alone(self, row: Stored) -> Stored:
         """Return a row with tags and body cleaned as plain text, if they stay valid JSON."""
-        parts = recorded.apart(row.body or "")
+        parts = recorded.parts(row.body or "")
         body = "".join(text if is_own else self._text(text) or "" for text, is_own in parts)
         texts = {"tags": self._text(row.tags), "body": row.body and body}
         for name, text in texts.items():

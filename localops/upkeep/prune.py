@@ -241,7 +241,7 @@ def _pack(journal: Journal, taken: Taken) -> None:
 
 
 def _take_with_little_room(journal: Journal, choice: Choice, taken: Taken, *, for_good: bool) -> list[str]:
-    """Delete a session; on a full disk, retry in the space of the WAL and of the indexes, which go in any case."""
+    """Delete a session; if that fails on a full disk, free the space of the WAL and the indexes, and try again."""
     try:
         return _take_one(journal, choice, taken, for_good=for_good)
     except SQLiteError as error:

@@ -430,7 +430,7 @@ class Sweep:
         hits = list(self._differences("", fields, walk.row(fields)))
         if walk.overran or walk.notes.keys() & {"too_many", "too_deep", "too_big"}:
             # Recording would not search all of it.
-            texts = recorded.apart(body.decode("utf-8", "replace"))
+            texts = recorded.parts(body.decode("utf-8", "replace"))
             hits += [hit for text, is_own in texts if not is_own for hit in self._in_text("body", text)]
         yield from hits
 

@@ -84,7 +84,7 @@ def test_a_batch_follows_one_of_the_same_group(store: HomeStore) -> None:
     first, other = batch_of(sent[:3]), _batches(1)[0]
     second = batch_of(sent[3:], 4, previous=bundle.previous(first))
     arrived = [Arrived(batch, {}, "k") for batch in (first, other, second)]
-    assert [len(group) for group in ingest.apart(arrived)] == [2, 1]
+    assert [len(group) for group in ingest.groups(arrived)] == [2, 1]
     outcomes = store.ingest_together("p", arrived, by="hub")
     assert [outcome[0].stored for outcome in outcomes if not isinstance(outcome, Exception)] == [3, 5, 4]
 

@@ -151,7 +151,7 @@ def _print_keys(valid: list[Key], folder: str) -> None:
 
 
 def _with_room(folder: str, project: str, work: Callable[[], T]) -> T:
-    """Delete something; if that fails, as on a full disk, again without the indexes, which go in any case."""
+    """Delete something; if that fails, as on a full disk, delete the indexes to make room, and try again."""
     from localops.server.request import Unavailable
 
     try:
@@ -169,7 +169,7 @@ def _deleted(opened: homes.Home, session: str) -> bytes | None:
 
 
 def _delete_again(folder: str, replaced: str, only: str | None, *, yes: bool) -> None:
-    """Delete the sessions that were deleted in another data folder, even those that machines may yet send again."""
+    """Delete the sessions that were deleted in another data folder; those that are not here are refused later."""
     from localops.server import deletions
 
     deleted, problems = deletions.of(replaced)

@@ -127,7 +127,7 @@ def _in_json(project: str, rules: Rules) -> dict[str, Any]:
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @json_option
 def apply(data: str, project: str | None, dry_run: bool, as_json: bool) -> None:
-    """Remove now what the rules do not keep, as the hub does by itself; it can serve meanwhile."""
+    """Remove sessions older than the rules allow, as a hub does by itself. It can serve meanwhile."""
     from localops.server.audit import named
     from localops.server.policy import Policy
     from localops.server.retention import keeps_for_ever

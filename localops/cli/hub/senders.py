@@ -40,16 +40,16 @@ def senders(context: click.Context, data: str, project: str | None, since: int |
     from localops.server import senders as all_senders
 
     keys = keys_of(data)
-    heard, unreadable = _heard(keys.folder, project)
-    known = len(heard)
-    journals = [sender.journal for _, sender in heard]
-    heard = [(name, sender) for name, sender in heard if since is None or sender.last_ns < since]
+    listed, unreadable = _read_senders(keys.folder, project)
+    known = len(listed)
+    journals = [sender.journal for _, sender in listed]
+    listed = [(name, sender) for name, sender in listed if since is None or sender.last_ns < since]
     if as_json:
         now = clock.now_ns()
-        facts = [all_senders.facts(name, sender, now) for name, sender in heard]
+        facts = [all_senders.facts(name, sender, now) for name, sender in listed]
         print_json({"hub": keys.hub, "senders": facts, "unreadable": sorted(unreadable)})
-    elif heard:
-        _print_senders(heard, all_senders.short_names(journals))
+    elif listed:
+        _print_senders(listed, all_senders.short_names(journals))
     elif known:
         others = " whose rows can be read" if unreadable else ""
         output.say(f"every machine{others} has sent rows since")
@@ -59,11 +59,11 @@ def senders(context: click.Context, data: str, project: str | None, since: int |
         output.say(f"{name}: its journal cannot be read, so its machines are not in the list: {reason(error)}")
     if unreadable:
         context.exit(_UNREADABLE)
-    if since is not None and (heard or not known):
-        context.exit(1 if heard else _NEVER)
+    if since is not None and (listed or not known):
+        context.exit(1 if listed else _NEVER)
 
 
-def _heard(folder: str, project: str | None) -> tuple[list[tuple[str, Sender]], dict[str, Exception]]:
+def _read_senders(folder: str, project: str | None) -> tuple[list[tuple[str, Sender]], dict[str, Exception]]:
     """Return the machines of each project, and the errors of journals that cannot be read."""
     from localops.server import senders as all_senders
 
@@ -72,18 +72,18 @@ def _heard(folder: str, project: str | None) -> tuple[list[tuple[str, Sender]], 
         with store_of(folder) as store:
             names = [name for name in store.projects() if project in (None, name)]
             return [(name, sender) for name in names for sender in store.senders(name)], {}
-    heard: list[tuple[str, Sender]] = []
+    listed: list[tuple[str, Sender]] = []
     with homes.Home(folder, project, strict=False) as opened:
         unreadable: dict[str, Exception] = dict(opened.unreadable)
         for each in opened.projects:
             try:
-                heard += [(each.name, sender) for sender in all_senders.of(each.reader)]
+                listed += [(each.name, sender) for sender in all_senders.of(each.reader)]
             except (JournalError, SQLiteError) as damage:
                 unreadable[each.name] = damage
-    return heard, unreadable
+    return listed, unreadable
 
 
-def _print_senders(heard: list[tuple[str, Sender]], short: dict[str, str]) -> None:
+def _print_senders(listed: list[tuple[str, Sender]], short: dict[str, str]) -> None:
     now = clock.now_ns()
     lines = [
         (
@@ -97,7 +97,7 @@ def _print_senders(heard: list[tuple[str, Sender]], short: dict[str, str]) -> No
             output.count(sender.rows),
             sender.release or "unknown",
         )
-        for name, sender in heard
+        for name, sender in listed
     ]
     headers = ("project", "machine", "journal", "last rows", "at (UTC)", "newest event", "lag", "rows", "release")
     spare = ("newest event", "release")
