@@ -13,7 +13,7 @@ LocalopsError
 ├── Uncertain          a step may have happened before its run was killed, or its result is not here
 ├── NotFound           no session, event, project or topic has that id
 ├── Ambiguous          more than one has that prefix
-├── InUse              another process has what only one can use; it works when that one has ended
+├── InUse              another process uses what only one can: try again when it has ended
 ├── QueryRefused       SQL that would write, or that read for too long
 ├── IncompleteInstallation  a file that belongs to localops was not installed with it
 ├── BundleError        rows from elsewhere that cannot be accepted as they are

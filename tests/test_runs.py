@@ -57,7 +57,7 @@ def test_a_score_that_no_session_has_is_one_warning(past: Runs, capsys: pytest.C
     with localops.start_session() as judged:
         judged.score("tidy", 1)
     assert [list(past.sessions(score="tidi>0")), list(past.sessions(score="tidi>0"))] == [[], []]
-    assert capsys.readouterr().err == "localops: no session has the score 'tidi'; there is 'tidy'\n"
+    assert capsys.readouterr().err == "localops: no session has the score 'tidi'; existing scores: 'tidy'\n"
 
 
 def test_what_cannot_be_found_is_an_error(past: Runs, tmp_path: Path) -> None:

@@ -324,7 +324,7 @@ def scores_there(names: Iterable[str]) -> str:
     """Return a sentence with the names of the existing scores."""
     there = sorted({*names})
     more = f" and {len(there) - _MOST_NAMES} more" if len(there) > _MOST_NAMES else ""
-    return f"there is {', '.join(map(repr, there[:_MOST_NAMES]))}{more}" if there else "there are no scores"
+    return f"existing scores: {', '.join(map(repr, there[:_MOST_NAMES]))}{more}" if there else "there are no scores"
 
 
 def hint_of_score(asked: Iterable[str], names: Callable[[], Collection[str]]) -> str | None:

@@ -196,7 +196,7 @@ REMOTES = "remotes.json"  # in a project's folder: its remotes
 def nothing_yet(home: str) -> str:
     """Return the message for a home without sessions."""
     if os.path.exists(os.path.join(home, session_state.HUB)):
-        return f"no sessions yet in {home}, which is the folder of a hub: they come with `localops sync` of a machine"
+        return f"no sessions yet in {home}, the folder of a hub: run `localops sync` on a machine that sends to it"
     return f"no sessions yet in {home}: record one with `localops demo`, or your own with init()"
 
 

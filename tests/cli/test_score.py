@@ -204,10 +204,10 @@ def test_a_sort_by_a_score_that_nothing_has_is_refused(command: Command) -> None
     begun.end_session()
     code, out, err = command("sessions", "--sort", "score:nope", "--json")
     assert (code, out) == (2, "")
-    assert "invalid score: expected one that a session has, got 'nope'; there is 'correct', 'tidy'\n" in err
+    assert "invalid score: expected one that a session has, got 'nope'; existing scores: 'correct', 'tidy'\n" in err
     for command_of_list, what in (("sessions", "session"), ("calls", "call")):
         code, _, err = command(command_of_list, "--score", "nope>0.5")
-        reason = "no session has the score 'nope'; there is 'correct', 'tidy'"
+        reason = "no session has the score 'nope'; existing scores: 'correct', 'tidy'"
         assert (code, err) == (0, f"localops: no {what} matches these filters: {reason}\n")
         assert command(command_of_list, "--score", "nope>0.5", "--json")[2] == f"localops: {reason}\n"
     for by in ((), ("--by", "score"), ("--by", "tool"), ("--json",)):

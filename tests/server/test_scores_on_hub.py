@@ -53,7 +53,7 @@ def _carry(folder: Path, hub: HomeStore) -> None:
 def test_a_score_that_no_session_has_is_named() -> None:
     """With those that there are: by a filter as a hint, by an order as the refusal of the command."""
     _scored()
-    reason = "there is 'correct', 'kind', 'useful'"
+    reason = "existing scores: 'correct', 'kind', 'useful'"
     with Home() as home, RealPages(Path(home.folder)) as pages:
         page = json.loads(pages.get("/api/1/sessions?score=nope").text)
         assert (page["sessions"], page["hint"]) == ([], f"no session has the score 'nope'; {reason}")

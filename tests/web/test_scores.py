@@ -84,7 +84,7 @@ def test_the_list_names_the_judges_where_there_are_several(chromium: Browser, tm
         assert [one["name"] for one in listed] == ["tidy 0.9", "tidy 0.8", "tidy 0.4"]
         # A name that no session has is refused, as an unknown column is.
         refused = visit.facts("sessions?sort=score:tidi")["message"]
-        assert refused == "invalid score: expected one that a session has, got 'tidi'; there is 'tidy'"
+        assert refused == "invalid score: expected one that a session has, got 'tidi'; existing scores: 'tidy'"
 
 
 def test_analytics_has_the_averages_of_scores(chromium: Browser, tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def _delete_parts(store: HomeStore, folder: str, project: str) -> Taken:
 def _print_keys(valid: list[Key], folder: str) -> None:
     """Print which keys let machines send new sessions to a project that was emptied."""
     for each in valid:
-        revoke = f"`localops hub key revoke {each.handle} --data {folder}` ends that"
+        revoke = f"`localops hub key revoke {each.handle} --data {folder}` revokes it"
         output.say(f"key {each.handle} ({output.clean(each.note or 'unnamed')}) still works for new sessions: {revoke}")
 
 

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.server.senders import Sender
 
-# Exit code if a person has to act, as of a sync; that of a silent machine is another.
+# Exit code if a person has to act, the same as of a sync; a silent machine has another one.
 _UNREADABLE = 4
 # Exit code if there are no machines yet: their remote may be set up wrongly.
 _NEVER = 3
