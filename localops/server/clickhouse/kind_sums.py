@@ -85,7 +85,7 @@ def forget(execute: Execute, session: bytes) -> None:
     execute(_FORGET, (session,))
 
 
-def again(execute: Execute, session: bytes, upto: int | None = None) -> None:
+def recompute(execute: Execute, session: bytes, upto: int | None = None) -> None:
     """Compute the sums of a session again, up to a seq or the last fold; all of its rows must be here."""
     execute(_FORGET, (session,))
     values = {"session": session, "upto": execute(_MARK).get if upto is None else upto}

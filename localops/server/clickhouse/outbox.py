@@ -189,7 +189,7 @@ class Outbox:
         for line in replaced:
             row = Stored._make(line[:_WIDTH])
             execute(_NOTE_VERSION, (row.session, row.id, row.phase, rev))
-        self._sum_again(execute, {line[_SESSION_AT] for line in replaced}.difference(deleted))
+        self._recompute_sums(execute, {line[_SESSION_AT] for line in replaced}.difference(deleted))
         self.has_versions |= bool(replaced)
         write(execute, kept._replace(seq=seq, rev=rev, stated=max(kept.stated, self._stated), boot=_boot()))
         # If the transaction fails after this, the states of some sessions are written needlessly, which is harmless.
@@ -197,11 +197,11 @@ class Outbox:
         self.to_clean += deleted
         self._has_notes = True
 
-    def _sum_again(self, execute: Execute, sessions: Iterable[bytes]) -> None:
+    def _recompute_sums(self, execute: Execute, sessions: Iterable[bytes]) -> None:
         """Sum up sessions with replaced rows again, except sessions that are not here as a whole."""
         for session in sessions:
             if execute(mirror.IS_COLD, (session,)).get is None:
-                kind_sums.again(execute, session)
+                kind_sums.recompute(execute, session)
 
     def _store_rows(self, execute: Execute, after: int, replaced: list[tuple[Any, ...]], rev: int) -> int:
         """Store the rows after a seq, and those that were replaced; return the seq of the last one."""
@@ -449,7 +449,7 @@ class Outbox:
             here = execute(_HERE, (seq,)).fetchone()
             if here is not None and Stored._make(here).bare != row.bare:
                 execute(_PUT, row._replace(seq=seq))
-                self._sum_again(execute, [row.session])
+                self._recompute_sums(execute, [row.session])
 
     def _without_sending(self) -> _WithoutSending:
         return _WithoutSending(self)

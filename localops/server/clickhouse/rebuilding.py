@@ -62,7 +62,7 @@ class _Rebuilding:
         self._write_kept()
         self._write_begun()
         self._write(self._finish)
-        # The next seq follows from the newest row, so that one has to be here.
+        # The next seq follows from the newest row, so the mirror needs that row.
         self.mirror.load(
             self.journal, self._cold("select key from total where last_seq = (select max(last_seq) from total)")
         )
@@ -132,7 +132,7 @@ class _Rebuilding:
 
             def sum_up(execute: Execute, some: list[bytes] = some) -> None:
                 for session in filter(any, some):
-                    kind_sums.again(execute, session)
+                    kind_sums.recompute(execute, session)
 
             self._write(sum_up)
 
