@@ -91,7 +91,7 @@ class Outline:
 
 
 def together_of(span: Span) -> tuple[int, object]:
-    """Return a span's statement about the session of its trace, after the strength of that statement."""
+    """Return what a span states about the session of its trace, as rank and value; a lower rank counts more."""
     is_agentops = span.is_root and span.attributes.get("agentops.span.kind") == "session"
     if is_agentops or is_own(span):
         return (_OWN, None)
@@ -99,7 +99,7 @@ def together_of(span: Span) -> tuple[int, object]:
 
 
 def named_together(attributes: dict[str, Any]) -> tuple[int, object]:
-    """Return the session that attributes name, after the strength of that statement."""
+    """Return the session that attributes name, as rank and value; a lower rank counts more."""
     if _TOGETHER.isdisjoint(attributes):
         return _NOTHING
     for rank, name in enumerate(TOGETHER, 1):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from localops.reading.story import Milestone, Story
     from localops.recording.writer import Writer
 
-_MOST = 500  # rows to send; of more, those of processes that left are left out
+_MOST = 500  # rows to send; if there are more, those of processes that have left are dropped
 _KINDS = frozenset((*rows.STARTS, *rows.LEAVES))
 _LENGTH = 32  # of an id as text
 _FIELDS = frozenset((*CARD, "forked", "resumed", "reason", "derived"))
@@ -49,7 +49,7 @@ def _sent(one: Milestone) -> dict[str, Any]:
 
 
 class Processes:
-    """The rows that an attribute of a root span has; none if it is missing, or not as `sent` writes it."""
+    """The rows in an attribute of a root span; empty if the attribute is missing or invalid."""
 
     def __init__(self, text: object) -> None:
         try:

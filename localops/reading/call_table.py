@@ -180,14 +180,14 @@ class CallTable:
             execute("delete from call where id = ?", (row.id,))
 
     def _add_early_rows(self, execute: Execute, reader: Reader, around: Surroundings, call: Row) -> None:
-        """Process the rows about a call, or about an operation inside it, that came before its closing row."""
+        """Process the rows about a call, or about an operation inside it, that were written before its closing row."""
         seqs = sorted(execute("delete from early where parent = ? returning seq", (call.id,)).fetchall())
         early = [Row._make(row) for (seq,) in seqs for row in reader.ask(self.sql["row_at"], {"seq": seq})]
         around.read(row.parent for row in early)
         for row in early:
             if row.parent == call.id:
                 self._add_row(execute, reader, around, row)
-        # The last one is the error that left the call.
+        # The last error is the one with which the call failed.
         for error in reversed(early if call.failed else ()):
             if error.parent != call.id:
                 self._add_inner_error(execute, around, error, call.id)
@@ -213,7 +213,7 @@ class CallTable:
                 self._has_early = True
 
     def _add_inner_error(self, execute: Execute, around: Surroundings, error: Row, call: bytes) -> None:
-        """Add an error to a call around its operation if all operations between failed; else it was caught."""
+        """Add an error to a call around its operation if all operations between failed; otherwise it was caught."""
         for operation in around.of(error.parent):
             if operation.id == call:
                 values = {"seq": error.seq, "parent": call}

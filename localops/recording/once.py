@@ -230,8 +230,8 @@ def of(session: Session, name: str) -> Steps:
     recorder = session.recorder
     if session.is_unattributed:
         raise StepError(
-            f"{name}() did not run: it is a step that runs once, and it is not clear of which session; call it in the "
-            "context of one, or pass session="
+            f"{name}() did not run: a step that runs once needs a session, and it is not clear which one; call it in "
+            "the context of one, or pass session="
         )
     if not recorder.steps and recorder.began_in == os.getpid():
         recorder.steps.append(Steps(recorder))

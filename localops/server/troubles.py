@@ -88,9 +88,9 @@ class Health:
         self._all_failed = False
         # What the files of each project looked like when it could be read.
         self._good: dict[str, tuple[object, ...]] = {}
-        # The projects whose journal was seen, and is not gone with its folder.
+        # The projects whose journal was seen, and whose folder was not removed since.
         self._were_here: set[str] = set()
-        # By project with damage: the state of its report, when it was checked last, and whether it was still there.
+        # By damaged project: the state of its report, when it was last checked, and whether the damage was still there.
         self._damage: dict[str, tuple[object, float, bool]] = {}
 
     @property
@@ -99,13 +99,13 @@ class Health:
         return bool(self.parts)
 
     def open(self) -> None:
-        """Check everything for the first time, before anybody asks."""
+        """Check everything for the first time, before the first request."""
         self.problems()
         with self._lock:
             self._looked = 0.0
 
     def problems(self) -> list[str]:
-        """Return the problems, without paths: anybody can read them."""
+        """Return the problems, without paths, as everyone can read them."""
         with self._lock:
             if not self._looked or time.monotonic() - self._looked > _FRESH:
                 projects = self._store.projects()
@@ -116,12 +116,12 @@ class Health:
                     "disk": self._of_disk(),
                 }
                 self._looked = time.monotonic()
-            # Each time: it takes one call of `stat`, and every request depends on whether the file is there.
+            # Check this each time: it is one call of `stat`, and every request needs the file.
             self.parts = {**self.parts, "keys": self._of_keys()}
             return [problem for part in self.parts.values() for problem in part]
 
     def obstacles(self, *, look: bool = True) -> list[str]:
-        """Return the problems because of which no rows are taken; a damaged journal beside good ones is not among them.
+        """Return the problems that prevent storing rows; one damaged journal does not, if others are intact.
 
         Without `look`, return those of the last check at once.
         """

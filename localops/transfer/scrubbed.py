@@ -189,7 +189,7 @@ def is_of_scrub(reason: str) -> bool:
 
 
 def is_held(execute: Execute, row: Stored) -> bool:
-    """Return whether an older form of a row was itself without a secret, so that only more is removed of it here."""
+    """Return whether an earlier scrub produced this form of a row, so that this scrub only removes more of it."""
     between = (row.id[:6], row.id[:6] + b"\xff" * 10, KIND, NAME, row.id)
     before = id_of(row.id, row.phase, row.sum)
     for id, body in execute(_BODIES, between).fetchall():

@@ -286,7 +286,7 @@ def test_a_step_needs_to_know_its_session(effects: Effects, bare_threads: None) 
         thread = threading.Thread(target=call, kwargs=named)
         thread.start()
         thread.join()
-    assert "it is not clear of which session" in str(outcome[0])
+    assert "it is not clear which one" in str(outcome[0])
     assert (outcome[1], effects) == (1, ["x"])
 
 
