@@ -150,6 +150,26 @@ def test_long_names_fit_the_head(visit: Visit) -> None:
         page.locator("#notices .link").first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") == page.evaluate("innerWidth") == width
         assert page.locator("#notices .bad").evaluate("(row) => row.scrollWidth <= row.clientWidth"), width
+    # A phone has a line for the link, which has all of it.
+    assert page.locator("#notices .link").first.evaluate("(link) => link.clientWidth / innerWidth") > 0.8
+
+
+def test_a_title_has_room_for_what_failed(visit: Visit) -> None:
+    """Beside the buttons, which leave a short name two lines more."""
+    page = visit.session("night", "tree")
+    page.keyboard.press("e")
+    title = page.locator("#details h2:has(.failed)")
+    title.evaluate("(title) => title.childNodes[2].replaceWith('web_search')")
+    assert title.evaluate("(title) => title.scrollHeight <= title.clientHeight")
+
+
+def test_figures_begin_below_their_tab_on_a_phone(visit: Visit) -> None:
+    """No room is kept there for a filter that figures do not have."""
+    visit.looks(390)
+    page = visit.session("night", "figures")
+    tabs: Any = page.locator("#views").bounding_box()
+    first: Any = page.locator("#view .chart").first.bounding_box()
+    assert first["y"] - tabs["y"] - tabs["height"] < 30
 
 
 def test_the_reason_of_a_failure_leads_to_the_whole_of_it(visit: Visit) -> None:
