@@ -182,7 +182,11 @@ def record() -> None:
 def serving(home: str) -> Iterator[str]:
     """Yield the link to the pages of a home that is being recorded into."""
     settings = {**os.environ, "LOCALOPS_HOME": home, "PYTHONPATH": str(TOP)}
-    command = [sys.executable, __file__, "--record"]
+    # Recorded tracebacks name the script as it is compiled; a picture shows no folder of the machine that took it.
+    named = Path(__file__).relative_to(TOP)
+    names = {"__name__": "__main__", "__file__": __file__}
+    code = f"exec(compile(open({__file__!r}).read(), {str(named)!r}, 'exec'), {names})"
+    command = [sys.executable, "-c", code, "--record"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=settings, stdin=pipe, stdout=pipe, text=True) as recorder:
         assert recorder.stdout is not None
@@ -214,7 +218,8 @@ def take(link: str, folder: Path, kept: list[str]) -> None:
         for name, size, scheme in sizes:
             page = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
             page.goto(link)
-            page.wait_for_selector("#rows tr")
+            # The rows are there before the figures above them.
+            page.locator("#summary > div:not(.soon)").first.wait_for()
 
             def shoot(what: str, name: str = name, page: object = page) -> None:
                 if kept and f"{what}-{name}" not in kept:
