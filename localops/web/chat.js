@@ -45,6 +45,10 @@ export class Chat {
       moved: () => this._moved(),
     });
     this.scroll.append(this.turns.box);
+    // The selected turn is kept in sight while turns above it load, until the reader scrolls.
+    this.sought = null;
+    for (const type of ["wheel", "touchmove", "pointerdown", "keydown"])
+      this.scroll.addEventListener(type, () => (this.sought = null), { passive: true });
     this.element = make(
       "div",
       { class: "pane" },
@@ -140,6 +144,7 @@ export class Chat {
     this.turns.isAtEnd = false;
     turn.classList.add("current");
     turn.scrollIntoView({ block: "nearest" });
+    this.sought = turn;
   }
 
   move(key) {
@@ -185,7 +190,11 @@ export class Chat {
   /** Show the turns once all visible ones are loaded: a later one would move those below it. */
   _settle(turn) {
     this.pending.delete(turn);
-    if (!this.pending.size) this.turns.box.classList.remove("coming");
+    if (this.pending.size) return;
+    this.turns.box.classList.remove("coming");
+    // Turns above the selected one have grown, and moved it.
+    this.sought?.scrollIntoView({ block: "nearest" });
+    if (!this.sought?.querySelector(":scope > .body.faint")) this.sought = null;
   }
 
   _head(at) {

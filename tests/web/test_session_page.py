@@ -163,6 +163,17 @@ def test_a_title_has_room_for_what_failed(visit: Visit) -> None:
     assert title.evaluate("(title) => title.scrollHeight <= title.clientHeight")
 
 
+def test_a_link_to_a_turn_shows_it(visit: Visit) -> None:
+    """Also when the turns above it grow, as what they hold is loaded."""
+    page = visit.session("night", "chat")
+    seq = page.locator(".turn").last.get_attribute("data-id")
+    page.goto("about:blank")
+    visit.session("night", "chat", event=f"?event={seq}")
+    visit.until("!document.querySelector('.talk .coming, .turn.current > .body.faint')")
+    bottom = "(turn) => turn.getBoundingClientRect().bottom - turn.closest('.scroll').getBoundingClientRect().bottom"
+    assert page.locator(".turn.current").evaluate(bottom) < 1
+
+
 def test_figures_begin_below_their_tab_on_a_phone(visit: Visit) -> None:
     """No room is kept there for a filter that figures do not have."""
     visit.looks(390)
