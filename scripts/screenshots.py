@@ -240,9 +240,7 @@ def _walk(page, base: str, shoot: Callable[[str], None]) -> None:  # type: ignor
         page.goto(f"{base}/login")  # another fragment alone would not load the page again
         page.goto(f"{base}/s/{failed}#{view}")
         page.wait_for_timeout(500)
-        if view == "figures" or page.viewport_size["width"] < 600:
-            page.locator("#views").evaluate("tabs => tabs.scrollIntoView()")
-        else:
+        if view != "figures" and page.viewport_size["width"] >= 600:
             page.keyboard.press("e")
         shoot(view)
     page.goto(f"{base}/analytics")
