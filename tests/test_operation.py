@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,25 @@ def test_what_happens_inside_of_an_operation_belongs_to_it(session: Session) -> 
     assert (events["outer"]["params"], events["inner"]["returns"]) == ({"page": 3}, [1, 2])
     assert (events["outer"]["kind"], events["inner"]["kind"]) == ("operation", "tool")
     assert all(event["finished"] and not event["failed"] for event in events.values())
+
+
+@pytest.mark.parametrize("kind", ["tool", "llm"])
+def test_a_forked_child_does_not_end_an_operation_of_its_parent(session: Session, kind: str) -> None:
+    """What the child says about the end is an event of its own; the operation ends once, and counts once."""
+    with session.operation("look up", kind=kind, model="gpt-4o" if kind == "llm" else None) as lookup:
+        child = os.fork()
+        if not child:
+            lookup.returns("in the child")
+            if kind == "llm":
+                lookup.usage(prompt_tokens=7, completion_tokens=1)
+            lookup.close()
+            os._exit(0)
+        os.waitpid(child, 0)
+        lookup.returns("in the parent")
+    ends = sorted((each["kind"], each["returns"], each["parent"]) for each in session.events)
+    of_child, of_parent = ("end_in_child", "in the child", str(lookup.id)), (kind, "in the parent", None)
+    assert ends == [of_child, of_parent]
+    assert (programs.figures().tools, programs.figures().llms) == ((1, 0) if kind == "tool" else (0, 1))
 
 
 def test_an_llm_operation_has_request_answer_and_price(session: Session) -> None:

@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 new_id, now_ns = clock.new_id, clock.now_ns
 
 _MOST_OPEN = 10_000  # open tool calls, in a session that looks for loops
+_IN_CHILD = "end_in_child"  # the kind of what a forked child says about the end of its parent's operation
+_here = [os.getpid()]
 UNFINISHED = "end of the session"  # `ended_by` of an LLM call that was still open when its session ended
 
 usage_inside: dict[bytes, dict[str, Any]] = {}
@@ -158,8 +160,8 @@ class OperationRows:
             tags = facets.inherited(tags, self._about)
         self._tags = writer.tags_text(tags) if tags is not None else None
         self._head = (self.id, kind, writer.text(name), parent, agent, began)
+        self._pid = _here[0]
         if call is not None:
-            self._pid = os.getpid()
             recorder.open_calls[self.id] = self
 
     @property
@@ -244,6 +246,9 @@ class OperationRows:
         measures: Measures | None = None
         if call is not None:
             fields, measures = self._figures(call, fields, failed, error, at)
+        if self._pid != _here[0]:
+            self._finish_in_child(fields, failed, end, at, measures)
+            return
         if self._figures_at_session_end is not None:
             self._finish_late(fields, failed, end, at, measures)
             return
@@ -288,7 +293,7 @@ class OperationRows:
 
         When the call ends later, the rest is added.
         """
-        if self._outer is None and self._figures_at_session_end is None and self._pid == os.getpid():
+        if self._outer is None and self._figures_at_session_end is None and self._pid == _here[0]:
             self._recorder.guarded(self._close_unfinished)
 
     def _close_unfinished(self) -> None:
@@ -316,6 +321,17 @@ class OperationRows:
             later = recorder.writer.later_figures(new_id(at), self.id, self.agent, self.began, before, measures)
             if later is not None:
                 recorder.write(later)
+
+    def _finish_in_child(
+        self, fields: dict[str, object], failed: bool, end: int | None, at: int, measures: Measures | None
+    ) -> None:
+        """Write what a forked child says about the end as an event of its own: the end is that of the parent."""
+        # Without the mark of a result that a resumed run gives back: that is the parent's result.
+        fields = {name: value for name, value in fields.items() if name != "once"}
+        if measures is not None:
+            fields.update(in_words(measures))
+        head = (new_id(at), _IN_CHILD, self._head[2], self.id, self.agent, at)
+        self._write_once(self._recorder.writer.closing(head, at, fields, tags=self._tags, failed=failed, end=end))
 
     def _figures(
         self,
@@ -434,6 +450,14 @@ class OperationRows:
     def _error_row(self, error: BaseException | ErrorEvent | str) -> Row:
         event, at = _error_event(error), now_ns()
         return self._recorder.writer.operation_error(self._head, event, new_id(at), at)
+
+
+def _after_fork_in_child() -> None:
+    _here[0] = os.getpid()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _cause(error: BaseException | ErrorEvent | str) -> tuple[str | None, object]:

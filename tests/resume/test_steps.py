@@ -369,3 +369,20 @@ def test_a_step_over_another_decorator_knows_its_own_exceptions(effects: Effects
         outer()
     again(began)
     assert [outer(), effects] == [2, ["outer", "outer"]]
+
+
+def test_a_step_that_a_forked_child_returns_from_has_the_result_of_its_parent() -> None:
+    """The child's result is an event of its own: whichever process returns last, the run gets the parent's."""
+
+    @tool(once=True)
+    def split() -> str:
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+        return "parent" if child else "child"
+
+    began = localops.init()
+    if split() == "child":
+        os._exit(0)
+    again(began)
+    assert split() == "parent"
