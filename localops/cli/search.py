@@ -69,6 +69,8 @@ def search(
         newest_first = sorted(by_session.values(), key=lambda of_session: of_session[0][1].at_ns, reverse=True)
         hits = list(islice(chain.from_iterable(newest_first), limit))
         if as_json:
+            if not hits:
+                filters.say_hint(opened, asked)
             common.print_json({"hits": [_facts(where, hit) for where, hit in hits]})
         elif hits:
             _print_hits(hits, query)
@@ -92,7 +94,9 @@ def _nothing_like(opened: Home, wanted: str, asked: Filters) -> str:
         instead = " ".join(["search" if plain else "sessions", *plain, *filter(None, options)])
         return f"no event contains {wanted!r}; filters are options here: localops {instead}"
     if asked != Filters():
-        return f"no event of the sessions that pass the filters contains {wanted!r}"
+        return (
+            f"no event of the sessions that pass the filters contains {wanted!r}{filters.unknown_score(opened, asked)}"
+        )
     if _ID.fullmatch(wanted):
         with suppress(LocalopsError):
             opened.find(wanted)

@@ -210,6 +210,9 @@ def test_a_sort_by_a_score_that_nothing_has_is_refused(command: Command) -> None
         reason = "no session has the score 'nope'; existing scores: 'correct', 'tidy'"
         assert (code, err) == (0, f"localops: no {what} matches these filters: {reason}\n")
         assert command(command_of_list, "--score", "nope>0.5", "--json")[2] == f"localops: {reason}\n"
+    nothing = "no event of the sessions that pass the filters contains 'tidy'"
+    assert command("search", "tidy", "--score", "nope")[2] == f"localops: {nothing}: {reason}\n"
+    assert command("search", "tidy", "--score", "nope", "--json")[2] == f"localops: {reason}\n"
     for by in ((), ("--by", "score"), ("--by", "tool"), ("--json",)):
         assert f"localops: {reason}\n" in command("analytics", "--score", "nope", *by)[2]
     assert "no scores: give one" not in command("analytics", "--by", "score", "--score", "nope")[2]
