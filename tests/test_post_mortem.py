@@ -307,6 +307,24 @@ def test_an_end_that_cannot_be_known_is_not_guessed() -> None:
     assert "is not known" in page(facts)["How it ended"][0]
 
 
+def test_a_copy_of_a_killed_run_does_not_speak_of_its_locks() -> None:
+    """Its end says that its processes were found dead; what they held on their machine cannot be seen from here."""
+    session, first, second = clock.new_id(), clock.new_id(), clock.new_id()
+    elsewhere = {"pid": 7, "host": "elsewhere", "machine": "x", "boot": "y"}
+    cards = [json.dumps({"participant": who.hex(), **elsewhere}) for who in (first, second)]
+    write(
+        row("session", session, parent=first, body=cards[0]),
+        row("join", session, parent=second, body=cards[1]),
+        row("tool", session, name="pay", phase=rows.OPEN, body=json.dumps({"participant": second.hex()})),
+        row("end", session, name="Indeterminate", body='{"reason":"process died inside tool \'pay\'","derived":1}'),
+    )
+    facts = found(session)
+    assert (facts["how"], [one["state"] for one in facts["processes"]["known"]]) == ("died", ["died", "died"])
+    ended = "\n".join(page(facts)["How it ended"])
+    assert "found its process dead; whether it was resumed since is not known" in ended
+    assert ("the lock" in ended, "is alive" in ended) == (False, False)
+
+
 def test_an_import_does_not_know_the_end(tmp_path: Path) -> None:
     """Spans in a file whose root is missing: imported, and how the program ended is not claimed."""
     span = {

@@ -76,7 +76,7 @@ class Processes:
 
     def _look(self, card: dict[str, Any]) -> str:
         joined_ns = next((at_ns for one, at_ns, _ in self.everyone if one.get(PARTICIPANT) == card.get(PARTICIPANT)), 0)
-        if session_state.died_before_a_resume(self._seen.story, joined_ns):
+        if session_state.found_dead(self._seen.story, joined_ns):
             return "died"
         # The processes of a hub's sessions ran on other machines.
         is_of_hub = session_state.is_of_hub(self._seen.folder)

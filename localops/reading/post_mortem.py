@@ -145,6 +145,7 @@ class _PostMortem:
         return {
             "count": len(everyone),
             "never_left": len(of_all.never_left),
+            "found_dead_here": len(self._seen.died) == len(of_all.never_left) > 0,
             "known": known,
             "all_open_known": all(one.id in self._process_of for one in self._seen.unfinished),
         }

@@ -135,8 +135,10 @@ def _died(state: str, reason: str | None, findings: Facts) -> Iterator[Sentence]
         Word(reason),
         f". No end was recorded: {_KILLED}, ran out of memory, lost power or called os._exit.",
     ]
-    if not findings["imported"]:
+    if findings["processes"]["found_dead_here"]:
         yield ["Its process no longer runs: the lock that it held is free."]
+    elif not findings["imported"]:
+        yield ["The machine that recorded it found its process dead; whether it was resumed since is not known."]
     yield [f"Its last row is from {when(findings['last'])} UTC; nothing after that is recorded."]
     if findings["not_resumable"] is None:
         yield ["A program can resume it where it stopped: see `localops help resume`."]

@@ -141,10 +141,11 @@ def _participants(project: Where, story: Story) -> Iterator[Facts]:
     """Yield the processes that recorded into the session, in the order in which they joined."""
     hub = os.path.exists(os.path.join(os.path.dirname(os.path.abspath(project.folder)), session_state.HUB))
     for card, came, left in story.participants():
+        is_gone = left is not None or session_state.found_dead(story, came)
         yield {
             "host": card.get("host"),
             "pid": card.get("pid"),
-            "alive": False if left else None if hub else participants.is_alive(project.folder, card),
+            "alive": False if is_gone else None if hub else participants.is_alive(project.folder, card),
             "began": iso(came),
             "last": iso(left) if left else None,
         }
