@@ -70,6 +70,37 @@ def test_a_forked_child_does_not_end_an_operation_of_its_parent(session: Session
     assert (programs.figures().tools, programs.figures().llms) == ((1, 0) if kind == "tool" else (0, 1))
 
 
+def test_a_daemon_ends_the_operation_that_its_first_process_opened() -> None:
+    """The first process cannot do that: it has ended."""
+    done = programs.run("""
+import os, time, localops
+
+ended, end = os.pipe()
+if first := os.fork():
+    os.close(end)
+    os.waitpid(first, 0)
+    os.read(ended, 1)
+    os._exit(0)
+session = localops.init()
+with session.operation("serve", kind="task") as serve:
+    first = os.getpid()
+    if os.fork():
+        os._exit(0)
+    while True:
+        try:
+            os.kill(first, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.01)
+    serve.returns("served")
+localops.end_session("Success")
+""")
+    assert done.returncode == 0, done.stderr
+    (session,) = programs.sessions()
+    (event,) = analytics.events(programs.reader(), session)
+    assert (event["kind"], event["finished"], event["returns"]) == ("task", True, "served")
+
+
 def test_an_llm_operation_has_request_answer_and_price(session: Session) -> None:
     """The request is in its first row; tokens, cost and answer are in that of its end."""
     with session.operation(

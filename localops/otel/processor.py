@@ -24,7 +24,7 @@ from localops.otel.mapping import Error, Reading, read
 from localops.output import say_once
 from localops.recording import context, events
 from localops.recording.events import ErrorEvent, LLMEvent
-from localops.recording.operation import add_usage, calls_of_clients, usage_inside
+from localops.recording.operation import add_usage, calls_of_clients, is_running, usage_inside
 from localops.recording.recorder import COPY
 from localops.recording.session import Session
 
@@ -400,13 +400,7 @@ def tool_around() -> str | None:
 
 def _is_of_living_parent(recorded: _Recorded) -> bool:
     """Return whether the parent of this forked process began the span, and will end it as it is alive."""
-    if recorded.pid == os.getpid():
-        return False
-    try:
-        os.kill(recorded.pid, 0)
-    except OSError:
-        return False
-    return True
+    return recorded.pid != os.getpid() and is_running(recorded.pid)
 
 
 # Content

@@ -148,13 +148,14 @@ def died_before_a_resume(story: Story, joined_ns: int) -> bool:
     return any(joined_ns < at_ns <= resume.at_ns for resume in story.resumes for at_ns in ends)
 
 
-def found_dead(story: Story, came_ns: int) -> bool:
-    """Return whether a process that came then was found dead on its machine, as an end of the session says."""
-    if died_before_a_resume(story, came_ns):
+def found_dead(story: Story, joined_ns: int) -> bool:
+    """Return whether a process that joined then was found dead on its machine, according to an end of the session."""
+    if died_before_a_resume(story, joined_ns):
         return True
     end = story.end
-    is_dead = end is not None and end.implied and str(end.body.get("reason")).startswith(DIED)
-    return end is not None and bool(is_dead) and came_ns <= end.at_ns
+    if end is None or not end.implied or joined_ns > end.at_ns:
+        return False
+    return str(end.body.get("reason")).startswith(DIED)
 
 
 def is_of_hub(folder: str) -> bool:

@@ -246,7 +246,7 @@ class OperationRows:
         measures: Measures | None = None
         if call is not None:
             fields, measures = self._figures(call, fields, failed, error, at)
-        if self._pid != _here[0]:
+        if self._pid != _here[0] and is_running(self._pid):
             self._finish_in_child(fields, failed, end, at, measures)
             return
         if self._figures_at_session_end is not None:
@@ -450,6 +450,15 @@ class OperationRows:
     def _error_row(self, error: BaseException | ErrorEvent | str) -> Row:
         event, at = _error_event(error), now_ns()
         return self._recorder.writer.operation_error(self._head, event, new_id(at), at)
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process of this user still runs, as a daemon's first process does not."""
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _after_fork_in_child() -> None:
