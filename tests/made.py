@@ -21,3 +21,8 @@ def event(name: str, kind: str = "action", session: bytes = SESSION, **columns: 
 def stored(written: Iterable[rows.Row], first: int = 1) -> list[Stored]:
     """Return rows as a journal gives them back, from a seq on."""
     return [Stored(seq, *row) for seq, row in enumerate(written, first)]
+
+
+def with_closings_first(written: Iterable[rows.Row]) -> list[rows.Row]:
+    """Return rows with the closing row of each operation before its opening row, as imports may store them."""
+    return sorted(written, key=lambda row: row[rows.COLUMNS.index("phase")])

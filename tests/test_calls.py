@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 
 import localops
 from localops.decorators import tool
-from localops.journal import derived_file
+from localops.journal import derived_file, stored
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
 from localops.reading.calls import CallIndex, Past, digest
 from localops.reading.home import Home
 from localops.recording.session import Session
-from tests import warm
+from tests import made, warm
 
 
 @tool
@@ -147,3 +150,11 @@ def test_a_digest_depends_on_no_order(values: dict[str, object]) -> None:
     plain = {key: value for key, value in values.items() if key != "more"}
     assert digest(plain) == digest(dict(reversed(plain.items())))
     assert digest({**plain, "more": 1}) != digest(plain)
+
+
+def test_arguments_count_whatever_order_the_rows_were_stored_in(session: Session, tmp_path: Path) -> None:
+    """An import may store closing rows first."""
+    _fetch("http://one")
+    with closing(Journal(str(tmp_path / "default"))) as copy, Reader(session._journal.path) as reader:
+        copy.add(made.with_closings_first(row.bare for row in stored.of_session(reader, session._id)))
+    assert _Opened(str(tmp_path)).past("fetch", {"tries": 1, "url": "http://one"}).same == 1

@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -18,16 +19,19 @@ import pytest
 import localops
 from localops import ErrorEvent, Loop, LoopDetected, Session, ToolEvent
 from localops.encoding import encode
-from localops.journal import rows
+from localops.journal import rows, stored
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
 from localops.reading import loops, waste, waste_page
 from localops.reading.home import Home
 from localops.reading.loops import Call
 from localops.reading.sentences import plain
 from localops.reading.waste import Waste
 from localops.recording.loop_watch import LoopWatch
-from tests import loop_runs
+from tests import loop_runs, made
 from tests.examples import sized
 from tests.loop_runs import Planted
+from tests.sessions import begun
 
 _ids = count(1)
 
@@ -914,3 +918,21 @@ def test_the_alarm_is_that_of_the_detector() -> None:
         assert [(loop.kind, [id.bytes for id in loop.calls]) for loop, _ in watch.waiting] == alarms, seed
         many += len(alarms)
     assert many > 20
+
+
+def test_calls_have_their_arguments_whatever_order_their_rows_were_stored_in(tmp_path: Path) -> None:
+    """An import may store closing rows first; calls with different arguments are no loop."""
+    session = begun()
+    for number in range(6):
+        for name in ("look", "turn"):
+            with session.operation(name, kind="tool", params={"number": number}) as step:
+                step.returns("ok")
+    session.end_session("Success")
+    with contextlib.closing(Journal(str(tmp_path))) as copy:
+        with Reader(session._journal.path) as reader:
+            copy.add(made.with_closings_first(row.bare for row in stored.of_session(reader, session._id)))
+        copy.fold()
+    with Reader(copy.path) as reader:
+        seen = Waste(reader, session._id)
+        assert (len(seen._calls), seen.loops) == (12, [])
+        assert [seen._input(tool) for tool in seen.tools_of(seen._calls[:2])] == ["number=0", "number=0"]

@@ -6,13 +6,16 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localops import clock
 from localops.journal import rows, stored
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.journal.stored import Stored
+from localops.reading import analytics
 from tests import made
 from tests.test_rows import any_row
 
@@ -95,3 +98,28 @@ def _is_number(index: ast.expr) -> bool:
         return isinstance(ast.literal_eval(index), int)
     except ValueError:
         return False
+
+
+def _operation(number: int) -> list[rows.Row]:
+    """The opening and the closing row of a tool call."""
+    id, at = clock.new_id(), clock.now_ns()
+    opening = made.event("f", "tool", id=id, at_ns=at, phase=rows.OPEN, body=f'{{"params":{{"i":{number}}}}}')
+    return [opening, made.event("f", "tool", id=id, at_ns=at + 1, start_ns=at, end_ns=at + 1, body='{"returns":1}')]
+
+
+@pytest.mark.parametrize("many", [1, 4, 100])
+def test_openings_come_first_whatever_the_order_they_were_stored_in(tmp_path: Path, many: int) -> None:
+    """Each row comes once: also if an operation has both rows in their order, or only one of them."""
+    one, two, three = (_operation(number) for number in range(3))
+    single, alone = made.event("a", start_ns=1, end_ns=2), _operation(3)[0]
+    journal = Journal(str(tmp_path))
+    journal.add([one[1], *three, single])
+    journal.fold()
+    journal.add([two[1], alone, two[0], one[0]])
+    with Reader(journal.path) as reader:
+        read = [row.bare for row in stored.openings_first(reader, made.SESSION, many=many)]
+        events = list(analytics.events(reader, made.SESSION))
+    journal.close()
+    assert read == [*one, *three, single, *two, alone]
+    assert [event.get("params") for event in events] == [{"i": 0}, {"i": 2}, None, {"i": 1}, {"i": 3}]
+    assert [event["finished"] for event in events] == [True, True, True, True, False]

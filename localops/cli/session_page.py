@@ -189,7 +189,7 @@ def _processes(story: Story) -> str:
 
 def _events(snapshot: Snapshot, limit: int) -> tuple[list[Event], int]:
     """Return up to `limit` events, and how many there are beyond them."""
-    session_rows = stored.of_session(snapshot.source, snapshot.id, many=min(limit or 500, 500))
+    session_rows = stored.openings_first(snapshot.source, snapshot.id, many=min(limit or 500, 500))
     later = analytics.afterwards(snapshot.source, snapshot.id)
     opened: dict[bytes, Stored] = {}
     page: list[Event] = []

@@ -111,3 +111,40 @@ def of_session(source: Source, session: bytes, *, after: int = 0, many: int = _P
     while page := named(source.all("events", session=session, after=after, many=many)):
         after = page[-1].seq
         yield from page
+
+
+def openings_first(source: Source, session: bytes, *, many: int = _PAGE) -> Iterator[Stored]:
+    """Yield the same rows, but the opening row of an operation always before its closing row.
+
+    They are stored in the other order if the closing row arrived first: by an import, or through the spill file.
+    """
+    begun: set[bytes] = set()
+    moved: set[bytes] = set()
+    after = 0
+    while page := named(source.all("events", session=session, after=after, many=many)):
+        after = page[-1].seq
+        late = _stored_later(source, page, begun)
+        for row in page:
+            if row.phase == rows.OPEN and row.id in moved:
+                continue
+            if row.phase == rows.DONE and (opening := late.get(row.id)) is not None:
+                moved.add(row.id)
+                yield opening
+            yield row
+
+
+def _stored_later(source: Source, page: list[Stored], begun: set[bytes]) -> dict[bytes, Stored]:
+    """Return the opening rows stored after closing rows of a page; `begun`: the operations open before the page."""
+    alone = []
+    for row in page:
+        if row.phase == rows.OPEN:
+            begun.add(row.id)
+        elif row.id in begun:
+            begun.discard(row.id)
+        # The closing row of an operation has a start.
+        elif row.start_ns is not None and row.kind not in rows.BOOKS:
+            alone.append(row.id.hex())
+    if not alone:
+        return {}
+    ids = "[" + ", ".join(f'"{id}"' for id in alone) + "]"
+    return {row.id: row for row in named(source.all("opening_rows", ids=ids))}

@@ -189,7 +189,7 @@ def events(source: Source, session: bytes, *, opened_in_place: bool = False) -> 
     later = afterwards(source, session)
     opened: dict[bytes, Stored] = {}
     endless = {one.id for one in stored.unfinished(source, session)} if opened_in_place else set()
-    for row in stored.of_session(source, session):
+    for row in stored.openings_first(source, session):
         if row.kind in rows.BOOKS:
             continue
         if row.phase == rows.OPEN and row.id in endless:

@@ -49,10 +49,16 @@ class CallIndex(RowIndex):
             if row.kind == "error":
                 execute("update call set failed = 1 where id = ?", (row.parent,))
             elif row.phase == rows.OPEN:
-                execute("insert or replace into opened values(?, ?)", (row.id, _args_of(row.body)))
+                self._open(execute, row)
             else:
                 self._add(execute, row)
         return upto, True
+
+    def _open(self, execute: Execute, row: _Indexed) -> None:
+        args = _args_of(row.body)
+        # If the closing row was stored first, the call is in the index already, without its arguments.
+        if not execute("update call set args = ? where id = ? returning 1", (args, row.id)).fetchall():
+            execute("insert or replace into opened values(?, ?)", (row.id, args))
 
     def _add(self, execute: Execute, row: _Indexed) -> None:
         begun = execute("delete from opened where id = ? returning args", (row.id,)).fetchall()

@@ -264,7 +264,7 @@ def _events(run: Run, where: _Where) -> Iterator[dict[str, Any]]:
         digests = blobs.named([half.body for half in halves])
         known = {
             **event,
-            "entry": begun.seq,
+            "entry": min(begun.seq, last.seq),
             "agent_name": agents[last.agent] if last.agent else None,
             "trigger_entry": session_details.entry_of(run.reader, session_details.trigger_of(event)),
             "empty": session_details.why_empty(event),
@@ -274,7 +274,7 @@ def _events(run: Run, where: _Where) -> Iterator[dict[str, Any]]:
         given = {name: value for name, value in known.items() if value not in (None, []) and name != "session"}
         return {**given, "preview": event_lines.line_of(halves)}
 
-    for row in stored.of_session(run.reader, run.id):
+    for row in stored.openings_first(run.reader, run.id):
         # A page has no rows for agents.
         if row.kind in rows.BOOKS or row.kind == "agent":
             continue

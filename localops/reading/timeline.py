@@ -72,13 +72,13 @@ def _events(reader: Reader, page_rows: list[Row], after: int, fresh: _Fresh) -> 
         by_seq.update((row[_SEQ], row) for row in ask(reader, "ends_of", seqs=encode.dumps(missing).decode()))
     events = []
     for row, other in pairs:
-        if not other:
-            events.append((row[_SEQ], row))
-        elif row[_PHASE] == rows.OPEN:
-            events.append((row[_SEQ], by_seq.get(other, row)))
-        # If the operation began on this page, it is already in the list, at its first row.
-        elif other <= after:
-            events.append((other, row))
+        # An import or the spill file may store the closing row first.
+        first = min(row[_SEQ], other or row[_SEQ])
+        # If the other row is on this page, too, it is already in the list, at its first row.
+        if after < first < row[_SEQ]:
+            continue
+        is_open = row[_PHASE] == rows.OPEN and other
+        events.append((first, by_seq.get(other, row) if is_open else row))
     return events
 
 
@@ -172,9 +172,9 @@ class _Beginnings:
         as_json = encode.dumps([id.hex() for id in ids]).decode()
         self._seqs: dict[bytes | None, int] = dict(ask(reader, "first_seqs", ids=as_json)) if ids else {}
         for id in ids - self._seqs.keys():
-            seq = fresh.seq(id, rows.OPEN) or fresh.seq(id, rows.DONE)
-            if seq:
-                self._seqs[id] = seq
+            seqs = [seq for phase in (rows.OPEN, rows.DONE) if (seq := fresh.seq(id, phase))]
+            if seqs:
+                self._seqs[id] = min(seqs)
 
         self._seqs[None] = 0
 

@@ -83,12 +83,12 @@ class _Tool:
 
     __slots__ = (
         "agent", "began_ns", "call", "cost", "ended_ns", "error", "error_digest", "failed", "first_seq", "id",
-        "last_seq", "message", "models", "name", "opened", "parent", "run",
+        "input_seq", "last_seq", "message", "models", "name", "opened", "parent", "run",
     )  # fmt: skip
 
     def __init__(self, row: _Row, run: int) -> None:
         self.id, self.name, self.agent, self.parent, self.run = row.id, row.name or "", row.agent, row.parent, run
-        self.first_seq = self.last_seq = row.seq
+        self.first_seq = self.last_seq = self.input_seq = row.seq
         self.began_ns = row.at_ns if row.start_ns is None else row.start_ns
         self.ended_ns = row.at_ns
         self.opened: dict[str, Any] = {}
@@ -193,7 +193,11 @@ class Waste:
             tool.models = self._pending.pop(row.agent, [])
             tool.models += inner
         if row.phase == rows.OPEN:
-            tool.opened = body
+            tool.opened, tool.input_seq = body, row.seq
+            if tool.call is not None:
+                # Its closing row was stored first, by an import or through the spill file.
+                ended = _load_body(self._text(tool.last_seq))
+                self._make_call(tool, ended, (tool.call.began_ns, tool.call.ended_ns))
             return
         tool.ended_ns, tool.last_seq, tool.cost = row.at_ns, row.seq, row.cost or 0
         tool.failed = tool.failed or bool(row.failed)
@@ -202,21 +206,25 @@ class Waste:
             # Calls that were cancelled together do not count as having the same error.
             if tool.error != CANCELLED:
                 tool.error_digest = loops.error_digest(tool.error, None, self._period)
-        tool.call = loops.Call(
-            row.id,
-            tool.name,
-            tool.opened,
-            body,
-            agent=row.agent,
-            waits=tool.name in self._polling,
-            period=self._period,
-            times=(tool.began_ns, row.at_ns if row.end_ns is None else row.end_ns),
-            run=tool.run,
-        )
-        tool.opened = {}
+        self._make_call(tool, body, (tool.began_ns, row.at_ns if row.end_ns is None else row.end_ns))
+        assert tool.call is not None
         if len(row.body or "") > _LARGE:
             # Compute the digest now, so the result need not be kept. For other calls, it is rarely needed.
             _ = tool.call.outcome
+
+    def _make_call(self, tool: _Tool, ended: dict[str, Any], times: tuple[int, int]) -> None:
+        tool.call = loops.Call(
+            tool.id,
+            tool.name,
+            tool.opened,
+            ended,
+            agent=tool.agent,
+            waits=tool.name in self._polling,
+            period=self._period,
+            times=times,
+            run=tool.run,
+        )
+        tool.opened = {}
 
     def _add_model(self, row: _Row) -> None:
         model = self._models[row.id] = _Model(row)
@@ -358,8 +366,12 @@ class Waste:
 
     def _body(self, tool: _Tool) -> dict[str, Any]:
         """Return the body of a call's opening row."""
-        read = self._reader.ask("select body from event where seq = ?", (tool.first_seq,))
-        return _load_body(read[0][0]) if read else {}
+        return _load_body(self._text(tool.input_seq))
+
+    def _text(self, seq: int) -> str | None:
+        """Return the body of a row as it is stored."""
+        read = self._reader.ask("select body from event where seq = ?", (seq,))
+        return read[0][0] if read else None
 
 
 def of(
