@@ -80,6 +80,30 @@ def test_the_pages_know_when_a_run_stopped() -> None:
     assert began == stopped < resumed
 
 
+_LEAVING = """
+import sys, threading, localops
+session = localops.resume("last") if "resume" in sys.argv else localops.init()
+def wait():
+    with session.operation("wait", kind="tool"):
+        inside.set()
+        threading.Event().wait()
+inside = threading.Event()
+if "resume" not in sys.argv:
+    threading.Thread(target=localops.carry(wait), daemon=True).start()
+    inside.wait()
+session.end_session("Success")
+"""
+
+
+def test_a_program_that_ended_during_a_call_of_another_thread_did_not_die(capsys: pytest.CaptureFixture[str]) -> None:
+    """It left, before the session was resumed."""
+    programs.run(_LEAVING)
+    programs.run(_LEAVING, "resume")
+    shown = _printed(capsys, "show")
+    assert "! no end is recorded of tool 'wait'" in shown
+    assert "died" not in shown
+
+
 def test_a_running_session_is_not_inside_what_an_earlier_process_was_in(capsys: pytest.CaptureFixture[str]) -> None:
     """What is in progress began after the resume; that a process died is still a notice."""
     session = _decided()

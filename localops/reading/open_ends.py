@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from localops.reading.snapshot import Snapshot
 
 _SHOWN = 100  # operations to show on a page
+_NO_END = "no end is recorded of "
 _ONCE = "once"  # the field of `recorded_steps`, which is loaded late
 _SIGNAL = re.compile(r"Signal (SIG\w+) detected$")
 PARTICIPANT = "participant"
@@ -74,6 +75,12 @@ class Processes:
             self._openings |= {row.id: row for row in read}
         return {id: self._openings[id] for id in ids if id in self._openings}
 
+    def one_died_after(self, began_ns: int) -> bool:
+        """Return whether a process that took part when an operation began died, by its card or the end of its run."""
+        if session_state.died_before_a_resume(self._seen.story, began_ns):
+            return True
+        return any(came_ns <= began_ns and self.state(card) == "died" for card, came_ns, _ in self.everyone)
+
     def _look(self, card: dict[str, Any]) -> str:
         joined_ns = next((at_ns for one, at_ns, _ in self.everyone if one.get(PARTICIPANT) == card.get(PARTICIPANT)), 0)
         if session_state.found_dead(self._seen.story, joined_ns):
@@ -114,7 +121,7 @@ def notices(seen: Snapshot) -> list[Facts]:
     return [
         {
             "seq": shown[one.id].seq if one.id in shown else None,
-            "before": _who(seen, processes, of.get(one.id), is_of_last_run=one.id in open_now),
+            "before": _who(seen, one, processes, of.get(one.id), is_of_last_run=one.id in open_now),
             "kind": one.kind,
             "name": one.name,
             "when": _when(seen, one, is_of_last_run=one.id in open_now),
@@ -125,7 +132,9 @@ def notices(seen: Snapshot) -> list[Facts]:
     ]
 
 
-def _who(seen: Snapshot, processes: Processes, card: dict[str, Any] | None, *, is_of_last_run: bool) -> str:
+def _who(
+    seen: Snapshot, one: Unfinished, processes: Processes, card: dict[str, Any] | None, *, is_of_last_run: bool
+) -> str:
     """Return the beginning of the sentence: what became of the operation's process."""
     is_only = len(processes.everyone) == 1
     signal = _SIGNAL.match((seen.standing.reason or "").strip())
@@ -140,8 +149,8 @@ def _who(seen: Snapshot, processes: Processes, card: dict[str, Any] | None, *, i
     if card is not None and (state := processes.state(card)) in how:
         return f"process {card.get('pid')} {how[state]} "
     # Whether its process still runs cannot be seen from here.
-    is_unknown = is_of_last_run and seen.standing.state == "Unknown"
-    return "no end is recorded of " if is_unknown else "a process died inside "
+    is_unknown = card is not None or (is_of_last_run and seen.standing.state == "Unknown")
+    return "a process died inside " if not is_unknown and processes.one_died_after(one.at_ns) else _NO_END
 
 
 def _when(seen: Snapshot, one: Unfinished, *, is_of_last_run: bool) -> str:

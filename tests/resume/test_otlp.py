@@ -220,6 +220,8 @@ def test_spans_say_of_a_run_what_a_bundle_says(tmp_path: Path) -> None:
     for home in (of_spans, of_bundle):
         resumed = programs.run(_RESUMING, env={"LOCALOPS_HOME": str(home)})
         assert resumed.stderr.endswith("make sure that it does not\n")
+    # This copy is from before it was killed.
+    assert "! no end is recorded of tool 'step'" in warm.localops("show", "last", "--home", of_bundle).stdout
 
 
 def test_spans_of_a_resumed_run_say_what_its_journal_says(tmp_path: Path) -> None:
@@ -260,6 +262,6 @@ def test_an_export_of_an_earlier_release_accuses_no_process(tmp_path: Path) -> N
     killed = _without_processes(tmp_path, "killed")
     assert programs.run(_GOING, "second", env={"LOCALOPS_HOME": killed}).stderr.endswith("that it does not\n")
     assert programs.run(_GOING, "second").stderr == ""
-    answered = "! a process died inside tool 'step'; when resumed, the program provided its result"
+    answered = "! no end is recorded of tool 'step'; when resumed, the program provided its result"
     assert answered in warm.localops("show", "last", "--home", _without_processes(tmp_path, "resumed")).stdout
-    assert "! a process died inside tool 'step'," in warm.localops("show", "last", "--home", killed).stdout
+    assert "! no end is recorded of tool 'step'," in warm.localops("show", "last", "--home", killed).stdout
