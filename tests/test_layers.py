@@ -92,7 +92,8 @@ LAYERS = """
     numbered plans tool_definitions
     mapping
     processor pydantic_ai client_calls mcp_calls threads langchain_runs children
-    providers switch
+    providers genai_requests
+    switch
     instrument
     api
     decorators

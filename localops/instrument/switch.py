@@ -8,7 +8,14 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
-from localops.instrument import anthropic_streams, client_calls, first_tokens, groq_streams, openai_streams
+from localops.instrument import (
+    anthropic_streams,
+    client_calls,
+    first_tokens,
+    genai_requests,
+    groq_streams,
+    openai_streams,
+)
 from localops.instrument.imports import on_import
 from localops.instrument.libraries import LIBRARIES, QUIET
 from localops.interruption import hold_if_programs
@@ -26,7 +33,10 @@ _COMPLETED: dict[str, tuple[tuple[str, Callable[[ModuleType], None]], ...]] = {
         ("anthropic._stream", anthropic_streams.complete),
         ("anthropic._stream", first_tokens.complete),
     ),
-    "google.genai": (("google_genai._stream", first_tokens.complete),),
+    "google.genai": (
+        ("google_genai._stream", first_tokens.complete),
+        ("google_genai._stream", genai_requests.complete),
+    ),
     "groq": (("groq._wrappers", groq_streams.complete),),
     "openai": (("openai._request", openai_streams.complete),),
 }

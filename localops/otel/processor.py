@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import get_current_span
 
 from localops.encoding import facets
+from localops.encoding.encode import loads
 from localops.errors import JournalError, LimitReached
 from localops.interruption import attempt, deliver, hold_if_programs, settle, waiting
 from localops.otel import unparsed
@@ -121,6 +122,7 @@ runs: list[Callable[[], Iterable[ReadableSpan]]] = []
 """At most one function, which returns the spans of the LangChain runs around the calling code, innermost first."""
 
 FROM_CACHE = "localops.from_cache"  # attribute of a call that a cache answered, without a request
+ALL_USAGE = "localops.all_usage"  # attribute of a call of several requests: the tokens of all, as JSON
 
 # The spans of this process, including ended ones that are still referenced, as they may still get children.
 _spans: dict[Key, _Recorded] = {}
@@ -255,6 +257,7 @@ class LocalopsSpanProcessor(SpanProcessor):
     def _read_end(self, span: ReadableSpan, recorded: _Recorded) -> Reading:
         status, attributes = span.status, _attributes(span)
         recorded.is_from_cache = bool(attributes.pop(FROM_CACHE, False))
+        all_usage = attributes.pop(ALL_USAGE, None)
         attributes, before = _since(recorded, attributes)
         reading = read(
             span.name,
@@ -267,6 +270,8 @@ class LocalopsSpanProcessor(SpanProcessor):
             links=_links(span) if span.links else (),
             before=before,
         )
+        if all_usage is not None and reading.kind == "llm":
+            reading.figures.update(loads(all_usage))
         if not recorded.session.config.capture:
             _leave_out(reading)
         _settle_kind(recorded, reading)
