@@ -508,7 +508,9 @@ from localops import dialects
 from localops.dialects import spans, tables, trace_events
 from localops.journal import stored
 from tests.recorded_runs import opened
-stored.of_session.__kwdefaults__["many"] = trace_events._AT_ONCE = 125  # few enough for a test
+for read in (stored.of_session, stored.openings_first):
+    read.__kwdefaults__["many"] = 125  # few enough for a test
+trace_events._AT_ONCE = 125
 spans._AT_ONCE = tables._AT_ONCE = 12
 class Nowhere(io.RawIOBase):
     size = 0
