@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from contextlib import closing
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,10 @@ import pytest
 
 import localops
 from localops.decorators import tool
+from localops.journal import rows, stored
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.reading import session_html
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&\u202e"
 
@@ -117,6 +122,23 @@ def test_a_long_session_shows_its_newest_events() -> None:
     assert "175 earlier events" in html
     assert "step 199" in html
     assert "step 174<" not in html
+
+
+def test_an_operation_that_ended_is_shown_so_whatever_order_its_rows_were_stored_in(tmp_path: Path) -> None:
+    """The closing row may be long before the opening row, and not among the newest rows."""
+    session = localops.start_session()
+    assert session is not None
+    for number in range(150):
+        session.record(localops.ActionEvent(str(number)))
+    search("tides")
+    with Reader(session._journal.path) as reader:
+        *others, closing_row = stored.of_session(reader, session._id)
+    assert (closing_row.name, closing_row.phase) == ("search", rows.DONE)
+    with closing(Journal(str(tmp_path))) as copy:
+        copy.add(row.bare for row in (closing_row, *others))
+    html = session_html.shown(copy.path, session._id)
+    assert html is not None
+    assert "unfinished" not in html
 
 
 def test_an_empty_session_and_one_whose_journal_is_gone_are_shown(tmp_path: Path) -> None:

@@ -127,7 +127,8 @@ def openings_first(source: Source, session: bytes, *, many: int = _PAGE) -> Iter
         for row in page:
             if row.phase == rows.OPEN and row.id in moved:
                 continue
-            if row.phase == rows.DONE and (opening := late.get(row.id)) is not None:
+            # An id that a program gave twice may have an opening row before.
+            if row.phase == rows.DONE and (opening := late.get(row.id)) is not None and opening.seq > row.seq:
                 moved.add(row.id)
                 yield opening
             yield row

@@ -70,7 +70,7 @@ def html(reader: Reader, session: bytes) -> str:
 
 def _time_line(reader: Reader, session: bytes, total: analytics.Totals) -> str:
     read = reader.all("newest_rows_of", session=session, upto=total.last_seq, many=_ROWS)
-    events = list(_events(stored.named(reversed(read))))
+    events = list(_events(reader, stored.named(reversed(read))))
     shown = events[-_MANY:]
     if not shown:
         return ""
@@ -82,11 +82,15 @@ def _time_line(reader: Reader, session: bytes, total: analytics.Totals) -> str:
     return f'{more}<table style="{_TABLE}">{lines}</table>'
 
 
-def _events(read: list[stored.Stored]) -> Iterator[dict[str, Any]]:
+def _events(reader: Reader, read: list[stored.Stored]) -> Iterator[dict[str, Any]]:
     """Yield the events of rows in the order of their beginnings, each once."""
-    opened = {row.id: row for row in read if row.phase == rows.OPEN}
-    done = {row.id for row in read if row.phase == rows.DONE}
-    work = [row for row in read if row.kind not in rows.BOOKS and (row.phase == rows.DONE or row.id not in done)]
+    work = [row for row in read if row.kind not in rows.BOOKS]
+    opened = {row.id: row for row in work if row.phase == rows.OPEN}
+    ended = {row.id for row in work if row.phase == rows.DONE}
+    # An import may have stored the closing row before the opening row.
+    work += [row for id in opened.keys() - ended if (row := stored.one(reader, id, rows.DONE)) is not None]
+    ended = {row.id for row in work if row.phase == rows.DONE}
+    work = [row for row in work if row.phase == rows.DONE or row.id not in ended]
     events = [analytics.plain(row, opened.get(row.id) if row.phase == rows.DONE else None) for row in work]
     yield from sorted(events, key=lambda event: (event["start_ns"], event["seq"]))
 
