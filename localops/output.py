@@ -401,15 +401,16 @@ def percent(share: float) -> str:
     return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
 
 
-def cached_percent(tokens_in: int, cached: int | None) -> str:
-    """Return the share of the input that came from a cache; empty without any."""
+def cached_percent(cached: int, tokens_in: int) -> str:
+    """Return the share of tokens in that came from a cache, of calls that report both; empty without any."""
     return percent(min(1.0, cached / tokens_in)) if cached and tokens_in else ""
 
 
-def from_cache(tokens_in: int, cached: int | None) -> str:
-    """Return the same for text behind a number of tokens.
+def from_cache(all_in: int, cached: int, tokens_in: int) -> str:
+    """Return the same for text behind the number of all tokens in; say so if some calls do not report both.
 
-    >>> from_cache(1_000, 600), from_cache(1_000, 0)
-    (' (60% from a cache)', '')
+    >>> from_cache(1_000, 600, 1_000), from_cache(3_000, 600, 1_000), from_cache(1_000, 0, 0)
+    (' (60% from a cache)', ' (60% of 1,000 from a cache)', '')
     """
-    return f" ({share} from a cache)" if (share := cached_percent(tokens_in, cached)) else ""
+    of = "" if tokens_in == all_in else f" of {count(tokens_in)}"
+    return f" ({share}{of} from a cache)" if (share := cached_percent(cached, tokens_in)) else ""

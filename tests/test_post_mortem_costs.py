@@ -63,8 +63,8 @@ def test_what_made_the_cost_is_the_model_whose_prompts_grew() -> None:
     )
     assert line.endswith("; 19% of the input came from a cache.")
     assert small.startswith("'small': $0.001000 (<1%) for 2 calls; the prompt of the first had 900 tokens, that of")
-    # Of all input, also of calls without a figure of a cache.
-    assert small.endswith("the last 100; 9% of the input came from a cache.")
+    # Of the calls that report it, as in the list of calls.
+    assert small.endswith("the last 100; 90% of 100 tokens in came from a cache.")
     assert tools == "Tools cost $0.4000 (25%)."
     assert free == "'free': $0.00 (0%) for 1 call, with 5,000 tokens in."
     shown = command("show", *most.partition("`localops show ")[2].partition("`")[0].split())

@@ -41,7 +41,7 @@ def _print_report(session: Snapshot, report: Report) -> None:
     figures_shown.pop("Unpriced", None)
     printing.print_pairs(list(figures_shown.items()))
     print()
-    printing.print_pairs(_further(report, session.open_calls, figures.reported_tokens(session.source, session.id)))
+    printing.print_pairs(_further(session, report, figures.reported_tokens(session.source, session.id)))
     for dim, parts in report.by.items():
         if parts:
             print()
@@ -60,23 +60,24 @@ def unpriced(many: int, *, never_ended: int | bool) -> str:
     return ", ".join(parts) or "none"
 
 
-def _share(name: str, many: int, tokens_in: int) -> str:
-    percent = output.cached_percent(tokens_in, many) if name == "tokens_cached" else ""
-    return f" ({percent} of the input)" if percent else ""
+def _share(name: str, tokens_in: int, cached_input: tuple[int, int]) -> str:
+    percent = output.cached_percent(*cached_input) if name == "tokens_cached" else ""
+    of = "the input" if cached_input[1] == tokens_in else "the input of calls that report it"
+    return f" ({percent} of {of})" if percent else ""
 
 
-def _further(report: Report, open_calls: int, reported: Collection[str]) -> list[tuple[str, object]]:
+def _further(session: Snapshot, report: Report, reported: Collection[str]) -> list[tuple[str, object]]:
     """Return the figures after the first six; parts of tokens that calls reported, and counts of problems if not 0."""
     totals = report.totals
     pairs: list[tuple[str, object]] = [
         ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
         *(
-            (f"  {output.TOKENS[name][0]}", output.count(many) + _share(name, many, totals.tokens_in))
+            (f"  {output.TOKENS[name][0]}", output.count(many) + _share(name, totals.tokens_in, session.cached_input))
             for name in output.PARTS_OF_TOKENS
             if (many := getattr(totals, name)) or name in reported
         ),
         ("Failed", failures(totals)),
-        ("Unpriced", unpriced(totals.unpriced, never_ended=open_calls)),
+        ("Unpriced", unpriced(totals.unpriced, never_ended=session.open_calls)),
     ]
     notes = {
         "Unfinished": report.unfinished,

@@ -64,7 +64,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
     report = snapshot.report()
     judged = [one for one in snapshot.scores if one.counts and not one.target]
     until = snapshot.until_ns
-    cached = output.from_cache(totals.tokens_in, totals.tokens_cached)
+    cached = output.from_cache(totals.tokens_in, *snapshot.cached_input)
     figures = " · ".join(f"{name} {value}" for name, value in list(report.contract.items())[:4])
     pairs: list[tuple[str, object]] = [
         *_why(snapshot.standing.reason),

@@ -170,6 +170,8 @@ class _PostMortem:
         without_end = Counter(one.name for one in seen.unfinished if one.kind == "tool")
         return {
             **facts.totals(seen.totals, at_least=seen.cost_at_least),
+            # The tokens from a cache and all tokens in, of calls that report both.
+            "cached_input": list(seen.cached_input),
             "uncounted": self._uncounted(),
             "agents": [{"name": short(part.value), "events": part.events} for part in agents],
             "agents_count": len(parts["agent_id"]),

@@ -306,7 +306,7 @@ def _open_cost(findings: Facts) -> Iterator[Sentence]:
 
 
 def _tokens(figures: Facts) -> str:
-    cached = output.from_cache(figures["tokens_in"], figures.get("tokens_cached"))
+    cached = output.from_cache(figures["tokens_in"], *figures.get("cached_input", (0, 0)))
     return f"{output.count(figures['tokens_in'])} tokens in{cached} and {output.count(figures['tokens_out'])} out"
 
 

@@ -33,6 +33,8 @@ else:
     Budget = namedtuple("Budget", "limit_usd reached_usd reached_ns")
 
 _NEVER = (1 << 63) - 1
+# Events of a session whose calls are read for the share of the input from a cache: totals do not have it.
+_CACHED_UP_TO = 200_000
 
 
 class Snapshot:
@@ -86,6 +88,14 @@ class Snapshot:
                 params = analytics.plain(row, None).get("params")
                 return Budget(dollars, params.get("spent_usd") if isinstance(params, dict) else None, row.at_ns)
         return None if self.story.budget is None else Budget(self.story.budget, None, None)
+
+    @cached_property
+    def cached_input(self) -> tuple[int, int]:
+        """Return the tokens from a cache and all tokens in, of calls that report both; with very many events, 0."""
+        if not self.totals.tokens_cached or self.totals.events > _CACHED_UP_TO:
+            return 0, 0
+        [(cached, tokens_in)] = self.source.all("cached_input", session=self.id)
+        return cached, tokens_in
 
     @property
     def is_running(self) -> bool:

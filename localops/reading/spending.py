@@ -59,7 +59,8 @@ def of(calls: Sequence[Call], total: int, *, shown: int, seq_of: Callable[[bytes
 
     def part(mine: list[Call]) -> Facts:
         counted = [call for call in mine if call.tokens_in]
-        cached = [call.tokens_cached for call in counted if call.tokens_cached is not None]
+        reporting = [call for call in counted if call.tokens_cached is not None]
+        cached_of = sum(call.tokens_in or 0 for call in reporting)
         tokens_in = sum(call.tokens_in or 0 for call in mine)
         unpriced = _unpriced(mine)
         cost = None if unpriced == len(mine) else sum(call.cost for call in mine)
@@ -72,8 +73,9 @@ def of(calls: Sequence[Call], total: int, *, shown: int, seq_of: Callable[[bytes
             "share": None if cost is None else cost / total,
             "tokens_in": tokens_in,
             "tokens_out": sum(call.tokens_out or 0 for call in mine),
-            # Of all input: a call without this figure counts as one without cached tokens.
-            "cached_share": sum(cached) / tokens_in if cached else None,
+            # Of calls that report both; `cached_of` is their input.
+            "cached_share": sum(call.tokens_cached or 0 for call in reporting) / cached_of if reporting else None,
+            "cached_of": cached_of,
             "first": named(counted[0] if counted else None),
             "last": named(counted[-1] if len(counted) > 1 else None),
         }
@@ -177,7 +179,10 @@ def _growth(one: Facts, session: str | None) -> Sentence:
 
 def _cached_share(one: Facts) -> Sentence:
     share = one["cached_share"]
-    return [] if share is None else [f"; {output.percent(share)} of the input came from a cache"]
+    if share is None:
+        return []
+    of = "the input" if one["cached_of"] == one["tokens_in"] else f"{output.count(one['cached_of'])} tokens in"
+    return [f"; {output.percent(share)} of {of} came from a cache"]
 
 
 def _where(call: Facts, session: str | None) -> str:

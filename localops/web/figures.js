@@ -162,7 +162,7 @@ export class Figures {
                 label: "Cached",
                 num: true,
                 isSpare: true,
-                hint: "Share of the input that was read from a cache",
+                hint: "Share of the input that was read from a cache, of the calls that report it",
                 text: (part) => (part.cached_share === null ? "" : percent(part.cached_share)),
               },
             ]

@@ -67,6 +67,20 @@ def test_the_share_from_a_cache_is_shown(command: Command, model: str, cached: i
     assert f"  cached  {cached}{'' if share is None else f' ({share} of the input)'}\n" in shown
 
 
+def test_the_share_from_a_cache_is_of_calls_that_report_it(command: Command) -> None:
+    """One number for the same calls, with the input that it is a share of."""
+    with localops.start_session(name="cached") as session:
+        for cached in (400, None):
+            session.record(LLMEvent(model="gpt-4o", prompt_tokens=1000, completion_tokens=10, cached_tokens=cached))
+        session.record(LLMEvent(model="small", prompt_tokens=500, completion_tokens=10))
+    why = command("why")[1]
+    assert "2,500 tokens in (40% of 1,000 from a cache)" in why
+    assert "; 40% of 1,000 tokens in came from a cache." in why
+    assert "tokens     2500 in (40% of 1000 from a cache)" in command("show")[1]
+    assert "  cached  400 (40% of the input of calls that report it)\n" in command("analytics", "last")[1]
+    assert "40%" in command("analytics")[1]
+
+
 def test_a_count_that_no_call_reported_is_left_out(command: Command) -> None:
     """A 0 would say that nothing came from a cache."""
     _session("one", 0.5)

@@ -148,6 +148,20 @@ cross join event e on e.seq = r.seq
 where r.session = :session
   and e.kind in ('llm', 'price');
 
+-- cached_input --
+-- The tokens that came from a cache and all tokens in, of those calls of a session that report both.
+select coalesce(sum(tokens_cached), 0), coalesce(sum(tokens_in), 0)
+from (
+  select sum(e.tokens_cached) as tokens_cached, sum(e.tokens_in) as tokens_in
+  from session_row r
+  cross join event e on e.seq = r.seq
+  where r.session = :session
+    and e.kind in ('llm', 'price')
+    and e.phase = 0
+  group by iif(e.kind = 'price', e.parent, e.id))
+where tokens_cached is not null
+  and tokens_in is not null;
+
 -- unfinished --
 -- The operations of a session without an end, oldest first.
 select id, kind, name, parent, agent, at_ns, model
