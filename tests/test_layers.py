@@ -88,7 +88,7 @@ LAYERS = """
     notebook
     client
     span_values span_reading names messages exact imports libraries anthropic_streams openai_streams first_tokens
-    groq_streams unparsed
+    groq_streams litellm_requests unparsed
     numbered plans tool_definitions
     mapping
     processor pydantic_ai client_calls mcp_calls threads langchain_runs children

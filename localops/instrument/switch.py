@@ -14,6 +14,7 @@ from localops.instrument import (
     first_tokens,
     genai_requests,
     groq_streams,
+    litellm_requests,
     openai_streams,
 )
 from localops.instrument.imports import on_import
@@ -38,6 +39,7 @@ _COMPLETED: dict[str, tuple[tuple[str, Callable[[ModuleType], None]], ...]] = {
         ("google_genai._stream", genai_requests.complete),
     ),
     "groq": (("groq._wrappers", groq_streams.complete),),
+    "litellm": (("litellm", litellm_requests.complete),),
     "openai": (("openai._request", openai_streams.complete),),
 }
 _MOST_IMAGE = 1 << 30  # characters
