@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from opentelemetry import trace
 
+import localops
 from localops.instrument import groq_streams
+from localops.otel import private_provider
 
 USAGE = SimpleNamespace(prompt_tokens=15, completion_tokens=5)
 
@@ -95,6 +98,26 @@ def _finish(*, with_span: Span, status: Any, attributes: Any, extra_attributes: 
         with_span.ended.append({"status": status, **dict(attributes), **dict(extra_attributes)})
 
 
+class _WithTracer:
+    """What the instrumentor does around a call: it ends the span for exceptions only."""
+
+    @contextmanager
+    def _start_as_current_span(self, call: Any) -> Iterator[Any]:
+        yield call
+
+
+class _WithSpan:
+    """The instrumentor's wrapper around a span."""
+
+    def __init__(self, span: trace.Span) -> None:
+        self.record_exception, self._span = span.record_exception, span
+
+    def finish_tracing(self, status: Any) -> None:
+        """End it."""
+        self._span.set_status(status)
+        self._span.end()
+
+
 class _Extractor:
     def get_attributes(self, response: Any) -> Iterator[tuple[str, Any]]:
         yield "output", response
@@ -112,6 +135,7 @@ def instrumentor() -> Any:
     module: Any = ModuleType("_wrappers")
     module._finish_tracing, module.trace_api = _finish, trace
     module._ResponseAttributesExtractor = type("_Extractor", (_Extractor,), dict(vars(_Extractor)))
+    module._WithTracer = type("_WithTracer", (), dict(vars(_WithTracer)))
     groq_streams.complete(module)
     groq_streams.complete(module)
     return module
@@ -184,3 +208,31 @@ def test_a_stream_of_another_release_ends_at_once(instrumentor: Any) -> None:
     span = started(instrumentor, stream)
     assert len(list(stream)) == 2
     assert span.ended[0]["message 0"]["content"] == "You wrote: "
+
+
+def test_a_call_that_is_cancelled_or_interrupted_ends(instrumentor: Any) -> None:
+    """As failed, with what interrupted it; an exception is left to the instrumentor."""
+    session = localops.start_session()
+    calls = instrumentor._WithTracer()
+
+    def started_span() -> _WithSpan:
+        attributes = {"openinference.span.kind": "LLM", "llm.model_name": "llama"}
+        return _WithSpan(private_provider().get_tracer("groq").start_span("Completions", attributes=attributes))
+
+    async def ask() -> None:
+        with calls._start_as_current_span(started_span()):
+            await asyncio.sleep(60)
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(ask(), 0.01)
+
+    asyncio.run(main())
+    with pytest.raises(KeyboardInterrupt), calls._start_as_current_span(started_span()):
+        raise KeyboardInterrupt
+    failing = started_span()
+    with pytest.raises(OSError, match="gone"), calls._start_as_current_span(failing):
+        raise OSError("gone")
+    ended = [(event["ended_by"], event["failed"]) for event in session.events if "ended_by" in event]
+    assert ended == [("CancelledError", True), ("KeyboardInterrupt", True)]
+    assert failing._span.is_recording()

@@ -6,6 +6,7 @@ The stream that the program gets is the client's own.  Only the iterator inside 
 from __future__ import annotations
 
 import weakref
+from contextlib import contextmanager
 from functools import wraps
 from types import SimpleNamespace
 
@@ -24,6 +25,7 @@ _TEXTS = ("content", "reasoning")
 
 def complete(module: ModuleType) -> None:
     """Make the instrumentor end such a span with its stream; a release with other names stays as it is."""
+    _end_interrupted(module)
     finish, extractor = getattr(module, "_finish_tracing", None), getattr(module, "_ResponseAttributesExtractor", None)
     extras = getattr(extractor, "get_extra_attributes", None)
     if not (callable(finish) and callable(extras) and hasattr(extractor, "get_attributes")) or hasattr(finish, _MARK):
@@ -47,6 +49,32 @@ def complete(module: ModuleType) -> None:
     setattr(finish_or_follow, _MARK, True)
     module._finish_tracing = finish_or_follow  # type: ignore[attr-defined]
     extractor.get_extra_attributes = extracted  # type: ignore[union-attr]
+
+
+def _end_interrupted(module: ModuleType) -> None:
+    """End the span of a call that is cancelled or interrupted, too: the instrumentor looks for exceptions only."""
+    kind = getattr(module, "_WithTracer", None)
+    original = vars(kind).get("_start_as_current_span") if isinstance(kind, type) else None
+    if not callable(original) or hasattr(original, _MARK):
+        return
+
+    @wraps(original)
+    @contextmanager
+    def start(self: Any, *args: Any, **options: Any) -> Iterator[Any]:
+        with original(self, *args, **options) as span:
+            try:
+                yield span
+            except Exception:
+                raise
+            except BaseException as error:
+                span.record_exception(error)
+                trace = module.trace_api
+                described = f"{type(error).__name__}: {error}"
+                span.finish_tracing(status=trace.Status(trace.StatusCode.ERROR, described))
+                raise
+
+    setattr(start, _MARK, True)
+    kind._start_as_current_span = start  # type: ignore[union-attr]
 
 
 class _Extras:
