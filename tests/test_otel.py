@@ -373,6 +373,19 @@ def test_one_call_that_is_traced_twice_counts_once(session: Session, tracer: tra
     assert recorded["known"]["tokens_in"] == 120  # from its client
 
 
+def test_a_call_has_the_details_of_its_tokens_from_its_client(session: Session, tracer: trace.Tracer) -> None:
+    """Frameworks read the totals only, and without the tokens of the cache the cost is too high."""
+    details = {"llm.token_count.prompt_details.cache_read": 100, "llm.token_count.completion_details.reasoning": 5}
+    for name, prompt in (("same", 120), ("other", 220)):
+        with tracer.start_as_current_span(name, attributes=ASKED) as outer:
+            tracer.start_span("client", attributes={**ASKED, **ANSWERED, **details}).end()
+            outer.set_attributes({**ANSWERED, "llm.token_count.prompt": prompt})
+    recorded = events(session)
+    figures = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", "cost")
+    assert [recorded["same"][figure] for figure in figures] == [120, 15, 100, 5, 325_000]
+    assert [recorded["other"][figure] for figure in figures] == [220, 15, None, None, 700_000]
+
+
 def test_one_answer_counts_once_wherever_it_is_traced(session: Session, tracer: trace.Tracer) -> None:
     """A framework's span need not be around that of the client: the answer has one id."""
     answer: dict[str, Any] = {

@@ -72,6 +72,7 @@ calls_of_clients: set[bytes] = set()
 """The ids of tool calls that a client is making: a span of its library inside one of them is the same call."""
 
 _COUNTS = (*token_kinds.ARGUMENTS, "cost")
+_DETAILS = frozenset((*token_kinds.ARGUMENTS, "provider"))  # the provider decides whether a prompt includes its cache
 
 
 def add_usage(usage: dict[str, Any], figures: Mapping[str, Any]) -> None:
@@ -79,6 +80,17 @@ def add_usage(usage: dict[str, Any], figures: Mapping[str, Any]) -> None:
     for name, value in figures.items():
         if value is not None:
             usage[name] = usage[name] + value if name in _COUNTS and name in usage else value
+
+
+def _lacking(call: LLMEvent, usage: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the figures seen inside a call that it lacks: all if it has no tokens, else details of the same totals."""
+    lacking = [(name, value) for name, value in usage.items() if getattr(call, name) is None]
+    if call.prompt_tokens is None:
+        return lacking
+    # Other totals: a sum of several answers, or another way to count a cache, of which the parts would not fit.
+    if any(getattr(call, name) != usage.get(name) for name in ("prompt_tokens", "completion_tokens")):
+        return []
+    return [(name, value) for name, value in lacking if name in _DETAILS]
 
 
 class OperationRows:
@@ -347,8 +359,8 @@ class OperationRows:
         if usage_inside and (usage := usage_inside.pop(self.id, None)):
             first = usage.pop("time_to_first_token", None)
             call.time_to_first_token = first if call.time_to_first_token is None else call.time_to_first_token
-            for name, value in usage.items() if call.prompt_tokens is None else ():
-                setattr(call, name, value if getattr(call, name) is None else getattr(call, name))
+            for name, value in _lacking(call, usage):
+                setattr(call, name, value)
         unbilled = error is not None and is_unbilled(call, _error_event(error))
         measures, about = recorder.writer.call_measures(call, at, unbilled=unbilled)
         fields = {**call.reply(), **about, **fields}
