@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
 # The functions of litellm, each with what reads its request in the instrumentor, and its first arguments.
 _FUNCTIONS = {
-    **dict.fromkeys(("completion", "acompletion"), ("_instrument_func_type_completion", ("model", "messages"))),
+    **dict.fromkeys(
+        ("completion", "acompletion", "completion_with_retries"),
+        ("_instrument_func_type_completion", ("model", "messages")),
+    ),
     **dict.fromkeys(("responses", "aresponses"), ("_instrument_func_type_responses", ("input", "model"))),
+    **dict.fromkeys(("embedding", "aembedding"), ("_instrument_func_type_embedding", ("model", "input"))),
 }
 _read: ContextVar[Callable[[], dict[str, Any]] | None] = ContextVar("localops_litellm_request", default=None)
 
