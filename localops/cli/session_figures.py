@@ -41,7 +41,7 @@ def _print_report(session: Snapshot, report: Report) -> None:
     figures_shown.pop("Unpriced", None)
     printing.print_pairs(list(figures_shown.items()))
     print()
-    printing.print_pairs(_further(session, report, figures.reported_tokens(session.source, session.id)))
+    printing.print_pairs(_further(session, report, session.reported_tokens))
     for dim, parts in report.by.items():
         if parts:
             print()

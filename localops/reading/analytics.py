@@ -250,12 +250,6 @@ def plain(row: Stored, opened: Stored | None, later: Later | None = None) -> dic
     }
 
 
-def reported_tokens(source: Source, session: bytes) -> set[str]:
-    """Return the token counts that calls of a session reported, also as 0: totals do not tell this from none."""
-    [sums] = source.all("reported_tokens", session=session)
-    return {name for name, many in zip(rows.TOKENS, sums, strict=True) if many is not None}
-
-
 def trigger_id(event: dict[str, Any]) -> str | None:
     """Return the id of the event that an error is linked to, with or without dashes in its row."""
     trigger = event.get("trigger")

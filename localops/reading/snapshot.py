@@ -33,8 +33,8 @@ else:
     Budget = namedtuple("Budget", "limit_usd reached_usd reached_ns")
 
 _NEVER = (1 << 63) - 1
-# Events of a session whose calls are read for the share of the input from a cache: totals do not have it.
-_CACHED_UP_TO = 200_000
+# Events of a session whose calls are read for figures that totals do not have.
+_MOST_READ = 50_000
 
 
 class Snapshot:
@@ -92,10 +92,18 @@ class Snapshot:
     @cached_property
     def cached_input(self) -> tuple[int, int]:
         """Return the tokens from a cache and all tokens in, of calls that report both; with very many events, 0."""
-        if not self.totals.tokens_cached or self.totals.events > _CACHED_UP_TO:
+        if not self.totals.tokens_cached or self.totals.events > _MOST_READ:
             return 0, 0
         [(cached, tokens_in)] = self.source.all("cached_input", session=self.id)
         return cached, tokens_in
+
+    @cached_property
+    def reported_tokens(self) -> set[str]:
+        """Return the token counts that calls reported as 0 or more; with very many events, only those above 0."""
+        if self.totals.events > _MOST_READ:
+            return {name for name in rows.TOKENS if getattr(self.totals, name)}
+        [sums] = self.source.all("reported_tokens", session=self.id)
+        return {name for name, many in zip(rows.TOKENS, sums, strict=True) if many is not None}
 
     @property
     def is_running(self) -> bool:
