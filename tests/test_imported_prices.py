@@ -38,7 +38,7 @@ def _home(tmp_path: Path) -> str:
     return str(tmp_path / "home")
 
 
-def _take(home: str, document: dict[str, Any]) -> imported_prices.Taken:
+def _take(home: str, document: dict[str, Any]) -> imported_prices.Imported:
     return imported_prices.take(home, json.dumps(document).encode(), origin="file x", now_ns=NOW_NS)
 
 

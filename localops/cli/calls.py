@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SORTS = {"took": "seconds"}
 # Characters to keep of a beginning that prompts have in common.
 _BEGIN = 24
-_COLUMNS = ("event", "began", "session", "call", "took", "first token", "tokens", "cost", "what came of it")
+_COLUMNS = ("event", "began", "session", "call", "took", "first token", "tokens", "cost", "result")
 _GROUPED = ("calls", "failed", "total", "median", "p95", "tokens", "cost", "first seen", "last seen")
 
 
@@ -203,7 +203,7 @@ def _print_calls(facts: Facts) -> None:
         rows,
         _COLUMNS,
         align="llllrrrr",
-        soft=("session", "call", "what came of it"),
+        soft=("session", "call", "result"),
         spare=("tokens", "first token", "began", "session"),
     )
     if facts["next"] is not None:

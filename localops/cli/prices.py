@@ -190,7 +190,7 @@ def import_table(path: str, home: str | None, as_json: bool) -> None:
         output.say("calls that were recorded without a price: localops prices apply")
 
 
-def what_was_taken(taken: imported_prices.Taken) -> str:
+def what_was_taken(taken: imported_prices.Imported) -> str:
     """Return a sentence with the result of an offered table."""
     table = f"prices of {taken.date} (genai-prices {output.clean(taken.version)})"
     if not taken.is_new:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from localops.reading.home import Home, Project
     from localops.transfer.doubts import Doubt
-    from localops.upkeep.prune import Choice, Taken
+    from localops.upkeep.prune import Choice, Pruned
 
     Choices = list[tuple[Project, Choice]]
 
@@ -130,7 +130,7 @@ def prune(
         _show(choices, dry_run=dry_run)
     for each in not_asked:
         output.say(f"{each.project} → {each.remote}: {each.reason}; not checked whether it still has these rows")
-    removed: dict[str, Taken] = {}
+    removed: dict[str, Pruned] = {}
     if not dry_run and (yes or (going and _is_confirmed(len(going)))):
         removed = _remove(going, projects)
         _note_on_hub(opened.folder, removed)
@@ -141,7 +141,7 @@ def prune(
     _end(removed)
 
 
-def _note_on_hub(folder: str, removed: dict[str, Taken]) -> None:
+def _note_on_hub(folder: str, removed: dict[str, Pruned]) -> None:
     """Append a line to the audit log, if the home is that of a hub."""
     if not os.path.exists(os.path.join(folder, session_state.HUB)):
         return
@@ -153,14 +153,14 @@ def _note_on_hub(folder: str, removed: dict[str, Taken]) -> None:
             Audit(folder).note("session.prune", project=name, sessions=many, rows=rows, ids=named(result.removed))
 
 
-def _print_removed(removed: dict[str, Taken], *, nothing: bool) -> None:
+def _print_removed(removed: dict[str, Pruned], *, nothing: bool) -> None:
     if nothing:
         print("Nothing was removed.")
     for name, result in removed.items():
         _report(name, result)
 
 
-def _end(removed: dict[str, Taken]) -> None:
+def _end(removed: dict[str, Pruned]) -> None:
     """Exit with 1 if the removal ended early, such as on a full disk."""
     failed = {name: result.failed for name, result in removed.items() if result.failed is not None}
     for name, why in failed.items():
@@ -304,7 +304,7 @@ def _sessions(many: int) -> str:
     return output.counted(many, "session")
 
 
-def _remove(going: Choices, projects: list[Project]) -> dict[str, Taken]:
+def _remove(going: Choices, projects: list[Project]) -> dict[str, Pruned]:
     """Remove the sessions; of every project, also the blobs that no row refers to."""
     removed = {}
     for where in projects:
@@ -344,7 +344,7 @@ def _show(choices: Choices, *, dry_run: bool) -> None:
     print_table(lines, headers, align="lllllrl", soft=("name", "then"), spare=("project", "rows", "state"))
 
 
-def _report(name: str, result: Taken) -> None:
+def _report(name: str, result: Pruned) -> None:
     gone = f"{output.counted(result.rows, 'row')} and {output.counted(result.blobs, 'blob')} removed"
     free = output.counted(max(0, result.freed), "byte")
     print(f"{name}: {_sessions(result.sessions)}, {gone}; {free} freed.")
@@ -360,7 +360,9 @@ def _report(name: str, result: Taken) -> None:
         print(f"{_sessions(len(result.changed))} got new rows meanwhile, and are kept.")
 
 
-def _facts(choices: Choices, removed: dict[str, Taken], not_asked: list[_NotAsked], *, dry_run: bool) -> dict[str, Any]:
+def _facts(
+    choices: Choices, removed: dict[str, Pruned], not_asked: list[_NotAsked], *, dry_run: bool
+) -> dict[str, Any]:
     return {
         "dry_run": dry_run,
         "not_asked": [each._asdict() for each in not_asked],

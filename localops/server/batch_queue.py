@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from localops.transfer.bundle import Ack
     from localops.transfer.ingest import Arrived
 
-    Taken = tuple[Arrived, Ack, int]
+    Answer = tuple[Arrived, Ack, int]
 
 # The most batches of one transaction; no more are added once it has this many rows, or characters in their bodies. All
 # of them are in memory: the limits are those of our senders' largest batch.
@@ -35,7 +35,7 @@ class _Place:
         self.parse = parse
         self.arrived: Arrived | None = None
         self.failure: Exception | None = None
-        self.done: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+        self.done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
 
 class BatchQueue:
@@ -47,7 +47,7 @@ class BatchQueue:
         # Kept, as the event loop itself does not keep its tasks.
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def store(self, project: str, parse: Callable[[], Arrived]) -> Taken:
+    async def store(self, project: str, parse: Callable[[], Arrived]) -> Answer:
         """Store a batch, which a thread parses; return it with the Ack and the number of rows of deleted sessions."""
         place = _Place(parse)
         line = self._lines.setdefault(project, deque())
@@ -81,7 +81,7 @@ class BatchQueue:
             line.clear()
             del self._tasks[project], self._lines[project]
 
-    def _store(self, project: str, line: deque[_Place], group: list[_Place]) -> list[Taken | Exception]:
+    def _store(self, project: str, line: deque[_Place], group: list[_Place]) -> list[Answer | Exception]:
         """Move the next batches from the queue to `group`, and store them; runs in a thread."""
         rows = size = 0
         while line and len(group) < _MOST_BATCHES and rows < _MOST_ROWS and size < _MOST_SIZE:
@@ -102,7 +102,7 @@ class BatchQueue:
         assert self._service.keys is not None
         hub = self._service.keys.hub
         outcomes = iter(self._service.store.ingest_together(project, arrived, by=hub) if arrived else [])
-        results: list[Taken | Exception] = []
+        results: list[Answer | Exception] = []
         for place in group:
             if place.arrived is None:
                 assert place.failure is not None
@@ -112,7 +112,7 @@ class BatchQueue:
             results.append(outcome if isinstance(outcome, Exception) else (place.arrived, *outcome))
         return results
 
-    def _answer(self, project: str, group: list[_Place], results: list[Taken | Exception]) -> None:
+    def _answer(self, project: str, group: list[_Place], results: list[Answer | Exception]) -> None:
         """Resume the requests of a group with their results."""
         if any(isinstance(result, Unavailable) for result in results):
             self._service.note_refusal(project)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from localops.server.senders import Sender
     from localops.transfer.bundle import Ack, Batch, Range
     from localops.transfer.ingest import Arrived
-    from localops.upkeep.prune import Choice, Taken
+    from localops.upkeep.prune import Choice, Pruned
 
 # Journals that are kept open for writing.
 _OPEN = 64
@@ -264,7 +264,7 @@ class HomeStore(HomeReader):
         with self._project(project) as where:
             return retention.every(where.reader, where.folder, after)
 
-    def retire(self, project: str, choices: Sequence[Choice], *, for_good: bool = False) -> Taken:
+    def retire(self, project: str, choices: Sequence[Choice], *, for_good: bool = False) -> Pruned:
         """Remove sessions that were kept long enough, or that a person wants to be gone; they are not stored again."""
         with self._journal(project) as journal:
             return prune.take(journal, choices, for_good=for_good)
@@ -348,7 +348,7 @@ class HomeStore(HomeReader):
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
                 os.unlink(path)
 
-    def bury(self, project: str, sessions: Sequence[bytes]) -> int:
+    def delete_for_good(self, project: str, sessions: Sequence[bytes]) -> int:
         """Delete sessions, and refuse them from now on even if they are not here; return how many were here."""
         at_ns = clock.now_ns()
         with self._journal(project) as journal:

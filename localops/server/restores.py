@@ -342,12 +342,12 @@ def _delete_again(folder: str, old: str | None, done: Restored) -> None:
     known = {project: set(sessions) for project, sessions in logged.items()}
     store = HomeStore(folder)
     try:
-        for project, buried in sorted(chosen.items()):
-            unlogged = [session for session in buried if session not in known.get(project, ())]
+        for project, added in sorted(chosen.items()):
+            unlogged = [session for session in added if session not in known.get(project, ())]
             if unlogged:
                 deletions.note(folder, project, unlogged)
-            done.deleted += len(buried)
-            done.revived += store.bury(project, list(buried))
+            done.deleted += len(added)
+            done.revived += store.delete_for_good(project, list(added))
     finally:
         store.close()
 

@@ -52,8 +52,8 @@ class Sender:
 def of(reader: Reader) -> list[Sender]:
     """Return the journals that sent rows to a project, the one with the longest silence first."""
     renamed = dict(_renamed(reader))
-    heard = reader.ask(_sql("heard"))
-    senders = [_sender(reader, journal, first_ns, last_ns, renamed) for journal, first_ns, last_ns in heard]
+    journals = reader.ask(_sql("seen_journals"))
+    senders = [_sender(reader, journal, first_ns, last_ns, renamed) for journal, first_ns, last_ns in journals]
     first = {sender.journal: sender.first_ns for sender in senders}
     # A copy has another id, and its original may still send: only an original that is silent since then has moved.
     return [each for each in senders if each.became is None or first.get(each.became, 0) < each.last_ns]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from localops.server.senders import Sender
     from localops.transfer.bundle import Ack, Batch, Range
     from localops.transfer.ingest import Arrived
-    from localops.upkeep.prune import Choice, Taken
+    from localops.upkeep.prune import Choice, Pruned
     from localops.upkeep.views import Saved, View
 
     class Readable(Protocol):
@@ -285,7 +285,7 @@ if TYPE_CHECKING:
         def expired(self, project: str, rules: Rules, now_ns: int, after: Place) -> Part:
             """Return the next part of the sessions that are older than the rules keep them."""
 
-        def retire(self, project: str, choices: Sequence[Choice]) -> Taken:
+        def retire(self, project: str, choices: Sequence[Choice]) -> Pruned:
             """Remove sessions that were kept long enough; their rows are accepted and not stored when sent again."""
 
         def beneath(self) -> list[Family]:

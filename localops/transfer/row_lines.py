@@ -33,7 +33,7 @@ _IN_FILE = "unread_lines"  # the key in a row about a loss that an import made
 
 
 @dataclass
-class Taken:
+class Imported:
     """The result of an import: numbers of lines by outcome."""
 
     rows: int = 0
@@ -52,9 +52,9 @@ def are_in(path: str) -> bool:
     return True
 
 
-def take(journal: Journal, path: str) -> Taken:
+def take(journal: Journal, path: str) -> Imported:
     """Write the rows of a file that are not here yet; report each line that is not an intact row as a problem."""
-    result = Taken()
+    result = Imported()
     gone: dict[bytes, bool] = {}
     unread = _Unread()
     for some in _batches(path, result, unread):
@@ -143,7 +143,7 @@ def _noted(story: Story) -> Iterator[tuple[bytes, int]]:
     return ((one.id, one.body["damaged"]) for one in story.of_kind("loss") if _IN_FILE in one.body)
 
 
-def _batches(path: str, result: Taken, unread: _Unread) -> Iterator[list[Row]]:
+def _batches(path: str, result: Imported, unread: _Unread) -> Iterator[list[Row]]:
     some: list[Row] = []
     size = 0
     with open(path, "rb") as file:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Taken:
+class Imported:
     """The result of an offered table."""
 
     version: str
@@ -47,11 +47,11 @@ def read(path: str) -> bytes:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def take(home: str, data: bytes, *, origin: str, now_ns: int) -> Taken:
+def take(home: str, data: bytes, *, origin: str, now_ns: int) -> Imported:
     """Check a table, and use it from now on if it is newer than the one in use; raise ConfigError if it is invalid."""
     today = datetime.fromtimestamp(now_ns / 1e9, tz=UTC)
     table = price_table.checked(data, today=today.date())
-    taken = Taken(table.version, table.date, in_use(home), table.models, table.left_out)
+    taken = Imported(table.version, table.date, in_use(home), table.models, table.left_out)
     if taken.is_new:
         _write(home, table, origin, today)
     return taken

@@ -55,7 +55,7 @@ class Choice:
 
 
 @dataclass
-class Taken:
+class Pruned:
     """The result of a prune."""
 
     sessions: int = 0
@@ -196,14 +196,14 @@ def _only_here(reader: Reader, session: bytes, remotes: list[str]) -> str | None
     return None
 
 
-def take(journal: Journal, choices: Iterable[Choice], *, for_good: bool = False) -> Taken:
+def take(journal: Journal, choices: Iterable[Choice], *, for_good: bool = False) -> Pruned:
     """Delete the chosen sessions, each in its own transaction, and free the space.
 
     Delete blobs that no row refers to any more, too.  Those touched within the last hour stay, as they may belong to a
     row that is being written, unless `for_good` is set and the deleted rows referred to them.  `for_good` means that a
     person wants the sessions gone everywhere, not just that they are old; the row about the deletion states which.
     """
-    taken = Taken()
+    taken = Pruned()
     before = _size(journal)
     files: set[str] = set()
     for choice in choices:
@@ -227,7 +227,7 @@ def take(journal: Journal, choices: Iterable[Choice], *, for_good: bool = False)
     return taken
 
 
-def _pack(journal: Journal, taken: Taken) -> None:
+def _pack(journal: Journal, taken: Pruned) -> None:
     """Return the freed pages to the file system; if the disk has no room for a packed copy, new rows reuse them."""
     try:
         # The packed copy is written through the WAL: on a full disk, the WAL's own space may be the only room.
@@ -240,7 +240,7 @@ def _pack(journal: Journal, taken: Taken) -> None:
             journal.empty_wal()
 
 
-def _take_with_little_room(journal: Journal, choice: Choice, taken: Taken, *, for_good: bool) -> list[str]:
+def _take_with_little_room(journal: Journal, choice: Choice, taken: Pruned, *, for_good: bool) -> list[str]:
     """Delete a session; if that fails on a full disk, free the space of the WAL and the indexes, and try again."""
     try:
         return _take_one(journal, choice, taken, for_good=for_good)
@@ -253,7 +253,7 @@ def _take_with_little_room(journal: Journal, choice: Choice, taken: Taken, *, fo
     return _take_one(journal, choice, taken, for_good=for_good)
 
 
-def _take_one(journal: Journal, choice: Choice, taken: Taken, *, for_good: bool) -> list[str]:
+def _take_one(journal: Journal, choice: Choice, taken: Pruned, *, for_good: bool) -> list[str]:
     """Write the row about the deletion and delete the rest, unless the session has new rows.
 
     Return the blobs that its rows referred to.

@@ -77,13 +77,13 @@ def test_a_file_that_is_not_compacted_is_reported(command: Any, monkeypatch: pyt
 
 def test_a_small_removal_is_not_reported_as_uncompacted(capsys: pytest.CaptureFixture[str]) -> None:
     """A small session may leave no page free: the file was compacted all the same."""
-    report("research", prune.Taken(sessions=1, rows=3))
+    report("research", prune.Pruned(sessions=1, rows=3))
     assert "cannot shrink" not in capsys.readouterr().out
 
 
 def test_young_blobs_are_left_for_the_next_prune(capsys: pytest.CaptureFixture[str]) -> None:
     """An unreferenced blob may be too young to be removed."""
-    report("research", prune.Taken(sessions=1, rows=3, young=2))
+    report("research", prune.Pruned(sessions=1, rows=3, young=2))
     assert "2 blobs that no row refers to are less than an hour old" in capsys.readouterr().out
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from localops.server.home_store import HomeStore
     from localops.server.keys import Key
-    from localops.upkeep.prune import Taken
+    from localops.upkeep.prune import Pruned
 
     T = TypeVar("T")
 
@@ -95,7 +95,7 @@ def _delete_one(folder: str, project: str, session: str, *, yes: bool) -> None:
 
 def _delete_all(folder: str, project: str, *, yes: bool) -> bool:
     """Delete every session of a project; return whether that was confirmed."""
-    from localops.upkeep.prune import Taken
+    from localops.upkeep.prune import Pruned
 
     with store_of(folder) as store:
         if project not in store.projects():
@@ -104,7 +104,7 @@ def _delete_all(folder: str, project: str, *, yes: bool) -> bool:
         many = output.counted(sessions, "session")
         if not yes and not is_confirmed(f"Delete {many} ({output.counted(rows, 'row')}) of {project} for good?"):
             return False
-        whole = Taken()
+        whole = Pruned()
         # Again, for sessions that got new rows before it was their turn.
         while (taken := _delete_parts(store, folder, project)).sessions or taken.changed:
             whole.sessions += taken.sessions
@@ -116,13 +116,13 @@ def _delete_all(folder: str, project: str, *, yes: bool) -> bool:
     return True
 
 
-def _delete_parts(store: HomeStore, folder: str, project: str) -> Taken:
+def _delete_parts(store: HomeStore, folder: str, project: str) -> Pruned:
     """Delete the sessions that a project has now, and return the sum of what was deleted."""
     from localops.server import deletions
     from localops.server.retention import BEGIN
-    from localops.upkeep.prune import Taken
+    from localops.upkeep.prune import Pruned
 
-    whole, place = Taken(), BEGIN
+    whole, place = Pruned(), BEGIN
     while True:
         part = store.every(project, place)
         # Noted first: after a crash, a restore has to know of every deleted session.
@@ -190,7 +190,7 @@ def _delete_again(folder: str, replaced: str, only: str | None, *, yes: bool) ->
     with store_of(folder) as store:
         for name, sessions in sorted(chosen.items()):
             _note(folder, name, sessions)
-            here += store.bury(name, sessions)
+            here += store.delete_for_good(name, sessions)
             note(folder, "session.delete", project=name, sessions=len(sessions), as_in=replaced)
     output.say(f"{many} deleted in {replaced}: {output.counted(here, 'of them was', 'of them were')} here again")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from localops.server.home_store import HomeStore
     from localops.server.policy import Rules
-    from localops.upkeep.prune import Choice, Taken
+    from localops.upkeep.prune import Choice, Pruned
 
 _OFF = "none"
 _DAY_NS = 86_400_000_000_000
@@ -182,14 +182,14 @@ def _session_facts(project: str, choice: Choice) -> dict[str, Any]:
     }
 
 
-def _apply(store: HomeStore, project: str, rules: Rules, *, dry_run: bool) -> tuple[list[Choice], Taken | None]:
+def _apply(store: HomeStore, project: str, rules: Rules, *, dry_run: bool) -> tuple[list[Choice], Pruned | None]:
     """Remove the old sessions of a project in parts; return them, and the sum of what was removed."""
     from localops.errors import LocalopsError
     from localops.server.retention import BEGIN
-    from localops.upkeep.prune import Taken
+    from localops.upkeep.prune import Pruned
 
     going: list[Choice] = []
-    whole, place = Taken(), BEGIN
+    whole, place = Pruned(), BEGIN
     now_ns = clock.now_ns()
     while True:
         part = store.expired(project, rules, now_ns, place)

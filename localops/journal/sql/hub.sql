@@ -83,7 +83,7 @@ select value
 from meta
 where key = :key;
 
--- heard --
+-- seen_journals --
 -- When the first and the newest rows of each journal came.
 select journal, min(at_ns), (
   select n.at_ns

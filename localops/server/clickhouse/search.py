@@ -147,12 +147,12 @@ class ClickHouseIndex:
                 yield self._first_and_later(query, text, session, first.get(session, []))
 
     def _first_and_later(
-        self, query: Query, text: str, session: bytes, first: Sequence[Searched]
+        self, query: Query, text: str, session: bytes, read: Sequence[Searched]
     ) -> Iterator[tuple[Searched, bool]]:
-        for row in first:
+        for row in read:
             yield row, query.is_in(row.text)
-        if len(first) == _ROWS_OF_EACH:
-            yield from self.rows_after(text, session, first[-1].seq)
+        if len(read) == _ROWS_OF_EACH:
+            yield from self.rows_after(text, session, read[-1].seq)
 
     def _first_of_each(self, query: Query, sessions: Sequence[bytes]) -> dict[bytes, list[Searched]]:
         """Return the first rows of sessions that may match."""

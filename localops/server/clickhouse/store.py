@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from localops.server.limits import Limits
     from localops.server.proof import Checked, Compared
     from localops.server.senders import Sender
-    from localops.upkeep.prune import Choice, Taken
+    from localops.upkeep.prune import Choice, Pruned
 
 # Seconds between two waves of states, and for which the names of projects are remembered.
 _WAVE = 0.5
@@ -345,7 +345,7 @@ class ClickHouseStore(HomeStore):
             self._need(project, [session])
             return super().delete(project, session)
 
-    def retire(self, project: str, choices: Sequence[Choice], *, for_good: bool = False) -> Taken:
+    def retire(self, project: str, choices: Sequence[Choice], *, for_good: bool = False) -> Pruned:
         """Remove sessions whose retention time is over; they are not stored again if they are sent again."""
         sessions = [choice.session for choice in choices]
         with self._outbox(project).mirror.pinned(sessions):
