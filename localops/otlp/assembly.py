@@ -212,27 +212,23 @@ class Assembly:
             yield from _own_session(writer, span, row.get("name"), tags, body, ours)
             return
         body, opening = step_rows.split(body, ours.get("step"))
-        if opening is not None:
-            yield from _opening_row(writer, session, row, ours, opening)
-        at, start, end = _own_times(span, ours)
+        if opening is not None and (at := _whole(opening["at"][0])) is not None:
+            times = (at, _whole(opening["at"][1]), _whole(opening["at"][2]))
+            model = opening.get("model") if isinstance(opening.get("model"), str) else None
+            yield _own_row(writer, row, ours, rows.OPEN, times, model, opening["body"])
         failed = row.get("failed")
-        yield rows.make(
-            writer.text(row.get("kind") or "operation", 64),
-            session,
-            id=events.to_id(ours["id"]),
-            phase=rows.OPEN if ours.get("phase") else rows.DONE,
-            at_ns=at,
-            name=writer.text(row["name"]) if row.get("name") is not None else None,
-            parent=events.to_id(ours["parent"]) if ours.get("parent") else None,
-            agent=events.to_id(ours["agent"]) if ours.get("agent") else None,
-            start_ns=start,
-            end_ns=end,
-            model=writer.text(row["model"], 256) if row.get("model") is not None else None,
+        yield _own_row(
+            writer,
+            row,
+            ours,
+            rows.OPEN if ours.get("phase") else rows.DONE,
+            _own_times(span, ours),
+            row.get("model"),
+            body,
             tokens=[_whole(row.get(name)) for name in rows.SENT_TOKENS],
             cost=_whole(row.get("cost")),
             failed=failed if not ours.get("phase") and failed in (0, 1) else None,
             tags=tags,
-            body=writer.encode(body) if body else None,
         )
 
     def _foreign_rows(self, span: Span, reading: Reading, session: bytes) -> list[Row]:
@@ -366,27 +362,32 @@ def _whole(value: object) -> int | None:
     return value if type(value) is int and abs(value) < 1 << 62 else None
 
 
-def _opening_row(
-    writer: Writer, session: bytes, row: dict[str, Any], ours: dict[str, Any], opening: dict[str, Any]
-) -> Iterator[Row]:
-    """Yield the opening row of a step."""
-    at, start, end = map(_whole, opening["at"])
-    if at is None:
-        return
-    model = opening.get("model")
-    yield rows.make(
+def _own_row(
+    writer: Writer,
+    row: dict[str, Any],
+    ours: dict[str, Any],
+    phase: int,
+    times: tuple[int, int | None, int | None],
+    model: object,
+    body: dict[str, Any],
+    **columns: Any,
+) -> Row:
+    """Return a row that localops has sent: when it was recorded, began and ended are the times."""
+    at, start, end = times
+    return rows.make(
         writer.text(row.get("kind") or "operation", 64),
-        session,
+        writer.session,
         id=events.to_id(ours["id"]),
-        phase=rows.OPEN,
+        phase=phase,
         at_ns=at,
         name=writer.text(row["name"]) if row.get("name") is not None else None,
         parent=events.to_id(ours["parent"]) if ours.get("parent") else None,
         agent=events.to_id(ours["agent"]) if ours.get("agent") else None,
         start_ns=start,
         end_ns=end,
-        model=writer.text(model, 256) if isinstance(model, str) else None,
-        body=writer.encode(opening["body"]),
+        model=writer.text(model, 256) if model is not None else None,
+        body=writer.encode(body) if body else None,
+        **columns,
     )
 
 
