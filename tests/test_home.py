@@ -131,6 +131,23 @@ def test_pages_put_together_are_the_list(sessions: list[tuple[str, str]]) -> Non
     assert starts == sorted(starts, reverse=True)
 
 
+def test_a_list_has_a_session_once_while_others_record_and_fold(journal: Journal) -> None:
+    """A row, or a fold, between the two parts of a list neither hides a session nor doubles it."""
+    for number in (1, 2):
+        for row in _rows(number, state="Success", tag="red", model="gpt"):
+            journal.append(row)
+    journal.fold()
+    with Home() as home:
+        [project] = home.projects
+        newest = next(home.sessions()).session
+        begun = project.sessions(Filters())
+        journal.append(rows.make("tags", newest, id=clock.new_id(), at_ns=START + 5 * SECOND, name="add"))
+        assert [listed.name for listed in begun] == ["run 2", "run 1"]
+        begun = project.sessions(Filters())
+        journal.fold()
+        assert [listed.name for listed in begun] == ["run 2", "run 1"]
+
+
 def test_spilled_rows_come_in_when_a_home_is_opened(journal: Journal) -> None:
     """Rows that waited beside the journal are in the list, and no longer wait."""
     for row in _rows(1, state="Success", tag="red", model="gpt"):

@@ -13,6 +13,7 @@ from heapq import merge
 from itertools import islice
 
 from localops import config, host
+from localops.encoding.lazy import lazy
 from localops.errors import Ambiguous, ConfigError, EmptyJournal, JournalError, NotFound
 from localops.journal import blobs, rows, spill
 from localops.journal.reader import Reader, SQLiteError
@@ -455,11 +456,21 @@ class _Walk:
         self.scores = list(map(scores.condition, chosen.score))
         self.index = project.index() if chosen.text is not None else None
 
+    @lazy
+    def unfolded(self) -> list[bytes]:
+        """Return the sessions that are listed from their rows.
+
+        Read once: with rows that another process writes or folds while the list is read, a session would be in neither
+        part of the list, or in both.
+        """
+        return [session for (session,) in self.project.ask("fresh")]
+
     def folded(self, state: str | None, limit: tuple[int, int]) -> Iterator[Listed]:
         """Yield the sessions in the derived tables."""
         shared = {
             "facets": _json([[number, *row] for number, row in self._rows_of_facets()]),
             "scores": _json(scores.asked(self.scores)),
+            "fresh": _json([session.hex() for session in self.unfolded]),
             "since": self.filters.since if self.filters.since is not None else -_LATEST_NS,
             "many": _PAGE,
         }
@@ -594,8 +605,8 @@ class _Walk:
         return analytics.until_ns(listed.last_ns, running=listed.state == "Running") - listed.first_ns
 
     def fresh(self, limit: tuple[int, int]) -> Iterator[Listed]:
-        """Yield the sessions with rows that are not folded yet: usually none, and never many."""
-        listed_sessions = (self.one(session) for (session,) in self.project.ask("fresh"))
+        """Yield the sessions that had rows which were not folded yet: usually none, and never many."""
+        listed_sessions = map(self.one, self.unfolded)
         passing = [listed for listed in listed_sessions if listed is not None and self._passes(listed, limit)]
         return iter(sorted(passing, key=_by_start))
 

@@ -147,7 +147,7 @@ drop table temp.counted;
 
 -- list_of --
 -- How a list of sessions begins.
-with fresh as materialized (select distinct session from tail),
+with fresh as materialized (select unhex(value) as session from json_each(:fresh)),
 wanted as materialized (
   select value ->> 0 as number, value ->> 1 as dim, value ->> 2 as value, value ->> 3 as is_glob, value ->> 4 as excluded
   from json_each(:facets)),
@@ -158,7 +158,7 @@ asked as materialized (
 select {t.listed};
 
 -- on_page --
--- Whether a session follows the limit of the page, matches the filters, and has no row past the mark.
+-- Whether a session follows the limit of the page, matches the filters, and is not in the JSON array :fresh.
 (t.first_ns, t.key) < (:before_ns, :before_key)
   and t.first_ns >= :since
   and not exists (
