@@ -17,7 +17,7 @@ from localops.careful import attribute, class_name, first_entries, is_a
 from localops.clock import new_id, now_ns
 from localops.config import IGNORED, OPTIONS, Config, nearest
 from localops.encoding import facets
-from localops.errors import ConfigError, LocalopsError, NoSession, NotFound, UnusableBudget
+from localops.errors import ConfigError, LocalopsError, NoSession, UnusableBudget
 from localops.interruption import attempt, deliver, hold, hold_if_programs, seems_programs, waiting
 from localops.recording import client as clients
 from localops.recording import events, scores
@@ -487,18 +487,10 @@ def resume(
 def _session_to_resume(running: Client, ident: str, config: Config | None) -> tuple[str, bytes]:
     """Return the project folder and the id of a session that a program names."""
     # Imported here, as few programs resume.
-    from localops.reading.home import Home
+    from localops.recording import resuming
 
     own = (config.on(running.config) if config is not None else running.config).folder()
-    with Home(os.path.dirname(own), strict=False) as home:
-        if ident.lower() != "last":
-            project, id = home.find(ident)
-            return project.folder, id
-        for one in home.sessions():
-            is_own = one.session in running.sessions
-            if one.project.folder == own and not is_own and not one.project.is_unattributed(one):
-                return one.project.folder, one.session
-    raise NotFound(f"there is no session to resume in {own}")
+    return resuming.find(own, ident, running.sessions)
 
 
 @_quietly

@@ -265,8 +265,7 @@ class Client:
             session.recorder.limit_as_others()
         extra = {"resumed": 1, **self._start_fields(session, tags)}
         try:
-            if not session.recorder.rejoin(extra, partial(resuming.is_left, folder)):
-                raise NotResumable(resuming.who_has_it(session.recorder))
+            resuming.rejoin(session.recorder, extra)
         except BaseException:
             session.details = None  # write nothing more into a session that another process continues
             session.recorder.journal.sessions.discard(id)

@@ -1,4 +1,4 @@
-"""Check whether this process can resume a session, and read the session's recorded steps.
+"""Find a session to resume, check whether this process can resume it, and read its recorded steps.
 
 Only one process may continue a session: in one transaction, it checks that no other process takes part and writes that
 it does.
@@ -6,15 +6,23 @@ it does.
 
 from __future__ import annotations
 
+import os
+import time
+from functools import partial
+
 from localops.clock import now_ns
-from localops.errors import NotResumable
+from localops.errors import NotFound, NotResumable
 from localops.journal import participants, rows, spill
-from localops.output import say
+from localops.journal.reader import user_message
+from localops.output import counted, say
 from localops.reading import recorded_steps, session_state
+from localops.reading.home import Home
 from localops.reading.story import Story
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container, Mapping
+
     from localops.journal.journal import Journal
     from localops.journal.rows import Row
     from localops.journal.stored import Source
@@ -23,6 +31,60 @@ if TYPE_CHECKING:
 
 _SESSION = rows.COLUMNS.index("session")
 _AHEAD_NS = 1_000_000_000
+_TRIES, _PAUSE = 5, 0.1  # for what another process does at this moment, and has soon done
+
+
+def find(own: str, ident: str, open_here: Container[bytes]) -> tuple[str, bytes]:
+    """Return the project folder and the id of a session by an id, the beginning of one, or `last`.
+
+    `last` is the newest session of the project in the folder `own` that is not open in this process.  Raise NotFound or
+    Ambiguous; if rows of the home could not be read, NotResumable instead of NotFound.
+    """
+    for _ in range(_TRIES):
+        with Home(os.path.dirname(own), strict=False) as home:
+            try:
+                return _find(home, own, ident, open_here)
+            except NotFound as error:
+                reason = _why_incomplete(home, os.path.basename(own) if ident.lower() == "last" else None)
+                if reason is None:
+                    raise
+                problem, cause = f"{error}; but {reason}", error
+        time.sleep(_PAUSE)
+    raise NotResumable(problem) from cause
+
+
+def _find(home: Home, own: str, ident: str, open_here: Container[bytes]) -> tuple[str, bytes]:
+    if ident.lower() != "last":
+        project, id = home.find(ident)
+        return project.folder, id
+    for one in home.sessions():
+        is_other = one.session not in open_here and not one.project.is_unattributed(one)
+        if one.project.folder == own and is_other:
+            return own, one.session
+    raise NotFound(f"there is no session to resume in {own}")
+
+
+def _why_incomplete(home: Home, project: str | None) -> str | None:
+    """Return why rows of a project, or of any project of a home, could not be read; None if all of them were."""
+    names = [project] if project is not None else sorted({*home.unreadable, *home.waiting})
+    for name in names:
+        if name in home.unreadable:
+            return f"project {name!r} cannot be read: {user_message(home.unreadable[name])}"
+        if name in home.waiting:
+            where = f"{counted(home.waiting[name], 'row')} of project {name!r}"
+            return f"{where} could not be moved from a spill file to the journal: see `localops doctor`"
+    return None
+
+
+def rejoin(recorder: Recorder, extra: Mapping[str, object]) -> None:
+    """Write the row that says that this process resumes the session; raise NotResumable if another one has it."""
+    only = partial(is_left, recorder.journal.folder)
+    # A process that was killed a moment ago may still hold its lock.
+    for pause in (*[_PAUSE / 4] * _TRIES, 0.0):
+        if recorder.rejoin(extra, only):
+            return
+        time.sleep(pause)
+    raise NotResumable(who_has_it(recorder))
 
 
 def check(recorder: Recorder) -> None:

@@ -12,6 +12,7 @@ from localops import cli, clock
 from localops.decorators import tool
 from localops.journal import rows
 from localops.journal.journal import Journal
+from localops.journal.spill import Claim, Spill, waiting
 from localops.reading.home import Home
 from localops.recording import once_calls
 from tests import programs
@@ -173,6 +174,28 @@ def test_a_session_that_is_recorded_cannot_be_resumed() -> None:
     assert sum(line == "has it\n" for line in lines) == 1
     assert all("is still recorded by process" in line or "just now" in line for line in lines if line != "has it\n")
     localops.resume("last").end_session("Success")
+
+
+@pytest.mark.foreign_open  # it writes the file of another project
+def test_a_run_is_not_called_unknown_where_rows_cannot_be_read(tmp_path: Path) -> None:
+    """With a damaged project, or rows that wait in a spill file, its id may be among what was not read."""
+    programs.run(PAYING, "first", "a")
+    run = programs.sessions()[0].hex()
+    other = tmp_path / "home" / "other"
+    other.mkdir()
+    (other / "journal.db").write_bytes(b"not a journal")
+    with pytest.raises(localops.NotResumable, match=r"no session begins with 'abcdef01'.*'other' cannot be read"):
+        localops.resume("abcdef01")
+    localops.resume(run).end_session("Success")
+    localops.resume("last").end_session("Success")
+    (other / "journal.db").unlink()
+    row = rows.make("session", clock.new_id(), id=clock.new_id(), at_ns=clock.now_ns())
+    assert Spill(str(other)).write(row)
+    claim = Claim(waiting(str(other))[0])
+    with pytest.raises(localops.NotResumable, match="1 row of project 'other' could not be moved"):
+        localops.resume(row[2].hex())
+    claim.close()
+    localops.resume(row[2].hex()).end_session("Success")
 
 
 def test_a_session_of_this_process_is_ended_before_it_is_resumed() -> None:
