@@ -286,6 +286,19 @@ def test_it_says_that_a_run_was_resumed(capsys: pytest.CaptureFixture[str]) -> N
     assert '; before that it had ended as Indeterminate with the reason "process died inside tool ' in two
 
 
+def test_runs_that_die_before_they_record_anything_hide_no_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    """The reason of each run stays with it: a derived end at the time of a resume is of the run that began then."""
+    programs.run(_KILLED)
+    for _ in range(2):
+        programs.run(_PAYING + "die()", "resume")
+    sections = _why(capsys)
+    one, two = [line for line in sections["How it ended"] if line.startswith("It was resumed")]
+    assert one.endswith("""ended as Indeterminate with the reason "process died inside tool 'pay'".""")
+    assert two.endswith("ended as Indeterminate with the reason 'process died'.")
+    resumed = next(line for line in _printed(capsys, "show").splitlines() if line.startswith("resumed "))
+    assert resumed.endswith("UTC; before that Indeterminate: process died")
+
+
 @pytest.mark.parametrize("state", ["Success", "Failure"])
 def test_the_question_about_a_step_is_no_error_of_a_run_that_succeeded(
     capsys: pytest.CaptureFixture[str], state: str

@@ -70,7 +70,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
         *_why(snapshot.standing.reason),
         ("began", f"{output.when(totals.first_ns)} UTC, {output.ago(clock.now_ns() - totals.first_ns)}"),
         ("took", printing.at_least(output.short_duration(until - totals.first_ns), snapshot)),
-        ("resumed", _resumed(story)),
+        ("resumed", _resumed(snapshot)),
         ("project", project),
         ("tags", ", ".join(story.tags)),
         ("scores", ", ".join(f"{one.name} {scores.shown(one.value)}" for one in judged)),
@@ -153,12 +153,16 @@ def _open_ends(snapshot: Snapshot) -> Iterator[str]:
             yield f"{one['before']}{one['kind']} {one['name']!r}{one['when']}{one['since']}"
 
 
-def _resumed(story: Story) -> str | None:
-    """Return how often a session was resumed, and when it was last."""
-    if not (resumes := story.resumes):
+def _resumed(snapshot: Snapshot) -> str | None:
+    """Return how often a session was resumed, and when it was last, and how the run before that had ended."""
+    if not (resumes := snapshot.story.resumes):
         return None
     many = "once" if len(resumes) == 1 else f"{len(resumes)} times, the last"
-    return f"{many} at {output.when(resumes[-1].at_ns)} UTC"
+    end = pauses.end_before(snapshot.story.of_kind("end"), snapshot.pauses[-1])
+    before = "" if end is None else f"; before that {end.name or 'Indeterminate'}"
+    if end is not None and (reason := _first_line(str(end.body.get("reason") or ""))):
+        before += f": {facts.cause_of(reason) or reason}"
+    return f"{many} at {output.when(resumes[-1].at_ns)} UTC{before}"
 
 
 def _host(story: Story) -> str | None:

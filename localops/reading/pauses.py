@@ -45,7 +45,13 @@ def of(source: Source, session: bytes, story: Story) -> list[Pause]:
 
 def end_before(ends: Iterable[Milestone], pause: Pause) -> Milestone | None:
     """Return the end of the run before a pause, or None."""
-    own = [end for end in ends if pause.stopped_ns <= end.at_ns <= pause.resumed_ns]
+    # A derived end has the time of the last row of its run.  If that is the row of the resume, the run that the resume
+    # began recorded nothing else, and the end is its own.
+    own = [
+        end
+        for end in ends
+        if pause.stopped_ns <= end.at_ns <= pause.resumed_ns and not (end.implied and end.at_ns == pause.resumed_ns)
+    ]
     # As for a session, an end that the program declared takes precedence over a derived one.
     return max(own, key=lambda end: (not end.implied, end.at_ns), default=None)
 
