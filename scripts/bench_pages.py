@@ -57,6 +57,16 @@ addEventListener("DOMContentLoaded", () => {
   watch.observe(document.querySelector("main"), { childList: true, subtree: true, characterData: true });
 });
 """
+# Notes when the rows of a report are drawn and can be scrolled.
+_SCROLLS = """
+window.scrolls = null;
+const look = () => {
+  const rows = document.querySelector("#view .row")?.closest(".scroll");
+  if (rows && rows.scrollHeight > rows.clientHeight) window.scrolls = performance.now();
+  else requestAnimationFrame(look);
+};
+addEventListener("DOMContentLoaded", look);
+"""
 # Notes which row a button was pressed on, and which row a click met.
 _CLICKS = """
 window.pressed = null;
@@ -178,6 +188,43 @@ def usable(table: Table, browser: Any, home: Path, sizes: Sizes) -> None:
             ", ".join(f"{statistics.median(each):.0f} ms" for each in zip(*marks, strict=True)),
         )
         page.context.close()
+    report(table, browser, home, sizes)
+
+
+def report(table: Table, browser: Any, home: Path, sizes: Sizes) -> None:
+    """Measure the HTML report of a session of many events with prompts and answers, opened as a file."""
+    session = localops.start_session()
+    assert session is not None
+    for number in range(sizes.events):
+        if number % 2:
+            session.record(localops.ToolEvent(name="look", params={"box": number}, returns={"screws": number % 7}))
+            continue
+        question = {"role": "user", "content": f"What is in box {number}? Look into it before you answer."}
+        call = localops.LLMEvent(model="gpt-4o", prompt=[question], prompt_tokens=20, completion_tokens=9)
+        call.completion = f"Box {number} has **{number % 7} screws** and a note."
+        session.record(call)
+    session.end_session("Success")
+    path = home.with_name("report.html")
+    command = [sys.executable, "-m", "localops", "export", str(session.session_id), "--format", "html", "-o", str(path)]
+    subprocess.run(command, env=_environment(home), check=True, capture_output=True)
+    loads = [_opened(browser, f"{path.as_uri()}#events") for _ in range(sizes.loads)]
+    table.say(
+        f"HTML report of {sizes.events:,} events ({path.stat().st_size / 1e6:.0f} MB): usable, all there",
+        "<= 2000 ms",
+        ", ".join(f"{statistics.median(each):.0f} ms" for each in zip(*loads, strict=True)),
+    )
+
+
+def _opened(browser: Any, address: str) -> tuple[float, float]:
+    """Open a report, and return when its rows could be scrolled, and when all its events were there."""
+    page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    page.add_init_script(_SCROLLS)
+    page.goto(address)
+    while page.evaluate("window.scrolls === null || !performance.getEntriesByName('localops-whole').length"):
+        page.wait_for_timeout(50)
+    times = page.evaluate("[window.scrolls, performance.getEntriesByName('localops-whole')[0].startTime]")
+    page.context.close()
+    return times[0], times[1]
 
 
 def _median(loads: list[dict[str, float]], name: str) -> str:
