@@ -26,10 +26,10 @@ def test_each_module_can_be_put_together() -> None:
     for name in sorted(MODULES, key=lambda each: -web_bundle.text(each).count("import")):
         if name in missing:
             script = web_bundle.script(name)
-            assert f'"{name}": () => {{' in script
+            assert f'"{name}": (function () {{' in script
             assert "\nimport " not in script
             assert "\nexport " not in script
-            missing -= {*re.findall(r'^"([\w.-]+)": \(\) => \{$', script, re.MULTILINE)}
+            missing -= {*re.findall(r'^"([\w.-]+)": (?:\(\) =>|\(function \(\)) \{$', script, re.MULTILINE)}
     assert missing == set()
 
 
@@ -68,8 +68,20 @@ def test_modules_run_once_each_when_they_are_used(tmp_path: Path, monkeypatch: p
     for part in (
         'use("c.js");\nconst {\n  B,\n  b: c,\n} = use("b.js");\nconst all = use("b.js");\n',
         'const late = () => load("d.js");\n',
-        '"b.js": () => {\nconst B = 1;\nasync function b() {}\nreturn { B, b };\n}',
+        '"b.js": (function () {\nconst B = 1;\nasync function b() {}\nreturn { B, b };\n})',
         "return { inside };",
     ):
         assert part in script
     assert script.endswith('use("a.js");\n')
+
+
+def test_what_runs_at_once_is_compiled_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In parentheses; what a late import brings along is compiled when it runs, unless it is also imported before."""
+    monkeypatch.setattr(web_bundle, "WEB", str(tmp_path))
+    (tmp_path / "a.js").write_text('import { B } from "./b.js";\nconst late = () => import("./c.js");\n')
+    (tmp_path / "b.js").write_text("export const B = 1;\n")
+    (tmp_path / "c.js").write_text('import { B } from "./b.js";\nimport { D } from "./d.js";\n')
+    (tmp_path / "d.js").write_text("export const D = 1;\n")
+    first = re.findall(r'^"(\w)\.js": (.*)$', web_bundle.together("a.js"), re.MULTILINE)
+    at_once = "(function () {"
+    assert dict(first) == {"a": at_once, "b": at_once, "c": "() => {", "d": "() => {"}

@@ -1,4 +1,4 @@
-"""Bundle the files of `localops/web` for a page without a server: modules in one script, styles in one sheet.
+"""Bundle the files of `localops/web`: modules in one script, and for a page without a server styles in one sheet.
 
 Each module becomes a function with unchanged code, which runs when it is first needed, in the way of browsers.  Forms
 of `import` and `export` that no module uses are refused, so that none is overlooked.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WEB = os.path.join(os.path.dirname(os.path.dirname(__file__)), "web")
 
 _STATIC = re.compile(r'^import (?:(\{[^}]*\}|\* as \w+) from )?"\./([\w/.-]+)";$', re.MULTILINE)
-_LATE = re.compile(r'\bimport\("\./([\w/.-]+)"\)')
+_LATE = re.compile(r'import\("\./([\w/.-]+)"\)')
 _EXPORTED = re.compile(r"^export ((?:const|class|function|async function\*?) (\w+))", re.MULTILINE)
 _LISTED = re.compile(r"^export \{([\w, ]+)\};$", re.MULTILINE)
 _LEFT = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
@@ -37,6 +37,11 @@ const load = async (name) => use(name);
 
 @cache
 def script(start: str, without: frozenset[str] = frozenset()) -> str:
+    """Return a module and its imports as `together` does, as the text of an element; it is kept for the next call."""
+    return _checked(together(start, without))
+
+
+def together(start: str, without: Collection[str] = ()) -> str:
     """Return a module and its imports as one script, which ends with a call of `use` for the module.
 
     Modules in `without` are left out; a late import of one fails, as it would without a server.
@@ -46,10 +51,12 @@ def script(start: str, without: frozenset[str] = frozenset()) -> str:
     exported = {name: _exports(source) for name, source in sources.items()}
     for name, source in sources.items():
         _check_imports(name, source, exported)
-    inside = ",\n".join(
-        f'"{name}": () => {{\n{_as_function(name, source, exported[name])}}}' for name, source in sources.items()
+    at_once = _imported_by(start, sources)
+    functions = (
+        f'"{name}": {_function(_body(name, source, exported[name]), runs_at_once=name in at_once)}'
+        for name, source in sources.items()
     )
-    return _checked(_RUNTIME % (inside, f'use("{start}");\n'))
+    return _RUNTIME % (",\n".join(functions), f'use("{start}");\n')
 
 
 def _gather(name: str, without: Collection[str], sources: dict[str, str]) -> None:
@@ -59,6 +66,21 @@ def _gather(name: str, without: Collection[str], sources: dict[str, str]) -> Non
     sources[name] = source = text(name)
     for match in (*_STATIC.finditer(source), *_LATE.finditer(source)):
         _gather(match[match.re.groups], without, sources)
+
+
+def _imported_by(start: str, sources: dict[str, str]) -> set[str]:
+    """Return the modules that run when `start` does: itself, and what it and they import, but for late imports."""
+    names, waiting = {start}, [start]
+    while waiting:
+        new = {match[2] for match in _STATIC.finditer(sources[waiting.pop()])} - names
+        names |= new
+        waiting += new
+    return names
+
+
+def _function(body: str, *, runs_at_once: bool) -> str:
+    # Browsers compile a function in parentheses at once; any other they only look through, and compile when it runs.
+    return f"(function () {{\n{body}}})" if runs_at_once else f"() => {{\n{body}}}"
 
 
 def _exports(source: str) -> list[str]:
@@ -76,7 +98,7 @@ def _check_imports(name: str, source: str, exported: dict[str, list[str]]) -> No
             )
 
 
-def _as_function(name: str, source: str, exported: Sequence[str]) -> str:
+def _body(name: str, source: str, exported: Sequence[str]) -> str:
     """Convert a module to the body of a function that returns its exports."""
     code = _STATIC.sub(_used, source)
     code = _LATE.sub(r'load("\1")', code)

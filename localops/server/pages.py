@@ -208,7 +208,7 @@ _FRAME = """<!doctype html>
 <script src="{files}theme.js"></script>
 <script src="{files}early_keys.js"></script>
 <link rel="stylesheet" href="{files}style.css">{style}
-<script type="module" src="{files}{page}.js"></script>
+<script type="module" src="{files}{page}.bundle.js"></script>
 </head>
 <body>
 <a class="skip" href="#main">Skip to content</a>

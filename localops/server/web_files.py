@@ -3,6 +3,9 @@
 A page names its files in a folder that stands for the contents of all of them, so that a page never mixes files of two
 versions, and the next page asks for none of them again.  Without that folder in the address, a browser has to ask
 whether a file is the same as before.
+
+`NAME.bundle.js` is the module `NAME.js` with all that it imports, as one script.  As single files they would be up to
+forty requests of a page, each after the one for the file that names it.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from functools import cache, lru_cache
 
 from starlette.responses import Response
 
+from localops import __version__
+from localops.reading import web_bundle
 from localops.server.request import HttpError
 
 TYPE_CHECKING = False
@@ -21,7 +26,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-_WEB = os.path.join(os.path.dirname(os.path.dirname(__file__)), "web")
+_WEB = web_bundle.WEB
+_BUNDLE = ".bundle.js"
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -44,7 +50,7 @@ async def answer(request: Request) -> Response:
     name, version = str(request.path_params["name"]), None
     if name.startswith(_MARK):
         version, _, name = name.removeprefix(_MARK).partition("/")
-    asset = _asset(name, _stamp(name))
+    asset = _bundle(name, _version()) if name.endswith(_BUNDLE) else _asset(name, _stamp(name))
     if asset is None:
         raise HttpError(404, "this file does not exist")
     body, tag = asset
@@ -64,7 +70,7 @@ def _version_of(files: tuple[tuple[str, tuple[int, int] | None], ...]) -> str:
     """Return a digest of the names and contents of these files, which are read again only when one changes."""
     assets = {name: _asset(name, stamp) for name, stamp in files}
     tags = "".join(f"{name} {asset and asset[1]}\n" for name, asset in assets.items())
-    return hashlib.sha256(tags.encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{__version__}\n{tags}".encode()).hexdigest()[:16]
 
 
 def _files(under: str) -> Iterator[tuple[str, tuple[int, int] | None]]:
@@ -97,5 +103,17 @@ def _asset(name: str, stamp: tuple[int, int] | None) -> tuple[bytes, str] | None
     if stamp is None:
         return None
     with open(os.path.join(_WEB, name), "rb") as file:
-        body = file.read()
+        return _tagged(file.read())
+
+
+@lru_cache(32)
+def _bundle(name: str, _: str) -> tuple[bytes, str] | None:
+    """Return a module and its imports as one script, and its ETag; they are read again when any file changes."""
+    module = name.removesuffix(_BUNDLE) + ".js"
+    if _stamp(module) is None:
+        return None
+    return _tagged(web_bundle.together(module).encode())
+
+
+def _tagged(body: bytes) -> tuple[bytes, str]:
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'

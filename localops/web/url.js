@@ -1,7 +1,7 @@
 // Addresses of the server, which may be below a path of a proxy.  This file is always in its folder web/, or in
-// web/~VERSION/, whose files browsers keep.
+// web/~VERSION/, whose files browsers keep: by itself, or as a part of the script of a page.
 
-const isKept = /\/~\w+\/url\.js$/.test(import.meta.url);
+const isKept = /\/~\w+\/[\w.]+\.js$/.test(import.meta.url);
 const root = new URL(isKept ? "../.." : "..", import.meta.url).pathname;
 
 /** Return an address of the server for a path without a leading slash: url("s/…"), url("") for the list. */

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from localops.reading import web_bundle
 from localops.server import web_files
 from localops.server.browser_guard import Tokens
 from tests.server.uis import JSON, RealPages
@@ -127,7 +128,7 @@ def test_every_answer_restricts_the_browser(pages: RealPages, path: str) -> None
     [
         "../pages.py", "..%2fpages.py", "%2e%2e/server/pages.py", "....//pages.py", "/etc/passwd",
         "vendor/../../pages.py", ".hidden.js", "login.js/", "login.js%00.css", "..\\pages.py", "", ".", "login.py",
-        "~0", "~0/", "~0/../pages.py", "~0/~0/login.js", "login.js/~0",
+        "nothing.bundle.js", "style.bundle.js", "~0", "~0/", "~0/../pages.py", "~0/~0/login.js", "login.js/~0",
     ],
 )  # fmt: skip
 def test_only_files_of_the_pages_are_served(pages: RealPages, name: str) -> None:
@@ -157,6 +158,12 @@ def test_files_of_a_page_are_kept_until_one_of_them_changes(
         "no-cache",
     ]
     assert len({each.body for each in answers.values()}) == 1
+    script = pages.get(f"{folder}/login.bundle.js", cookie="")
+    assert script.body.decode() == web_bundle.together("login.js")
+    assert (script.headers["cache-control"], script.headers["content-type"]) == (
+        "public, max-age=31536000, immutable",
+        "text/javascript; charset=utf-8",
+    )
     monkeypatch.setattr(web_files, "_WEB", str(tmp_path))
     (tmp_path / "vendor").mkdir()
     seen: set[str] = set()

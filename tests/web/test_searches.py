@@ -162,7 +162,7 @@ def test_what_is_typed_after_a_slash_reaches_the_field(visit: Visit) -> None:
     """Also before any module of the page runs, and while the field is not there yet; no key is a shortcut then."""
     page = visit.page
     held: list[Route] = []
-    page.route("**/base.js", lambda route: held.append(route))
+    page.route("**/sessions.bundle.js", lambda route: held.append(route))
     page.goto(visit.base + "/", wait_until="commit")
     visit.until("document.querySelector('#filters') !== null")
     page.keyboard.type("/txs")
