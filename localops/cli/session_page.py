@@ -8,7 +8,7 @@ from localops import clock, output
 from localops.cli import printing
 from localops.encoding import encode
 from localops.journal import rows, stored
-from localops.reading import analytics, facts, finish_reasons, given_scores, open_ends, pauses
+from localops.reading import analytics, facts, finish_reasons, given_scores, open_ends, pauses, waiting_rows
 from localops.recording import events, scores
 
 TYPE_CHECKING = False
@@ -53,7 +53,7 @@ def show_events(project: Project, id: bytes, view: str | None, limit: int | None
         print()
     _VIEWS[view or "tree"](snapshot, _LIMIT if limit is None else limit)
     if not snapshot.totals.events and not snapshot.unfinished:
-        print(printing.dim("no events"))
+        print(printing.dim("no events in the journal yet" if snapshot.waiting else "no events"))
 
 
 # The session
@@ -92,7 +92,9 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
         # Behind its duration: what the session has been doing for that long.
         pairs.insert(4, ("now", "; ".join(_at_work(snapshot, until))))
     printing.print_pairs([(name, value) for name, value in pairs if value])
-    for notice in [*_notices(report, snapshot.story), *_open_ends(snapshot)]:
+    waiting = waiting_rows.facts(snapshot.waiting)
+    waits = [] if waiting is None else [waiting_rows.text(waiting)]
+    for notice in [*waits, *_notices(report, snapshot.story), *_open_ends(snapshot)]:
         print(printing.styled(f"! {output.clean(notice)}", "yellow"))
 
 

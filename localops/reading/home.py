@@ -18,7 +18,7 @@ from localops.errors import Ambiguous, ConfigError, EmptyJournal, JournalError, 
 from localops.journal import blobs, rows, spill
 from localops.journal.reader import Reader, SQLiteError
 from localops.journal.sql import statements
-from localops.reading import analytics, filters, given_scores, session_state
+from localops.reading import analytics, filters, given_scores, session_state, waiting_rows
 from localops.reading.filters import STATES as STATES
 from localops.reading.filters import Filters as Filters
 from localops.reading.snapshot import Snapshot
@@ -58,7 +58,6 @@ _LATEST_NS = (1 << 63) - 1
 _FRESH_KEY = 1 << 62
 # The facets in the derived table `facet`.
 _STORED_DIMS = ("tag", "model", "agent", "tool")
-_SESSION = rows.COLUMNS.index("session")
 # The matches of a filter are counted up to this number, to find the rarest filter.
 _COUNTED = 2_000
 # Sessions that are checked for a text at first, and then four times as many.
@@ -302,7 +301,7 @@ class Project:
 
     def snapshot(self, session: bytes) -> Snapshot:
         """Return a snapshot of a session, which reads everything at most once."""
-        return Snapshot(self.reader, self.folder, session, correct=self._with_waiting)
+        return Snapshot(self.reader, self.folder, session, waiting=self.waiting_of)
 
     def standing(self, session: bytes) -> session_state.Standing:
         """Return the current state of a session."""
@@ -313,20 +312,13 @@ class Project:
         open_sessions = self.reader.all("open_sessions", many=_COUNTED)
         return [session for (session,) in open_sessions if self.standing(session).state == "Running"]
 
-    def _with_waiting(self, session: bytes, stands: session_state.Standing) -> session_state.Standing:
-        """Return the state of a session including its waiting rows, as its end may be among them."""
-        if not (stands.derived and self.waiting):
-            return stands
+    def waiting_of(self, session: bytes) -> list[rows.Row]:
+        """Return the rows of a session that wait in spill files."""
+        if not self.waiting:
+            return []
         if self._waiting_rows is None:
-            self._waiting_rows = {}
-            for row in spill.rows(self.folder):
-                self._waiting_rows.setdefault(row[_SESSION], []).append(row)
-        waiting = self._waiting_rows.get(session, [])
-        if (end := session_state.declared(self.reader, session, waiting)) is not None:
-            return end
-        many = "1 of its rows waits" if len(waiting) == 1 else f"{len(waiting)} of its rows wait"
-        reason = f"process died; {many} in a spill file"
-        return session_state.Standing(stands.state, reason, stands.ended_ns, True) if waiting else stands
+            self._waiting_rows = waiting_rows.by_session(self.folder)
+        return self._waiting_rows.get(session, [])
 
     def tags(self, session: bytes) -> list[str]:
         """Return the current tags of a session."""
@@ -357,12 +349,14 @@ class Project:
 
     def is_cut_off(self, listed: Listed) -> bool:
         """Return whether a listed session may have continued after its last row."""
-        doubtful = listed.state in ("Indeterminate", "Unknown")
-        return doubtful and self.snapshot(listed.session).is_cut_off
+        is_doubtful = listed.state in ("Indeterminate", "Unknown") or bool(self.waiting_of(listed.session))
+        return is_doubtful and self.snapshot(listed.session).is_cut_off
 
     def cost_at_least(self, listed: Listed) -> bool:
         """Return whether the cost of a listed session is a lower bound, as `Snapshot.cost_at_least` does."""
         if listed.unpriced or self.reader.all("lacks_rows", session=listed.session):
+            return True
+        if waiting_rows.may_cost(self.waiting_of(listed.session)):
             return True
         unfinished = [] if listed.state == "Running" else self.snapshot(listed.session).unfinished
         return any(one.kind == "llm" for one in unfinished)

@@ -18,6 +18,7 @@ from localops.reading import (
     recorded_steps,
     spending,
     uncounted,
+    waiting_rows,
     waste,
 )
 from localops.reading.open_ends import PARTICIPANT, Processes
@@ -90,8 +91,9 @@ class _PostMortem:
             "common": self._errors.common(first),
             "waste": (waste_facts := self._waste()),
             "stopped_loops": self._stopped_loops(waste_facts["loops_count"]),
-            "not_resumable": recorded_steps.refusal(seen.source, story, seen.id),
+            "not_resumable": recorded_steps.refusal_of(seen),
             "steps": recorded_steps.counts(self._seen) if self._rows.is_complete else None,
+            "waiting": waiting_rows.facts(seen.waiting),
             "spilled": spilled,
             "dropped": dropped,
             "cut": cut,

@@ -13,6 +13,7 @@ from localops.reading import (
     loops,
     spending,
     uncounted,
+    waiting_rows,
     waste_page,
 )
 from localops.reading.markdown import code
@@ -86,6 +87,8 @@ def markdown(findings: Facts) -> list[str]:
 def _end(findings: Facts) -> Iterator[Sentence]:
     state, reason = findings["state"], findings["reason"]
     yield from _how(findings["how"], state, reason, findings)
+    if findings["waiting"] is not None:
+        yield [f"{waiting_rows.text(findings['waiting'])}. `localops doctor` says why, and what to do."]
     yield from _died_inside(findings["processes"])
     took = output.short_duration(nanoseconds(findings["seconds"]))
     if findings["how"] == "running":
@@ -139,7 +142,10 @@ def _died(state: str, reason: str | None, findings: Facts) -> Iterator[Sentence]
         yield ["Its process no longer runs: the lock that it held is free."]
     elif not findings["imported"]:
         yield ["The machine that recorded it found its process dead; whether it was resumed since is not known."]
-    yield [f"Its last row is from {when(findings['last'])} UTC; nothing after that is recorded."]
+    if findings["waiting"] is None:
+        yield [f"Its last row is from {when(findings['last'])} UTC; nothing after that is recorded."]
+    else:
+        yield [f"Its last row in the journal is from {when(findings['last'])} UTC."]
     if findings["not_resumable"] is None:
         yield ["A program can resume it where it stopped: see `localops help resume`."]
 
@@ -218,7 +224,8 @@ def _done(findings: Facts) -> Iterator[Sentence]:
     done = findings["done"]
     if not done["events"]:
         is_idle = not findings["under_way_count"] and not findings["under_way"]
-        yield ["It recorded no event." if is_idle else "No call or operation has ended yet."]
+        nothing = "It recorded no event." if is_idle else "No call or operation has ended yet."
+        yield [nothing if findings["waiting"] is None else "None of its events is in the journal yet."]
         yield from _open_cost(findings)
         return
     counts = [

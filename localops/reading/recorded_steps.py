@@ -312,10 +312,13 @@ def counts(seen: Snapshot) -> Facts | None:
 
 
 def _forecast(seen: Snapshot, steps: list[Recorded], refused: set[bytes]) -> Forecast:
-    return Forecast(steps, seen.is_running, refused, is_resumable=_refusal(seen) is None)
+    return Forecast(steps, seen.is_running, refused, is_resumable=refusal_of(seen) is None)
 
 
-def _refusal(seen: Snapshot) -> str | None:
+def refusal_of(seen: Snapshot) -> str | None:
+    """Return why a session cannot be resumed now; None if it can."""
+    if seen.waiting:
+        return "rows of it wait in a spill file, so its steps are not all known; `localops doctor` says what to do"
     return refusal(seen.source, seen.story, seen.id)
 
 
@@ -385,7 +388,7 @@ def facts(seen: Snapshot, *, limit: int = SHOWN, redacts: Callable[[dict[str, An
         "session_id": rows.id_text(seen.id),
         "name": seen.story.name,
         "state": seen.standing.state,
-        "not_resumable": None if forecast.is_resumable else _refusal(seen),
+        "not_resumable": None if forecast.is_resumable else refusal_of(seen),
         "counts": forecast.counts(),
         "steps": [
             {**_step_facts(seen, step), "state": state, "on_resume": way, "behind": step.id in forecast.behind}

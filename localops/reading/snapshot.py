@@ -9,15 +9,16 @@ from collections import namedtuple
 from functools import cached_property
 
 from localops.journal import participants, rows
-from localops.reading import analytics, given_scores, pauses, session_state
+from localops.reading import analytics, given_scores, pauses, session_state, waiting_rows
 from localops.reading.analytics import Part, Report, Totals
 from localops.reading.story import Story, budget_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, NamedTuple
 
+    from localops.journal.rows import Row
     from localops.journal.stored import Source, Unfinished
     from localops.reading.given_scores import Given
     from localops.reading.pauses import Pause
@@ -47,10 +48,10 @@ class Snapshot:
         id: bytes,
         *,
         totals: Totals | None = None,
-        correct: Callable[[bytes, Standing], Standing] | None = None,
+        waiting: Callable[[bytes], Sequence[Row]] | None = None,
     ) -> None:
         self.source, self.folder, self.id = source, folder, id
-        self._correct = correct  # corrects the state with rows that are not in the journal yet
+        self._waiting = waiting
         if totals is not None:
             self.totals = totals
 
@@ -62,14 +63,19 @@ class Snapshot:
     @cached_property
     def story(self) -> Story:
         """Return the session's bookkeeping rows as a story."""
-        return Story.read(self.source, self.id)
+        return waiting_rows.story(Story.read(self.source, self.id), self.waiting)
+
+    @cached_property
+    def waiting(self) -> Sequence[Row]:
+        """Return its rows that are not in the journal yet, but in spill files."""
+        return [] if self._waiting is None else self._waiting(self.id)
 
     @cached_property
     def standing(self) -> Standing:
         """Return the state of the session."""
         last_ns = self.totals.last_ns
         stands = session_state.judge(self.source, self.folder, self.id, self.story, last_ns=last_ns)
-        return stands if self._correct is None else self._correct(self.id, stands)
+        return waiting_rows.corrected(self.source, self.id, stands, self.waiting)
 
     @cached_property
     def scores(self) -> list[Given]:
@@ -112,8 +118,10 @@ class Snapshot:
 
     @cached_property
     def is_cut_off(self) -> bool:
-        """Return whether it may have continued after its last row: a process died, or may have died, in it."""
+        """Return whether it may have continued after its last row: a process died, or may have died, or rows wait."""
         stands = self.standing
+        if self.waiting and not self.is_running:
+            return True
         return stands.state == "Unknown" or session_state.died(stands, self.story)
 
     @cached_property
@@ -127,7 +135,8 @@ class Snapshot:
         # Imported late, as a list of sessions does not need it.
         from localops.journal.stored import unfinished
 
-        return unfinished(self.source, self.id)
+        over = waiting_rows.ended(self.waiting)
+        return [one for one in unfinished(self.source, self.id) if one.id not in over]
 
     @cached_property
     def pauses(self) -> list[Pause]:
@@ -166,7 +175,8 @@ class Snapshot:
     @property
     def cost_at_least(self) -> bool:
         """Return whether its cost is a lower bound: a call has no price, or never ended, or rows may be lost."""
-        return self.totals.unpriced > 0 or self.open_calls > 0 or self.story.lacks_rows
+        is_incomplete = self.story.lacks_rows or waiting_rows.may_cost(self.waiting)
+        return self.totals.unpriced > 0 or self.open_calls > 0 or is_incomplete
 
     @cached_property
     def _parts_and_names(self) -> tuple[dict[str, list[Part]], dict[str, str]]:
