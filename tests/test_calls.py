@@ -7,6 +7,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,3 +159,24 @@ def test_arguments_count_whatever_order_the_rows_were_stored_in(session: Session
     with closing(Journal(str(tmp_path / "default"))) as copy, Reader(session._journal.path) as reader:
         copy.add(made.with_closings_first(row.bare for row in stored.of_session(reader, session._id)))
     assert _Opened(str(tmp_path)).past("fetch", {"tries": 1, "url": "http://one"}).same == 1
+
+
+def test_an_index_of_an_earlier_version_is_replaced(session: Session, index: _Opened) -> None:
+    """It may have no arguments of calls whose closing row was stored first."""
+    _fetch("http://one")
+    assert index.past("fetch", {"tries": 1, "url": "http://one"}).same == 1
+    with closing(apsw.Connection(str(Path(index.home) / "default" / CallIndex.FILE))) as file:
+        file.execute("update call set args = ?", (digest(None),))
+        assert index.past("fetch", {"tries": 1, "url": "http://one"}).same == 0
+        file.pragma("user_version", 1)
+    assert index.past("fetch", {"tries": 1, "url": "http://one"}).same == 1
+
+
+def test_an_error_that_is_stored_before_its_call_counts(session: Session, tmp_path: Path) -> None:
+    """All rows of an import may be in reversed order."""
+    event = localops.ToolEvent(name="book", params={"nights": 2})
+    session.record(event)
+    session.record(localops.ErrorEvent(trigger_event=event, exception=ValueError("too many")))
+    with closing(Journal(str(tmp_path / "default"))) as copy, Reader(session._journal.path) as reader:
+        copy.add([row.bare for row in reversed(list(stored.of_session(reader, session._id)))])
+    assert _Opened(str(tmp_path)).past("book", {"nights": 2})[1:3] == (1, 1)

@@ -37,7 +37,8 @@ class CallIndex(RowIndex):
     """The index of one project's tool calls."""
 
     FILE = "calls.db"
-    SCHEMA = 1
+    # Up to 1, a call whose closing row was stored first had no arguments.
+    SCHEMA = 2
     SOON = 10_000
     STATEMENTS = "calls.sql"
 
@@ -47,7 +48,7 @@ class CallIndex(RowIndex):
             return after, False
         for row in map(_Indexed._make, self._reader.ask(self._sql["batch"], {"after": after, "upto": upto})):
             if row.kind == "error":
-                execute("update call set failed = 1 where id = ?", (row.parent,))
+                self._fail(execute, row)
             elif row.phase == rows.OPEN:
                 self._open(execute, row)
             else:
@@ -60,10 +61,17 @@ class CallIndex(RowIndex):
         if not execute("update call set args = ? where id = ? returning 1", (args, row.id)).fetchall():
             execute("insert or replace into opened values(?, ?)", (row.id, args))
 
+    def _fail(self, execute: Execute, error: _Indexed) -> None:
+        if error.parent is None:
+            return
+        if not execute("update call set failed = 1 where id = ? returning 1", (error.parent,)).fetchall():
+            execute("insert or ignore into failed_early values(?)", (error.parent,))
+
     def _add(self, execute: Execute, row: _Indexed) -> None:
         begun = execute("delete from opened where id = ? returning args", (row.id,)).fetchall()
         args = begun[0][0] if begun else _args_of(row.body)
-        values = (row.seq, row.id, digest(row.name or ""), args, 1 if row.failed else 0)
+        has_error = execute("delete from failed_early where id = ? returning 1", (row.id,)).fetchall()
+        values = (row.seq, row.id, digest(row.name or ""), args, 1 if row.failed or has_error else 0)
         execute("insert or ignore into call values(?, ?, ?, ?, ?)", values)
 
     def past(self, tool: str, args: object, *, many: int, before: int | None = None) -> Past:

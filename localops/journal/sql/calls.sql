@@ -11,6 +11,9 @@ create table opened(
   id blob primary key,                   -- of a call that has begun
   args integer not null                  -- the digest of its arguments
 ) strict, without rowid;
+create table failed_early(
+  id blob primary key                    -- of an operation that has an error, and whose closing row is not in `call`
+) strict, without rowid;
 create table call(
   seq integer primary key,               -- of the row it ended with
   id blob not null,
