@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from localops import cli, dialects
+from localops.journal import rows
 from localops.reading import analytics
 from localops.reading.home import Home
 from tests import recorded_runs
@@ -91,6 +93,45 @@ def test_costs_of_a_cut_file_are_lower_bounds(file: Path, tmp_path: Path, capsys
     assert _import(capsys, cut)[1]["new"] == 0
     with recorded_runs.opened() as runs:
         assert {run.id: run.cost_at_least for run in runs} == known
+
+
+def test_a_file_that_was_cut_between_two_lines_is_not_whole(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first line of a session says how many it has; a whole file that is imported later makes up for it."""
+    with recorded_runs.opened() as runs:
+        known = {run.id: run.cost_at_least for run in runs}
+    lines = file.read_bytes().splitlines(keepends=True)
+    session = next(id for id, at_least in known.items() if not at_least)
+    of_it = [number for number, line in enumerate(lines) if session.hex().encode() in line]
+    cut, other = tmp_path / "cut.jsonl", tmp_path / "other"
+    for rest in (1, len(of_it) - 1):
+        cut.write_bytes(b"".join(lines[: of_it[rest]]))
+        code, report = _import(capsys, cut, "--home", other)
+        has = f"it has {rest} {'row' if rest == 1 else 'rows'} of {len(of_it)}"
+        lacks = f"{cut}: the file was cut short: session {rows.id_text(session)[:13]} lacks rows, {has}"
+        assert (code, report["problems"][0]) == (3, lacks)
+        assert {id for id, at_least in _bounds(other).items() if at_least != known[id]} == {session}
+    assert _import(capsys, file, "--home", other)[1]["problems"] == []
+    assert _bounds(other) == known
+    # Between two sessions: those that are here lack nothing.
+    first_end = next(number for number, line in enumerate(lines[1:], 1) if b'"session_rows":' in line)
+    cut.write_bytes(b"".join(lines[:first_end]))
+    code, report = _import(capsys, cut, "--home", tmp_path / "third")
+    assert (code, report["problems"]) == (3, [f"{cut}: the file was cut short: more sessions followed"])
+
+
+def test_a_file_of_an_earlier_release_is_taken_as_it_is(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its lines do not say how many they are: nothing shows that such a file ends early."""
+    lines = [json.loads(line) for line in file.read_bytes().splitlines()]
+    counts = [(line.pop("session_rows"), line.pop("more_sessions")) for line in lines if "session_rows" in line]
+    assert sum(count for count, _ in counts) == len(lines)
+    assert [more for _, more in counts] == [True] * (len(counts) - 1) + [False]
+    kept = [re.sub(rb',"session_rows":\d+,"more_sessions":\w+', b"", line) for line in file.read_bytes().splitlines()]
+    file.write_bytes(b"\n".join(kept[:-1]) + b"\n")
+    assert _import(capsys, file, "--home", tmp_path / "other")[1]["problems"] == []
 
 
 def test_costs_around_an_unreadable_line_are_lower_bounds(

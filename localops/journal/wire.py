@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
     from localops.journal.stored import Stored
 
+# Keys in the first line of a session, in a file of rows: how many lines it has there, and whether another one follows.
+SESSION_ROWS, MORE_SESSIONS = "session_rows", "more_sessions"
+
 _HEADS = rows.COLUMNS[:-1]  # all but the body
 _SUM = rows.COLUMNS.index("sum")
 _BODY = rows.COLUMNS.index("body")
@@ -155,13 +158,15 @@ def _checked(name: str, column: Sequence[Any]) -> Sequence[Any]:
     return column
 
 
-def from_row(row: Row) -> bytes:
-    """Return one row as a line of JSON; the body is copied as it is stored."""
+def from_row(row: Row, more: Mapping[str, object] | None = None) -> bytes:
+    """Return one row as a line of JSON, with `more` keys than columns; the body is copied as it is stored."""
     columns = {
         name: value.hex() if name in _BINARY else value
         for name, value in zip(_HEADS, row[:_BODY], strict=True)
         if value is not None
     }
+    if more is not None:
+        columns.update(more)
     head, body = encode.dumps(columns), row[_BODY]
     # Without orjson, which crashes if memory runs out in the middle of a large text.
     return head + b"\n" if body is None else head[:-1] + b',"body":' + body.encode() + b"}\n"
@@ -172,6 +177,12 @@ def to_row(line: bytes) -> Row:
     columns, body = _parts(line)
     (row,) = zip(*decoded({name: (value,) for name, value in columns.items()}, (body,)), strict=True)
     return row
+
+
+def more_of(line: bytes) -> dict[str, object]:
+    """Return the keys of a valid line that are no columns."""
+    columns, _ = _parts(line)
+    return {name: value for name, value in columns.items() if name not in rows.COLUMNS}
 
 
 def _parts(line: bytes) -> tuple[dict[str, object], bytes]:

@@ -239,10 +239,27 @@ def write_json(runs: Iterable[Run], file: BinaryIO) -> None:
 
 
 def write_jsonl(runs: Iterable[Run], file: BinaryIO) -> None:
-    """Write every row of the sessions as it is stored, one JSON object per line."""
+    """Write every row of the sessions as it is stored, one JSON object per line.
+
+    The first line of a session also has how many lines it has, and whether another session follows.  So a file that was
+    cut short between two lines is recognised, and every line is a row.
+    """
+    waiting: Run | None = None
     for run in runs:
-        for row in stored.of_session(run.reader, run.id):
-            file.write(wire.from_row(row.bare))
+        if waiting is not None:
+            _write_rows(waiting, file, is_last=False)
+        waiting = run
+    if waiting is not None:
+        _write_rows(waiting, file, is_last=True)
+
+
+def _write_rows(run: Run, file: BinaryIO, *, is_last: bool) -> None:
+    # Counted first: a session that runs may have more rows then, and never fewer.
+    count = analytics.totals(run.reader, run.id).rows
+    more: dict[str, object] | None = {wire.SESSION_ROWS: count, wire.MORE_SESSIONS: not is_last}
+    for row in stored.of_session(run.reader, run.id):
+        file.write(wire.from_row(row.bare, more))
+        more = None
 
 
 _SHEET = [

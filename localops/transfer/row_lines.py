@@ -2,18 +2,23 @@
 
 A session that lacks rows because a line is damaged, or the file was cut short, gets a row that says so: its figures are
 lower bounds.  When a whole file of the session is imported later, another row cancels that one.
+
+The first line of a session has the number of its lines, except in files of earlier releases.
 """
 
 from __future__ import annotations
 
 import re
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field
 from zlib import crc32
 
+from localops import output
 from localops.encoding import encode
 from localops.journal import rows, stored, wire
 from localops.journal.stored import Stored
+from localops.reading import analytics
 from localops.reading.story import Story
 from localops.transfer import validation
 
@@ -27,8 +32,10 @@ if TYPE_CHECKING:
 _AT_ONCE = 1_000  # rows that are written together
 _MOST_SIZE = 8 << 20  # bytes of their lines
 _LONGEST = 256 << 20  # bytes of a line; a longer one is no row
+_MOST_ROWS = 1 << 40  # a larger number is no count of rows
 _SESSION, _KIND, _AT = map(rows.COLUMNS.index, ("session", "kind", "at_ns"))
 _HEAD = re.compile(rb'\s*\{"id":"([0-9a-f]{32})","phase":([01]),"session":"([0-9a-f]{32})"')
+_STATED = f'"{wire.SESSION_ROWS}":'.encode()
 _IN_FILE = "unread_lines"  # the key in a row about a loss that an import made
 
 
@@ -70,6 +77,7 @@ def take(journal: Journal, path: str) -> Imported:
         result.rows += len(some)
         result.new += journal.add(living)
     journal.fold()
+    result.problems += unread.cuts(path)
     if notes := list(unread.notes(journal)):
         journal.add(notes)
         journal.fold()
@@ -81,6 +89,9 @@ class _Unread:
 
     def __init__(self) -> None:
         self._last: dict[bytes, int] = {}  # session -> the time of its last row in the file
+        self._counts: Counter[bytes] = Counter()  # its rows in the file
+        self._stated: dict[bytes, int] = {}  # its rows in the file when that was whole
+        self._is_followed = False  # whether a session followed the last one in the file when that was whole
         self._begun: set[bytes] = set()
         self._ended: set[bytes] = set()
         # Unreadable lines, each with the row and the session that it names, or with the session of a row beside it.
@@ -92,6 +103,7 @@ class _Unread:
         """Note a row that was read."""
         session = self._before = row[_SESSION]
         self._last[session] = max(row[_AT], self._last.get(session, 0))
+        self._counts[session] += 1
         if row[_KIND] == "session":
             self._begun.add(session)
         elif row[_KIND] == "end":
@@ -100,6 +112,24 @@ class _Unread:
             after = session if session not in self._begun else None
             self._lines += [(line, None, after) for line in self._waiting]
             self._waiting = []
+
+    def states(self, session: bytes, more: dict[str, object]) -> None:
+        """Note what the first line of a session states about the file."""
+        stated = more.get(wire.SESSION_ROWS)
+        if type(stated) is int and stated < _MOST_ROWS:
+            self._stated[session] = max(stated, self._stated.get(session, 0))
+            self._is_followed = more.get(wire.MORE_SESSIONS) is True
+
+    def cuts(self, path: str) -> Iterator[str]:
+        """Yield what the file lacks between its whole lines."""
+        named = Counter(session for _, _, session in self._lines)
+        for session, stated in self._stated.items():
+            read = self._counts[session] + named[session]
+            if read < stated:
+                lacks = f"it has {output.counted(self._counts[session], 'row')} of {output.count(stated)}"
+                yield f"{path}: the file was cut short: session {rows.id_text(session)[:13]} lacks rows, {lacks}"
+        if self._is_followed:
+            yield f"{path}: the file was cut short: more sessions followed"
 
     def line(self, line: bytes) -> None:
         """Note a line that could not be read."""
@@ -119,8 +149,13 @@ class _Unread:
                 lacking.setdefault(session, []).append(line)
         for session, lines in lacking.items():
             yield self._note(session, b"".join(lines), len(lines))
-        damaged = {session for _, _, session in self._lines}
-        for session in (self._begun & self._ended) - damaged:
+        damaged = Counter(session for _, _, session in self._lines)
+        for session, stated in self._stated.items():
+            lost = stated - self._counts[session] - damaged[session]
+            if lost > 0 and analytics.totals(journal, session).rows < stated:
+                yield self._note(session, b"cut short", lost)
+        is_whole = {session for session, stated in self._stated.items() if self._counts[session] >= stated}
+        for session in (is_whole | (self._begun & self._ended) - self._stated.keys()) - damaged.keys():
             for id, count in _noted(Story.read(journal, session)):
                 if count > 0:
                     yield self._note(session, id, -count)
@@ -158,6 +193,8 @@ def _batches(path: str, result: Imported, unread: _Unread) -> Iterator[list[Row]
                 unread.line(line)
                 continue
             unread.row(row)
+            if _STATED in line:
+                unread.states(row[_SESSION], wire.more_of(line))
             some.append(row)
             size += len(line)
             if len(some) >= _AT_ONCE or size >= _MOST_SIZE:
