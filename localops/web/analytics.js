@@ -7,7 +7,7 @@ import { FilterBar, ViewsMenu } from "./filters.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { coloursOf } from "./model_colours.js";
 import { fit, packed } from "./packed.js";
-import { address, changed, filtersOf, parsed } from "./query.js";
+import { address, changed, filtersOf, parsed, refusal } from "./query.js";
 import { ranking } from "./ranking.js";
 import { averagesOfScores } from "./score_averages.js";
 import { day, midnight, zone } from "./times.js";
@@ -468,7 +468,7 @@ async function refresh() {
     await Promise.all(parts);
     charts.sweep();
   } catch (error) {
-    if (error.name !== "AbortError") byId("charts").prepend(notice(error.message, "problem"));
+    if (error.name !== "AbortError") byId("charts").prepend(notice(refusal(error.message), "problem"));
   }
   return undefined;
 }

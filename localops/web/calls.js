@@ -7,7 +7,7 @@ import { choice, closing, menu, ViewsMenu } from "./filters.js";
 import { count, many } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { mark } from "./marks.js";
-import { address, changed, filtersOf, first, listed, parsed } from "./query.js";
+import { address, changed, filtersOf, first, listed, parsed, refusal } from "./query.js";
 import { shownPrompt } from "./prompt.js";
 import { below, Rows } from "./rows.js";
 
@@ -115,7 +115,7 @@ async function refresh() {
 }
 
 function problem(error) {
-  byId("notes").replaceChildren(notice(error.message, "problem"));
+  byId("notes").replaceChildren(notice(refusal(error.message), "problem"));
 }
 
 /** Show how many rows are missing from the answer, and request it again soon. */

@@ -2,6 +2,7 @@
 // chip for each filter that is set.  The address has them all, so that pages lead to each other and can be shared.
 
 import { ask, make, notice, say } from "./base.js";
+import { DayField } from "./day_field.js";
 import { count } from "./formats.js";
 import { keyed } from "./keyed.js";
 import {
@@ -20,11 +21,12 @@ import {
   OTHERS,
   parsed,
   plain,
+  refusal,
   toggled,
   words,
   written,
 } from "./query.js";
-import { day, midnight, when } from "./times.js";
+import { when } from "./times.js";
 
 // Facets with a menu of their own, and those in "More", whose values are counted when they are opened.
 const OWN = ["state", "tag", "model", "agent", "tool", "user", "project"];
@@ -290,6 +292,9 @@ export class FilterBar {
     this.menus = Object.fromEntries(facets.map((name) => [name, new FacetMenu(name, this, "menu")]));
     this.subs = Object.fromEntries(this.late.map((name) => [name, new FacetMenu(name, this, "sub")]));
     this.when = menu("When");
+    this.days = Object.fromEntries(
+      ["since", "until"].map((name) => [name, new DayField(name, OTHERS[name], (at) => this.set({ [name]: at }))]),
+    );
     this.more = menu(more || "More");
     this.chips = make("div", { class: "chosen-filters" });
     this.message = make("div", { id: id || "facets", role: "status" });
@@ -445,18 +450,11 @@ export class FilterBar {
           closing(() => this.set({ since: age === since ? "" : age, until: "" })),
         ),
       ),
-      this.date("since", since),
-      this.date("until", until),
+      ...Object.entries(this.days).map(([name, field]) => {
+        field.draw(first(query, name));
+        return field.element;
+      }),
     ]);
-  }
-
-  date(name, value) {
-    const input = make("input", {
-      type: "date",
-      value: day(value),
-      onchange: (event) => this.set({ [name]: midnight(event.target.value) }),
-    });
-    return make("label", { "data-id": ` ${name}=${value}` }, OTHERS[name], input);
   }
 
   drawMore(query) {
@@ -497,7 +495,7 @@ export class FilterBar {
   }
 
   fail(error) {
-    this.message.replaceChildren(notice(error.message, "problem"));
+    this.message.replaceChildren(notice(refusal(error.message), "problem"));
   }
 
   note(text) {

@@ -29,6 +29,9 @@ export const OTHERS = {
   errors: "With errors",
 };
 const NOT = "not_";
+// The days that a filter can have: the server counts nanoseconds from 1970 on, in 64 bits.
+export const EARLIEST = "1970-01-01";
+export const LATEST = "2261-12-31";
 const UNITS = { m: "minute", h: "hour", d: "day", w: "week" };
 
 const CONVERSATION = "conversation=";
@@ -158,6 +161,23 @@ const SECONDS = { m: 60, h: 3_600, d: 86_400, w: 604_800 };
 export function beginning(value) {
   const [, number, unit] = /^(\d+)([mhdw])$/.exec(value) || [];
   return number ? Date.now() - number * SECONDS[unit] * 1e3 : null;
+}
+
+// What to enter in the field of a filter that the server refuses.
+const EXPECTED = {
+  since: `enter a day from ${EARLIEST} to ${LATEST}, or choose a period in When`,
+  until: `enter a day from ${EARLIEST} to ${LATEST}`,
+  min_cost: "enter US dollars, such as 0.25",
+  max_cost: "enter US dollars, such as 0.25",
+  min_seconds: "enter seconds, such as 90",
+  max_seconds: "enter seconds, such as 90",
+  score: "enter a name, or a comparison such as correct<0.5, grade=good or correct@ann>=1",
+};
+
+/** Return what the server answers about a filter in the words of the pages: the field, its value, what to enter. */
+export function refusal(message) {
+  const [, name, value] = /^(\w+): invalid [^']*'(.*)': /.exec(message) || [];
+  return Object.hasOwn(EXPECTED, name) ? `${OTHERS[name]}: ${value} is not valid; ${EXPECTED[name]}.` : message;
 }
 
 /** Return a filter as a person reads it; `before`: the filter in front of it. */
