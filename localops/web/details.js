@@ -369,7 +369,7 @@ export class Details {
             )
           : null,
       ],
-      ["Id", make("span", {}, make("code", {}, event.id), " ", copyButton("Copy", event.id))],
+      ["Id", make("span", { class: "id" }, make("code", {}, event.id), " ", copyButton("Copy", event.id))],
     ];
     return make(
       "dl",

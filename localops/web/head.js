@@ -303,7 +303,7 @@ function ran(one) {
         "dl",
         { class: "facts" },
         make("dt", {}, "Id"),
-        make("dd", {}, make("code", {}, one.session_id), " ", copyButton("Copy", one.session_id)),
+        make("dd", { class: "id" }, make("code", {}, one.session_id), " ", copyButton("Copy", one.session_id)),
         make("dt", {}, "Started"),
         make("dd", {}, stamp(one.began)),
         make("dt", {}, "Last event"),

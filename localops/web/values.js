@@ -52,7 +52,6 @@ export function prose(value) {
   let isRaw = false;
   const show = () =>
     box.replaceChildren(
-      isRaw ? text(value) : draw(),
       make(
         "button",
         {
@@ -66,6 +65,7 @@ export function prose(value) {
         },
         isRaw ? "Show formatted" : "Show as recorded",
       ),
+      isRaw ? text(value) : draw(),
     );
   show();
   return box;
@@ -212,15 +212,15 @@ function records(value, { isOwn = true } = {}) {
   });
   offer();
   box.append(
+    isOwn
+      ? make("button", { type: "button", class: "small raw", onclick: () => box.replaceWith(json(value)) }, "Show JSON")
+      : "",
     table(
       names.map((name, at) => [name, kinds[at]]),
       body,
       { tabindex: 0 },
     ),
     more,
-    isOwn
-      ? make("button", { type: "button", class: "small raw", onclick: () => box.replaceWith(json(value)) }, "Show JSON")
-      : "",
   );
   return box;
 }

@@ -188,6 +188,8 @@ def test_the_reason_of_a_failure_leads_to_the_whole_of_it(visit: Visit) -> None:
     page = visit.session("dead", "events")
     reason = page.locator("#notices #reason")
     expect(reason).to_have_text("End reason: process died inside tool 'fatal step'")
+    # Amber, as the word Indeterminate beside it; red is for failures.
+    expect(page.locator("#notices .bad")).to_have_css("background-color", "rgb(251, 241, 220)")
     reason.click()
     page.locator("#why[open] h3").first.wait_for()
     page.locator("#about").click()
