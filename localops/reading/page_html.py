@@ -48,7 +48,7 @@ def session_head(facts: Facts) -> str:
 </div>
 <div id="extras" hidden>
 <p class="meta"><time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))} UTC</time>
-<span class="project">{escape(one["project"])}</span>
+<span>project {escape(one["project"])}</span>
 <span class="tags" id="tags">{chips(one["tags"])}</span></p>
 </div>
 <div id="notices">{loud}{"<p></p>" * _notices(one)}</div>
@@ -159,7 +159,7 @@ _COLUMNS = (
 
 
 # Labels of cells on narrow screens, where the table has no head.
-_LABELS = {"seconds": "took", "llm_calls": "LLM", "tool_calls": "tools"}
+_LABELS = {name: label for name, label, _ in _COLUMNS}
 
 
 def session_table(listed: Sequence[Facts], address: Callable[[str], str], *, picks: bool) -> str:
@@ -197,12 +197,12 @@ def _session_row(one: dict[str, Any], address: str, *, picks: bool) -> str:
         f'<td class="state-cell"><span class="state {escape(one["state"])}">{escape(one["state"])}</span></td>',
         f'<td class="began">{began}</td>',
         *(
-            f'<td class="num{more.get(name, "")}" data-col="{name}" data-label="{_LABELS.get(name, name)}">'
-            f"{escape(text)}</td>"
+            f'<td class="num{more.get(name, "")}" data-col="{name}" data-label="{_LABELS[name]}">{escape(text)}</td>'
             for name, text in figures.items()
         ),
         *(
-            f'<td class="list" data-col="{name}">{escape(", ".join(one.get(name) or ()))}</td>'
+            f'<td class="list" data-col="{name}"><div class="values">'
+            f"{escape(', '.join(one.get(name) or ()))}</div></td>"
             for name in ("agents", "models")
         ),
     )

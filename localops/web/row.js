@@ -36,10 +36,11 @@ function only(query, facet, value, kind = "word") {
 const between = (links) => links.flatMap((link, number) => (number ? [", ", link] : [link]));
 
 function listCell(query, facet, values) {
+  const links = between(values.map((value) => only(query, facet, value)));
   return make(
     "td",
     { class: facet === "host" ? "list host" : "list" },
-    between(values.map((value) => only(query, facet, value))),
+    make("div", { class: "values", title: values.join(", ") }, links),
   );
 }
 
@@ -62,13 +63,10 @@ const CELLS = {
   project: (one, query) => listCell(query, "project", [one.project]),
 };
 
-/** Return the names of a row's cells on narrow screens, where there are no heads. */
-const labels = { seconds: "took", tool_calls: "tools", llm_calls: "LLM" };
-
 function cell(one, query, { id, kind, cell: made, label }) {
   if (CELLS[id]) return CELLS[id](one, query);
   const { text, kind: more = "" } = made(one);
-  return make("td", { class: `${kind} ${more}`.trim(), "data-label": labels[id] || label.toLowerCase() }, text);
+  return make("td", { class: `${kind} ${more}`.trim(), "data-label": label }, text);
 }
 
 function named(td, id) {

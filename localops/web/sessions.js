@@ -453,7 +453,7 @@ else {
 watch(news, { every: 10_000 });
 setInterval(() => {
   shown.forEach((one, index) => {
-    const took = one.state === "Running" && byId("rows").children[index].querySelector("[data-label=took]");
+    const took = one.state === "Running" && byId("rows").children[index].querySelector("[data-col=seconds]");
     if (took) took.textContent = duration(elapsed(one));
   });
   if (shown.map(quiet).join() !== silences) list.still.then(drawRows);

@@ -221,7 +221,7 @@ def test_news_leave_the_rows_that_did_not_change(chromium: Browser, tmp_path: Pa
         try:
             page.locator("#rows tr", has_text="running").wait_for(timeout=30_000)
             program.step()
-            visit.until("document.querySelector('#rows tr [data-label=tools]').textContent === '1'")
+            visit.until("document.querySelector('#rows tr [data-col=tool_calls]').textContent === '1'")
         finally:
             program.die()
         assert row.evaluate("(element) => element.kept")

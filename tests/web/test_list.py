@@ -172,6 +172,16 @@ def test_the_figures_of_all_sessions_stand_below_each_other_on_a_phone(visit: Vi
     assert len(set(page.locator("#rows [data-col=llm_calls]").evaluate_all(lefts))) == 1
 
 
+def test_the_name_of_a_model_is_whole_beside_many_columns(visit: Visit) -> None:
+    """On two lines, if it has to be."""
+    page = visit.open("/")
+    settled(visit, len(visit.facts("sessions?limit=500")["sessions"]))
+    names = page.locator("#rows td[data-col=models] .values").first
+    names.evaluate("(box) => { box.textContent = 'claude-sonnet-4-5'; }")
+    assert names.evaluate("(box) => [box.scrollWidth - box.clientWidth, box.scrollHeight - box.clientHeight]") == [0, 0]
+    assert names.evaluate("(box) => box.closest('tr').offsetHeight") <= 51
+
+
 def test_a_wide_window_shows_the_names_of_several_models(visit: Visit) -> None:
     """The room beside the names of sessions is for them."""
     page = visit.open("/")

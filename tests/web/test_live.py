@@ -141,11 +141,11 @@ def test_time_goes_by_in_a_running_session(program: Program, visit: Visit) -> No
     listed = another(visit)
     listed.locator(".state.Running").wait_for()
     took = page.locator("#totals dd").first.inner_text()
-    listed_took = listed.locator("[data-label=took]").inner_text()
+    listed_took = listed.locator("td[data-col=seconds]").inner_text()
     drawn = "document.querySelector('.timeline .axis').toDataURL()"
     axis = page.evaluate(drawn)
     expect(page.locator("#totals dd").first).not_to_have_text(took)
-    expect(listed.locator("[data-label=took]")).not_to_have_text(listed_took)
+    expect(listed.locator("td[data-col=seconds]")).not_to_have_text(listed_took)
     visit.until(f"{drawn} !== {axis!r}")
 
 
@@ -158,7 +158,7 @@ def test_more_pages_are_open_than_a_browser_has_connections(program: Program, vi
         assert page.evaluate("fetch('/api/1/sessions?limit=1').then(answer => answer.status)") == 200
     program.step()
     for page in pages[:4]:
-        page.locator("#rows [data-label=tools]", has_text="1").wait_for()
+        page.locator("#rows [data-col=tool_calls]", has_text="1").wait_for()
     for page in pages[4:]:
         page.locator(".row", has_text="look up").wait_for()
 
