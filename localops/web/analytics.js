@@ -92,10 +92,12 @@ const CACHED = "Share of the input tokens that were read from a cache, of the ca
 const rate = (value) => (value === null ? "" : value < 10 ? value.toFixed(1) : count(Math.round(value)));
 const shareOf = (value) => (value === null ? "" : percent(value));
 
+const named = (percentile) => (percentile === "p50" ? "median" : percentile);
+
 /** Return a median, and the other percentiles as its title; the arguments of a figure. */
 function took(percentiles) {
   if (!percentiles) return [percentiles === null ? "–" : "…"];
-  const parts = Object.entries(percentiles).map(([name, value]) => `${name} ${duration(value)}`);
+  const parts = Object.entries(percentiles).map(([name, value]) => `${named(name)} ${duration(value)}`);
   return [duration(percentiles.p50), false, parts.join(", ")];
 }
 
@@ -228,7 +230,7 @@ function distribution(title, one, text, sort) {
     none.classList.add("third");
     return none;
   }
-  const shares = Object.entries(one.percentiles).map(([name, value]) => `${name} ${text(value)}`);
+  const shares = Object.entries(one.percentiles).map(([name, value]) => `${named(name)} ${text(value)}`);
   return charts.plot({
     title,
     kind: "third",
@@ -267,7 +269,7 @@ const tokens = number(
 );
 
 const SPEEDS = [
-  seconds("p50", rank("p50"), { hint: "Half of the calls took at most this long" }),
+  seconds("Median", rank("p50"), { hint: "Half of the calls took at most this long" }),
   seconds("p90", rank("p90"), { isSpare: true }),
   seconds("p99", rank("p99")),
 ];
@@ -295,10 +297,15 @@ const failedOf = (by) =>
       value && !isOfCalls(by) ? `${count(value)} (${percent(value / Math.max(row.events, value))})` : count(value),
     { kind: (row) => row.failed > 0 && "failed" },
   );
-const failedShare = number("Share", (row) => (row.events ? row.failed / row.events : null), shareOf, {
-  hint: "Share of the calls that failed",
-  isSpare: true,
-});
+const failedShare = number(
+  "Share",
+  (row) => (row.events ? row.failed / row.events : null),
+  (share) => (share ? percent(share) : ""),
+  {
+    hint: "Share of the calls that failed",
+    isSpare: true,
+  },
+);
 
 /** Return the columns of a table; one that no line has a figure for is left out. */
 function columns(by, label, lines) {
@@ -308,11 +315,11 @@ function columns(by, label, lines) {
     number("Sessions", (row) => row.sessions, count, { isSpare: isOfCalls(by) }),
     number(isOfCalls(by) ? "Calls" : "Events", (row) => row.events, count, { isSpare: !isOfCalls(by) }),
     failedOf(by),
-    ...(isOfCalls(by) ? [failedShare] : []),
+    ...(isOfCalls(by) && lines.some((line) => line.failed) ? [failedShare] : []),
     ...(by === "tool" ? [seconds("Time", (row) => row.seconds, { isSpare: true })] : [tokens]),
     ...(isOfCalls(by) ? SPEEDS : []),
     ...(by === "model" ? OF_MODELS.filter(isKnown) : []),
-    costOf(by),
+    ...(by !== "tool" || lines.some((line) => line.cost_nano) ? [costOf(by)] : []),
   ];
 }
 
@@ -460,7 +467,8 @@ async function refresh() {
       (reply) => drawTotals({ speeds: reply }),
       () => {},
     );
-    if (!totals.sessions) return await nothing(parts);
+    document.body.classList.toggle("nothing", !totals.sessions && !Object.keys(query).length);
+    if (!totals.sessions) return await nothing(parts, query);
     for (const [where, places] of Object.entries(slots)) {
       byId(where).className = "charts";
       keyed(byId(where), [...places.values()]);
@@ -473,17 +481,16 @@ async function refresh() {
   return undefined;
 }
 
-async function nothing(parts) {
+async function nothing(parts, query) {
   byId("tables").replaceChildren();
   byId("tables").className = "";
-  byId("charts").replaceChildren(
-    make(
-      "div",
-      { class: "empty" },
-      make("p", {}, "No session matches these filters."),
-      make("p", {}, "Remove one of them above, or record a session with ", make("code", {}, "localops demo"), "."),
-    ),
-  );
+  const words = Object.keys(query).length
+    ? [
+        make("p", {}, "No session matches these filters."),
+        make("button", { type: "button", onclick: () => bar.clear() }, "Show all sessions"),
+      ]
+    : make("p", {}, "No sessions yet: record one with ", make("code", {}, "localops demo"), ".");
+  byId("charts").replaceChildren(make("div", { class: "empty" }, words));
   await Promise.allSettled(parts);
 }
 

@@ -70,8 +70,8 @@ export class Figures {
     const boxes = [
       over,
       this.spending && this._spent(this.spending),
-      this._by("Cost and tokens by model", "Model", llm, "model", run.models, true),
-      this._by("Cost and tokens by agent", "Agent", Array.from(run.order), "agent", run.agents, true),
+      this._by("Models", "Model", llm, "model", run.models, true),
+      this._by("Agents", "Agent", Array.from(run.order), "agent", run.agents, true),
       llm.length > 0 && this._latency("Duration of LLM calls", llm, "llm"),
       tool.length > 0 && this._latency("Duration of tool calls", tool, "tool"),
       this._top(
@@ -223,14 +223,20 @@ export class Figures {
           tokens
             ? { label: "Tokens", num: true, text: (row) => count(row.tokens), sort: (row) => row.tokens }
             : { label: "Time", num: true, text: (row) => duration(row.took / 1e6), sort: (row) => row.took },
-          {
-            label: "Cost",
-            num: true,
-            // Most tools and steps cost nothing, which is no price of $0.00.
-            text: (row) =>
-              row.cost || tokens ? cost({ cost_nano: row.cost, unpriced: row.unpriced, llm_calls: row.calls }) : "",
-            sort: (row) => row.cost,
-          },
+          // Most tools and steps cost nothing, which is no price of $0.00.
+          ...(costs || tokens
+            ? [
+                {
+                  label: "Cost",
+                  num: true,
+                  text: (row) =>
+                    row.cost || tokens
+                      ? cost({ cost_nano: row.cost, unpriced: row.unpriced, llm_calls: row.calls })
+                      : "",
+                  sort: (row) => row.cost,
+                },
+              ]
+            : []),
         ],
       })
     );

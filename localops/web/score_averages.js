@@ -4,7 +4,8 @@ import { count, percent } from "./formats.js";
 import { ranking } from "./ranking.js";
 
 const isShare = (line) => line.interval === "wilson";
-const shown = (line, value) => (isShare(line) ? percent(value) : String(Number(value.toPrecision(4))));
+const shown = (line, value) =>
+  isShare(line) ? percent(value) : String(Number(value.toPrecision(4))).replace("-", "−");
 const named = (line) => (line.label === null ? line.name : `${line.name} = ${line.label}`);
 const numeric = (label, value, text = (line) => count(value(line)), more = {}) => ({
   label,

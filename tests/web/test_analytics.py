@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
@@ -209,3 +210,15 @@ def test_what_is_shown_is_not_moved(visit: Visit) -> None:
     page.unroute("**/analytics/daily*")
     _table(page, "Sessions with most errors").wait_for()
     assert page.locator(".charts .chart:not(.inner)").count() == 16
+
+
+def test_an_empty_home_has_no_figures(chromium: Browser, tmp_path: Path) -> None:
+    """Nor filters to remove: the page tells how to begin."""
+    with serving(tmp_path) as link, visiting(chromium, link) as visit:
+        page = visit.open("/analytics")
+        expect(page.locator("#charts .empty")).to_have_text("No sessions yet: record one with localops demo.")
+        for part in ("#filters", "#figures", "#speeds"):
+            expect(page.locator(part)).to_be_hidden()
+        page = visit.open("/analytics?tag=red")
+        page.get_by_text("No session matches these filters.").wait_for()
+        expect(page.locator("#filters")).to_be_visible()
