@@ -104,7 +104,7 @@ class Pages:
         title = _TITLES.get(status, "Something went wrong")
         inside = f"""<section class="notice">
 <h1>{escape(title)}</h1>
-<p>{escape(message)}</p>
+<p>{_sentence(message)}</p>
 <p><a href="{self.root}/">All sessions</a></p>
 </section>"""
         return _page("error", title, inside, {"status": status, "message": message}, status, root=self.root)
@@ -161,6 +161,13 @@ class Pages:
     def _cookie_path(self) -> str:
         """Return the root path, so that the cookie is not sent to other servers behind the same proxy."""
         return self.root or "/"
+
+
+def _sentence(message: str) -> str:
+    """Return the message of an error as a sentence of HTML, with its commands as code."""
+    parts = escape(message[:1].upper() + message[1:], quote=False).split("`")
+    inside = "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))
+    return inside if inside.endswith((".", "?", "!")) else f"{inside}."
 
 
 _TITLES = {400: "Invalid request", 404: "Not found", 503: "Not available now"}

@@ -123,7 +123,7 @@ function groupColumns(by) {
     ["", GROUPINGS[by][1], "what", (one) => common(by, one)],
     ["calls", "Calls", "num", calls],
     ...(OF_FAILED.has(by) ? [] : FAILURES),
-    ["seconds", "Total", "num total", (one) => (one.calls ? duration(one.seconds) : "–")],
+    ["seconds", "Time", "num total", (one) => (one.calls ? duration(one.seconds) : "–")],
     ["median", "Median", "num median", (one) => duration(one.median)],
     ["p95", "p95", "num p95", (one) => duration(one.p95)],
     ...(OF_LLMS.has(by) ? [["tokens", "Tokens", "num tokens", (one) => short(one.tokens_in + one.tokens_out)]] : []),
@@ -151,7 +151,7 @@ const seen = (name) => [
 function openCalls({ calls, unfinished }) {
   if (!unfinished) return "";
   const title = `${many(unfinished, "call")} not ended`;
-  return make("small", { title }, calls ? ` + ${count(unfinished)}` : `${count(unfinished)} open`);
+  return make("small", { title }, calls ? ` + ${count(unfinished)}` : `${count(unfinished)} not ended`);
 }
 
 /** Return how many calls of a group failed, as a link to them. */

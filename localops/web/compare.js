@@ -116,7 +116,7 @@ function cards(sides) {
         { class: "meta" },
         make("span", { class: `state ${/^[A-Z][a-z]+$/.test(one.state) ? one.state : ""}` }, one.state),
         make("time", { datetime: one.began }, stamp(one.began)),
-        make("span", {}, one.project),
+        make("span", {}, `project ${one.project}`),
         // Runs that are compared often have one name.
         make("code", { class: "faint", title: one.session_id }, one.session_id.slice(0, 13)),
         make(

@@ -18,7 +18,7 @@ const points = (share) => `${average(share * 100)} points`;
 // By the names of the server: the label, the text of a value, and whether more is better (1), worse (-1) or neither.
 const FIGURES = {
   success_rate: ["Success", percent, 1],
-  seconds: ["Duration", duration, -1],
+  seconds: ["Duration", (value) => (value ? duration(value) : "0s"), -1],
   cost_usd: ["Cost", (value) => money(value * 1e9), -1],
   llm_calls: ["LLM calls", average, -1],
   tool_calls: ["Tool calls", average, -1],

@@ -105,14 +105,18 @@ class RunMenu {
   }
 }
 
-const label = (one) =>
-  `${one.name || "unnamed"} · ${one.state} · ${when(one.began).slice(0, 16)} · ${duration(one.seconds)}`;
+const label = (one) => {
+  const took = `${one.at_least ? "≥" : ""}${duration(one.seconds)}`;
+  return `${one.name || "unnamed"} · ${one.state} · ${when(one.began).slice(0, 16)} · ${took}`;
+};
 
 /** Show the beginning; `known` are the ids of runs that are chosen already. */
 export async function start(place, known) {
   const { sessions } = await ask("sessions", { limit: 2 });
   if (sessions.length < 2)
-    return place.replaceChildren(notice("Comparing needs two sessions. Record some with localops demo."));
+    return place.replaceChildren(
+      notice(["Comparing needs two sessions. Record some with ", make("code", {}, "localops demo"), "."]),
+    );
   const first = await Promise.all(known.map((id) => id && ask(`sessions/${encodeURIComponent(id)}`).catch(() => null)));
   const go = make("a", { class: "button main", id: "compare-them" }, "Compare");
   const same = make(

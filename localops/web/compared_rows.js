@@ -62,5 +62,5 @@ function comparedRows(lines, differs, drawn) {
   };
   shortcut("d", "Only differences", () => only.click());
   draw();
-  return { body, more, only: make("label", {}, only, " only differences") };
+  return { body, more, only: make("label", {}, only, " Only differences") };
 }

@@ -188,6 +188,8 @@ export function words(name, value, before = null) {
   if (name === "since" || name === "until")
     return /^\d+[mhdw]$/.test(value) ? `Started: ${period(value)}` : `${OTHERS[name]} ${period(value)}`;
   if (before?.[0] === name && name !== "meta" && isFacet(name)) return `${isExcluding(name) ? "nor" : "or"} ${value}`;
+  if (/^m.._cost$/.test(name)) return `${OTHERS[name]}${value}`;
+  if (/^m.._seconds$/.test(name)) return `${OTHERS[name]} ${value}`;
   if (isExcluding(name)) return `${FACETS[facetOf(name)]} is not ${value}`;
   return `${FACETS[name] || OTHERS[name]}: ${value}`;
 }

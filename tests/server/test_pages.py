@@ -141,7 +141,7 @@ def test_a_mistyped_session_is_reported_as_missing(run: tuple[RealPages, str]) -
     """The page and the endpoint report the same, in the words of this project rather than of AgentOps' server."""
     missing = "01980000-0000-7000-8000-000000000000"
     page = run[0].get(f"/s/{missing}", accept="text/html")
-    assert (page.status, "no session has this id" in page.text) == (404, True)
+    assert (page.status, "<p>No session has this id.</p>" in page.text) == (404, True)
     assert run[0].get(f"/api/1/sessions/{missing}").json["message"] == "no session has this id"
 
 

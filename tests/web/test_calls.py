@@ -449,7 +449,7 @@ def test_no_figure_is_cut(looking: Visit, visit: Visit) -> None:
     page = visit.open("/calls?by=tool")
     lines = visit.facts("calls/groups?by=tool")["lines"]
     [at, *_] = [number for number, one in enumerate(lines) if one["unfinished"] and not one["calls"]]
-    expect(_rows(page).nth(at).locator(".num").first).to_have_text(f"{lines[at]['unfinished']} open")
+    expect(_rows(page).nth(at).locator(".num").first).to_have_text(f"{lines[at]['unfinished']} not ended")
     assert page.evaluate(cut) == []
     page = looking.open("/calls?by=prompt")
     expect(page.locator("#rows .cost", has_text="+ ?").first).to_be_visible()

@@ -534,6 +534,7 @@ def test_the_address_is_read_and_written_in_one_way(visit: Visit) -> None:
         "min_cost",
     ]
     assert read("['7d','1h','2026-11-21T00:00:00Z'].map(it.period)") == ["last 7 days", "last hour", "2026-11-21"]
+    assert read("['min_cost','max_seconds'].map(name => it.words(name,'5'))") == ["Cost from $5", "Seconds to 5"]
     typed = [
         "hyster expan valv",
         'of the "small fox" den',
