@@ -391,14 +391,19 @@ def _rounded(number: int, unit: int) -> int:
 
 
 def percent(share: float) -> str:
-    """Return a share as text, in which a share near 0% or 100% is not rounded to these.
+    """Return a share as text, as the pages do: with a decimal near 0% and 100%, and never rounded to these.
 
-    >>> percent(0.251), percent(0.001), percent(0.999)
-    ('25%', '<1%', '>99%')
+    >>> percent(0.251), percent(0.034), percent(0.997), percent(0.0001), percent(0.9999)
+    ('25%', '3.4%', '99.7%', '<0.1%', '>99.9%')
     """
-    if 0 < share < 0.005:
-        return "<1%"
-    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    if 0.9995 <= share < 1:
+        return ">99.9%"
+    digits = 1 if 0 < share < 0.1 or 0.99 < share < 1 else 0
+    scale = 10**digits
+    # Half up, as JavaScript rounds.
+    return f"{int(share * 100 * scale + 0.5) / scale:.{digits}f}%"
 
 
 def cached_percent(cached: int, tokens_in: int) -> str:

@@ -62,7 +62,7 @@ def test_what_made_the_cost_is_the_model_whose_prompts_grew() -> None:
         "'large': $1.20 (75%) for 5 calls; the prompt of the first had 1,000 tokens (`localops show "
     )
     assert line.endswith("; 19% of the input came from a cache.")
-    assert small.startswith("'small': $0.001000 (<1%) for 2 calls; the prompt of the first had 900 tokens, that of")
+    assert small.startswith("'small': $0.001000 (0.1%) for 2 calls; the prompt of the first had 900 tokens, that of")
     # Of the calls that report it, as in the list of calls.
     assert small.endswith("the last 100; 90% of 100 tokens in came from a cache.")
     assert tools == "Tools cost $0.4000 (25%)."

@@ -225,7 +225,7 @@ def _success(given: Facts) -> str:
     of = (
         "none ended as success or failure"
         if share is None
-        else f"{share:.0%} of {output.count(ended)} that ended as success or failure"
+        else f"{output.percent(share)} of {output.count(ended)} that ended as success or failure"
     )
     return f"{of}, {left}" if (left := facts.neither(states)) else of
 
@@ -241,7 +241,7 @@ def _seconds(value: float | None) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0%}"
+    return "–" if value is None else output.percent(value)
 
 
 def _rate(value: float | None) -> str:
@@ -252,7 +252,7 @@ _INTERVALS = {"t": "Student's t", "wilson": "Wilson"}
 
 
 def _print_scores(opened: Home, chosen: Chosen, limit: int, *, as_json: bool) -> None:
-    """Print the averages of scores, each with its 95 % interval."""
+    """Print the averages of scores, each with its 95% interval."""
     given = chain.from_iterable(given_scores.counted(project.reader, chosen) for project in opened.projects)
     lines = given_scores.averages(given)
     if as_json:
@@ -276,14 +276,14 @@ def _print_scores(opened: Home, chosen: Chosen, limit: int, *, as_json: bool) ->
         ]
         for line in lines[:limit]
     ]
-    headers = ("score", "of", "by", "scores", "sessions", "mean", "95 % interval", "interval")
+    headers = ("score", "of", "by", "scores", "sessions", "mean", "95% interval", "interval")
     common.print_table(table, headers, align="lllrrrrl", soft=("score", "by"), spare=("interval", "sessions", "of"))
     if len(lines) > limit:
         print(common.dim(f"{output.count(len(lines) - limit)} more: -n {len(lines)}"))
 
 
 def _mean(line: Average, value: float) -> str:
-    return scores.shown(value) if line.type == "number" else f"{value:.1%}"
+    return scores.shown(value) if line.type == "number" else output.percent(value)
 
 
 def _lines(opened: Home, by: str, chosen: Chosen, tz: str | None) -> list[Line]:

@@ -323,7 +323,7 @@ def _figures(line: Facts) -> list[str]:
     share = line["failed_share"]
     return [
         output.count(line["calls"]),
-        f"{failed} ({share:.0%})" if line["failed"] and share is not None else failed,
+        f"{failed} ({output.percent(share)})" if line["failed"] and share is not None else failed,
         _duration(line["seconds"]),
         _duration(line["median"]),
         _duration(line["p95"]),

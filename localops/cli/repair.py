@@ -118,7 +118,7 @@ def _print(saved: Saved, path: str, aside: str | None, *, as_json: bool) -> None
     print(f"{output.counted(saved.rows, 'row is', 'rows are')} saved in {output.clean(path)}")
     if saved.lost:
         broken = f", {output.count(saved.broken)} of them damaged" if saved.broken else ""
-        print(f"{output.counted(saved.lost, 'row is', 'rows are')} lost ({1 - share:.1%}){broken}")
+        print(f"{output.counted(saved.lost, 'row is', 'rows are')} lost ({output.percent(1 - share)}){broken}")
     else:
         print("up to the last row that was read, no row is missing")
     if saved.cut:

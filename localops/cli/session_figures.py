@@ -93,9 +93,9 @@ def _further(session: Snapshot, report: Report, reported: Collection[str]) -> li
 def failures(totals: Totals) -> str:
     """Return how many events failed, and their share."""
     rate = figures.error_rate(totals)
-    return (
-        "–" if rate is None else f"{output.count(totals.failed)} ({rate:.1%} of {output.count(totals.events)} events)"
-    )
+    if rate is None:
+        return "–"
+    return f"{output.count(totals.failed)} ({output.percent(rate)} of {output.count(totals.events)} events)"
 
 
 def calls(many: int) -> str:

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         many: int
         sessions: int
         mean: float  # for a bool or a category, the share
-        low: float | None  # the 95 % confidence interval of the mean; None for a single number
+        low: float | None  # the 95% confidence interval of the mean; None for a single number
         high: float | None
         interval: str  # its method: "wilson" or "t"
 else:
@@ -64,7 +64,7 @@ else:
     Counted = namedtuple("Counted", "name author of_event type number label session")
     Average = namedtuple("Average", "name author of type label many sessions mean low high interval")
 
-_Z = 1.959963984540054  # of the normal distribution, for 95 %
+_Z = 1.959963984540054  # of the normal distribution, for 95%
 _FEW = 30  # up to this many degrees of freedom, Student's distribution is computed exactly
 # The kind of an author, by its name or the part before a colon; any other author is a program.
 _KINDS = {"human": "HUMAN", "user": "HUMAN", "llm": "LLM", "model": "LLM", "judge": "LLM"}
@@ -198,7 +198,7 @@ def counted(reader: Reader, chosen: Chosen) -> list[Counted]:
 
 
 def averages(scores: Iterable[Counted]) -> list[Average]:
-    """Return the mean of each name, author and type, and the share of each category, with 95 % confidence intervals.
+    """Return the mean of each name, author and type, and the share of each category, with 95% confidence intervals.
 
     For bools and categories, it is Wilson's interval; for numbers, that of Student's t. Both assume that scores are
     independent.
@@ -234,7 +234,7 @@ def _sessions(group: Iterable[Counted]) -> int:
 
 
 def wilson(hits: int, count: int) -> tuple[float, float, float]:
-    """Return the share of hits, and its 95 % interval by Wilson's method.
+    """Return the share of hits, and its 95% interval by Wilson's method.
 
     >>> [round(each, 3) for each in wilson(8, 10)]
     [0.8, 0.49, 0.943]
@@ -246,7 +246,7 @@ def wilson(hits: int, count: int) -> tuple[float, float, float]:
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Return the mean of numbers, and its 95 % interval by Student's t; a single number has no interval.
+    """Return the mean of numbers, and its 95% interval by Student's t; a single number has no interval.
 
     >>> [round(each, 3) for each in t_interval([1, 2, 3, 4])]
     [2.5, 0.446, 4.554]

@@ -1,4 +1,4 @@
-"""Compare two groups of sessions: the means of all figures and their differences, with 95 % confidence intervals.
+"""Compare two groups of sessions: the means of all figures and their differences, with 95% confidence intervals.
 
 The intervals are Student's for means, Wilson's for shares, Welch's for differences of means, and Newcombe's for
 differences of shares. All assume that sessions are independent.

@@ -164,7 +164,8 @@ def sentence(one: Facts) -> Sentence:
     model: Sentence = [" to ", Recorded(one["model"])] if one["model"] else []
     grew = f" grew from {output.count(one['first_tokens_in'])} to {output.counted(one['last_tokens_in'], 'token')}"
     money = f", up to {output.money(one['cost_nano'])} of its cost" if one["cost_nano"] else ""
-    again = f"{output.count(one['sent_again'])} of {output.counted(one['tokens_in'], 'token')} ({one['share']:.0%})"
+    tokens = output.counted(one["tokens_in"], "token")
+    again = f"{output.count(one['sent_again'])} of {tokens} ({output.percent(one['share'])})"
     which = "had been in the call before" if one["compared"] else "may have been in the call before"
     half = f"; half of its prompt tokens were sent by call {output.count(one['half_call'])}"
     if one["half_cost_call"]:

@@ -16,7 +16,7 @@ def inside(facts: Facts, root: str) -> str:
     """Return the table of the calls in a page."""
     heads = "".join(f'<th scope="col" class="{kind}">{label}</th>' for label, kind in _COLUMNS)
     groupings = "".join(f"<a>{label}</a>" for label in _GROUPINGS)
-    sums = '<span class="soon">1,000 calls · 10 failed (1.0 %) · $10.00 · 1.0M tokens · 1h 00m</span>'
+    sums = '<span class="soon">1,000 calls · 10 failed (1.0%) · $10.00 · 1.0M tokens · 1h 00m</span>'
     rows = "".join(_row(one, root) for one in facts.get("calls", ()))
     return f"""<div id="calls-head"><h1>Calls</h1><nav id="groupings" aria-label="Group by">{groupings}</nav>
 <p id="sums" class="faint" role="status">{sums}</p></div>

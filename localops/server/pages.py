@@ -285,7 +285,7 @@ def _frame(page: str, title: str, inside: str, facts: object, *, root: str, can_
 _MENUS = ("State", "Tag", "Model", "Agent", "Tool", "User", "When", "More")
 _USUAL = {
     "Sessions": "1,000",
-    "Success": "93 %|15 Indeterminate",
+    "Success": "93%|15 Indeterminate",
     "Cost": "$10.00",
     "Tokens": "1.0M",
     "LLM calls": "1000",
@@ -349,9 +349,7 @@ def _across(facts: Facts) -> str:
 
 def _success(rate: float | None) -> str:
     """Return a share as the script writes it."""
-    if rate is None:
-        return "–"
-    return f"{rate * 100:.{1 if 0 < rate < 0.1 else 0}f} %"
+    return "–" if rate is None else output.percent(rate)
 
 
 def _neither_note(states: dict[str, int]) -> str:

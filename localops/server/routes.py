@@ -444,7 +444,7 @@ ENDPOINTS = (
         "GET", "/api/1/analytics/daily", "daily", "Sessions by the day they started.", query={**_CHOSEN, "tz": _ZONE}
     ),
     Endpoint(
-        "GET", "/api/1/analytics/scores", "averages", "Averages of scores, with their 95 % intervals.", query=_CHOSEN
+        "GET", "/api/1/analytics/scores", "averages", "Averages of scores, with their 95% intervals.", query=_CHOSEN
     ),
     Endpoint(
         "GET", "/api/1/analytics/distributions", "distributions", "Sessions by duration and by cost.", query=_CHOSEN
@@ -461,7 +461,7 @@ ENDPOINTS = (
         "GET",
         "/api/1/compare/groups",
         "compare_groups",
-        "Two groups of sessions: the mean of each figure, and by how much they differ, with 95 % intervals.",
+        "Two groups of sessions: the mean of each figure, and by how much they differ, with 95% intervals.",
         query={side: f"filters of {which} group as a query of the list: tag%3Dv1" for side, which in _GROUPS},
     ),
     Endpoint(

@@ -27,7 +27,7 @@ export function change(a, b, text) {
 /** Return a difference as a part of what it was: in percent, or how many times as much where that is easier to read. */
 export function shareOf(by, was) {
   const percent = (by / was) * 100;
-  return percent >= TIMES ? `×${count(percent / 100 + 1)}` : `${by > 0 ? "+" : "−"}${Math.abs(percent).toFixed(0)} %`;
+  return percent >= TIMES ? `×${count(percent / 100 + 1)}` : `${by > 0 ? "+" : "−"}${Math.abs(percent).toFixed(0)}%`;
 }
 
 /** Return the difference of two costs, if both are known. */

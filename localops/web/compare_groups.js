@@ -165,7 +165,7 @@ function averages({ a, b, figures, scores }) {
     make(
       "p",
       { class: "faint small" },
-      "Means with 95 % confidence intervals. The interval of a difference in bold does not contain zero. ",
+      "Means with 95% confidence intervals. The interval of a difference in bold does not contain zero. ",
       left.join("; "),
     ),
   ];

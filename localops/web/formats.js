@@ -159,8 +159,16 @@ export function bytes(size) {
   return size < 1048576 ? `${(size / 1024).toFixed(1)} kB` : `${(size / 1048576).toFixed(1)} MB`;
 }
 
-export const percent = (share) =>
-  share === null || share === undefined ? "–" : `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)} %`;
+/** Return a share with a decimal near 0% and 100%, and never rounded to these. */
+export function percent(share) {
+  if (share === null || share === undefined) return "–";
+  if (share > 0 && share < 0.0005) return "<0.1%";
+  if (share >= 0.9995 && share < 1) return ">99.9%";
+  const digits = (share > 0 && share < 0.1) || (share > 0.99 && share < 1) ? 1 : 0,
+    scale = 10 ** digits;
+  return `${(Math.round(share * 100 * scale) / scale).toFixed(digits)}%`;
+}
+
 /** Return the share of successful sessions, of how many it is the share, and how many ended in another way. */
 export function success({ states }) {
   const { Success: good = 0, Failure: bad = 0, Indeterminate: open = 0, Unknown: unknown = 0 } = states;

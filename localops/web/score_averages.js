@@ -1,4 +1,4 @@
-// The averages of scores, by name and author, each with its 95 % interval.
+// The averages of scores, by name and author, each with its 95% interval.
 
 import { count, percent } from "./formats.js";
 import { ranking } from "./ranking.js";
@@ -34,7 +34,7 @@ export function averagesOfScores({ lines }, within) {
         (line) => shown(line, line.mean),
       ),
       {
-        label: "95 % interval",
+        label: "95% interval",
         num: true,
         text: (line) =>
           line.low === null || line.high === null ? "–" : `${shown(line, line.low)} … ${shown(line, line.high)}`,

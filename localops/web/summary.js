@@ -95,7 +95,7 @@ function trend(label, now, before, plain, good, compared) {
   const by = isRate ? Math.round((now - before) * 100) : before ? Math.round((now / before - 1) * 100) : null;
   if (by === null) return null;
   const kind = !by || !good ? "faint" : by > 0 === good > 0 ? "less" : "more";
-  const size = by > 999 ? `×${Math.round(now / before)}` : `${Math.abs(by)}${isRate ? " points" : " %"}`;
+  const size = by > 999 ? `×${Math.round(now / before)}` : `${Math.abs(by)}${isRate ? " points" : "%"}`;
   return make(
     "dd",
     { class: `trend ${kind}`, title: `${plain(before)} in ${compared}` },

@@ -296,8 +296,8 @@ def test_averages_are_printed(command: Command, as_json: AsJson) -> None:
         ("passed", "ci", 3, "wilson"),
     ]
     out = command("analytics", "--by", "score")[1]
-    assert "66.7%" in out
-    assert "20.8% … 93.9%" in out
+    assert "67%" in out
+    assert "21% … 94%" in out
     assert [line.split("  ")[-1].strip() for line in out.splitlines()[2:]] == ["Student's t", "Wilson"]
     assert command("analytics", "last", "--by", "score")[0] == 2
 

@@ -61,14 +61,14 @@ def test_figures_tables_and_days(visit: Visit) -> None:
     page = visit.open("/analytics")
     sums, speeds = visit.facts("analytics"), visit.facts("analytics/speeds")
     assert (sums["states"], speeds["llm"]["percentiles"]["p50"]) == ({"Failure": 4, "Success": 9}, 0.7)
-    expect(page.locator("#figures")).to_contain_text("69 %")
+    expect(page.locator("#figures")).to_contain_text("69%")
     # An operation around a call that fails is a step; calls are those of the page that the note leads to.
     assert sums["failed"] == 7
     failed = page.locator("#figures > div", has_text="Failed")
     expect(failed).to_have_text("Failed76 calls, 1 step")
     assert visit.facts("calls/groups?failed=1")["failed"] == 6
     assert (failed.locator("a").get_attribute("href") or "").endswith("/calls?failed=1")
-    expect(page.locator("#speeds dd")).to_have_text(["700ms", "500ms", "100", "25 %", "<1ms"])
+    expect(page.locator("#speeds dd")).to_have_text(["700ms", "500ms", "100", "25%", "<1ms"])
     # A table sorts by a click on a head, and says how much of it is shown.
     tags = _table(page, "Tags")
     expect(tags.locator(".shown")).to_contain_text("10 of 17")

@@ -123,7 +123,7 @@ def test_the_tool_that_fails_most_is_shown_with_its_inputs(looking: Visit) -> No
     page.locator("#groupings").get_by_role("link", name="Tools").click()
     first = _rows(page).first
     expect(first.locator(".name")).to_have_text("look up")
-    assert _texts(first.locator("td"))[1:4] == ["4", "2", "50 %"]
+    assert _texts(first.locator("td"))[1:4] == ["4", "2", "50%"]
     expect(first.locator(".examples a")).to_have_text(["word=unicorn ×2"])
     # Of several, what differs is shown.
     split = "async (texts) => (await import('/web/call_rows.js')).splitCommon(texts)"
@@ -135,7 +135,7 @@ def test_the_tool_that_fails_most_is_shown_with_its_inputs(looking: Visit) -> No
     first.locator(".name").click()
     expect(page.locator(".chosen-filters .chip")).to_have_text("Tool: look up ×")
     expect(_rows(page)).to_have_count(4)
-    expect(page.locator("#sums")).to_contain_text("4 calls · 2 failed (50 %)")
+    expect(page.locator("#sums")).to_contain_text("4 calls · 2 failed (50%)")
     failed = page.locator("#rows .bad").first
     expect(failed).to_contain_text("LookupError: no such animal")
     page.get_by_role("button", name="Failed only").click()

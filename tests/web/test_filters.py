@@ -222,9 +222,9 @@ def test_the_summary_is_that_of_the_sessions(visit: Visit) -> None:
     good = sum(one["state"] == "Success" for one in sessions)
     shown = page.locator("#summary").inner_text().replace("\n", " ")
     assert f"Sessions {len(sessions)}" in shown
-    assert f"Success {good / len(sessions) * 100:.0f} %" in shown
+    assert f"Success {good / len(sessions) * 100:.0f}%" in shown
     title = page.locator("#summary dd:not(.trend)[title]").first.get_attribute("title")
-    assert title == f"{good / len(sessions) * 100:.0f} % of {len(sessions)} that ended as success or failure"
+    assert title == f"{good / len(sessions) * 100:.0f}% of {len(sessions)} that ended as success or failure"
     of_states = "async (states) => { const one = (await import('/web/formats.js')).success({ states });"
     neither = page.evaluate(f"{of_states} return one.note }}", {"Success": 1, "Indeterminate": 2, "Unknown": 1})
     assert neither == "3 Indeterminate or Unknown"
@@ -237,7 +237,7 @@ def test_the_summary_is_that_of_the_sessions(visit: Visit) -> None:
     change = round((len(sessions) / before - 1) * 100)
     trend = page.locator("#summary .trend").first
     assert trend.get_attribute("title") == f"{before} in the 5 days before"
-    assert trend.inner_text() == ("=" if not change else f"{'▲' if change > 0 else '▼'} {abs(change)} %")
+    assert trend.inner_text() == ("=" if not change else f"{'▲' if change > 0 else '▼'} {abs(change)}%")
 
 
 def test_a_search_finds_the_beginning_of_words_while_they_are_typed(visit: Visit) -> None:

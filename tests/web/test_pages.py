@@ -444,6 +444,15 @@ def test_money_rounds_as_in_the_commands(visit: Visit) -> None:
     assert plain == [output.money(amount) for amount in amounts]
 
 
+def test_shares_round_as_in_the_commands(visit: Visit) -> None:
+    """Also halves, those near nothing and everything, and no share of nothing."""
+    visit.page.goto(visit.base + "/")
+    shares = [0, 0.0004, 0.0005, 0.034, 0.0996, 0.125, 0.251, 0.625, 0.985, 0.997, 0.9996, 1, 1.5]
+    code = "async shares => { const { percent } = await import('/web/formats.js'); return shares.map(percent); }"
+    assert visit.page.evaluate(code, shares) == [output.percent(share) for share in shares]
+    assert visit.page.evaluate(code, [0, 0.0004, 0.034, 0.125, 1]) == ["0%", "<0.1%", "3.4%", "13%", "100%"]
+
+
 def test_keys_scroll_a_conversation(loop: Visit) -> None:
     """To its last turn, a page back, and to its first, with the focus nowhere; in a field they are left alone."""
     page = loop.session("round and round", "chat")

@@ -101,7 +101,7 @@ def test_analytics_has_the_averages_of_scores(chromium: Browser, tmp_path: Path)
         table = page.locator(".chart[data-id='Scores']")
         for name, cells in (
             ("tidy", ["ann", "3", "3", "0.75", "0.129 … 1.371"]),
-            ("passed", ["ci", "3", "3", "67 %", "21 % … 94 %"]),
+            ("passed", ["ci", "3", "3", "67%", "21% … 94%"]),
         ):
             row = table.locator("tbody tr", has_text=name)
             expect(row.locator("td")).to_have_text(["session", *cells])
