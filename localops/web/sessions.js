@@ -49,6 +49,8 @@ let lastPicked = null;
 const places = { text: "", by: new Map(), asked: new Set() };
 let shown = data.sessions || [],
   next = data.next_before,
+  // What the server says of a filter that no session can pass.
+  why = data.hint,
   // How long sessions have been quiet, as the rows say.
   silences = "",
   asking = null,
@@ -106,6 +108,7 @@ async function refresh() {
     if (signal.aborted) return;
     shown = page.sessions;
     next = page.next_before;
+    why = page.hint;
     list.current = "";
     unsearched = facets?.unsearched || 0;
     drawRows();
@@ -222,6 +225,7 @@ function emptiness() {
       "div",
       { class: "empty", id: "empty" },
       make("p", {}, unsearched ? "No match so far." : "No session matches these filters."),
+      why && make("p", {}, `${why[0].toUpperCase()}${why.slice(1)}.`),
       make("p", { class: "faint small" }, hint() || "Remove a filter above, or show all sessions."),
       make("button", { type: "button", onclick: () => bar.clear() }, "Show all sessions"),
     );
@@ -435,6 +439,7 @@ async function news() {
   if (same && shown.length) return void drawFacets(facets);
   const before = new Set(shown.map((one) => one.session_id));
   shown = sessions;
+  why = page.hint;
   if (!rest.length) next = page.next_before;
   drawRows();
   summarize();
