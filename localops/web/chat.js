@@ -16,7 +16,7 @@ const PAUSE = 100;
 
 // With more turns than this, some are far outside the window, and have no content yet.
 const IN_SIGHT = 8;
-const HINT = "Find text with the filter ( / ): the browser's search sees only what was scrolled to";
+const HINT = "The browser's search sees only what was scrolled to: ";
 
 export class Chat {
   constructor(page) {
@@ -30,7 +30,7 @@ export class Chat {
       },
     });
     this.note = make("span", { class: "faint" });
-    this.hint = make("span", { class: "hint", hidden: true }, HINT);
+    this.hint = make("span", { class: "hint", hidden: true }, HINT, this._toFilter());
     this.scroll = make("div", { class: "scroll talk", tabindex: 0, role: "region", "aria-label": "Conversation" });
     // Visible turns, and the controllers of their requests.
     this.asking = new WeakMap();
@@ -55,6 +55,12 @@ export class Chat {
       make("div", { class: "bar" }, this.choice, this.hint, this.note),
       this.scroll,
     );
+  }
+
+  /** Return a button that leads to the field of the page that filters all turns. */
+  _toFilter() {
+    const lead = { type: "button", class: "link", onclick: () => this.page.field.focus() };
+    return make("button", lead, "find text with the filter ( / )");
   }
 
   changed(isReset = false) {
@@ -230,11 +236,15 @@ export class Chat {
     const body = turn.querySelector(".body");
     try {
       const { run } = this.page,
-        event = await ask(run.addressOf(run.find(Number(turn.dataset.id))), {}, { signal });
+        at = run.find(Number(turn.dataset.id));
+      const both = [at, run.failed[at] ? run.errorIn(at) : -1];
+      const [event, error] = await Promise.all(
+        both.map((each) => (each < 0 ? null : ask(run.addressOf(each), {}, { signal }))),
+      );
       if (signal.aborted) return;
       this.seer.unobserve(turn);
       body.classList.remove("faint");
-      body.replaceChildren(...content(event));
+      body.replaceChildren(...content(event, error));
       this._reveal(turn);
     } catch (error) {
       if (!signal.aborted) body.replaceChildren(error.message);

@@ -3,8 +3,11 @@
 import { ask, make } from "./base.js";
 import { callsOf, clipped, conversation, isConversation, parsed, shown } from "./values.js";
 
-/** Return elements for the content of an event: on the left its input, on the right its result. */
-export function content(event) {
+/**
+ * Return elements for the content of an event: on the left its input, on the right its result, or the `error` inside
+ * it if it names none itself.
+ */
+export function content(event, error = null) {
   const sides = [[], []];
   const add = (side, label, value) => {
     const inside = parsed(value);
@@ -33,11 +36,17 @@ export function content(event) {
       [1, "details", "error"],
     ])
       add(side, label, event[key]);
+  if (error && !event.error && !event.message) add(1, "error", wordsOf(error));
   for (const file of event.attachments || [])
     if (file.bytes !== null && file.url && file.kind.startsWith("image/"))
       sides[1].push(make("img", { class: "shown", src: file.url, alt: "Screenshot", loading: "lazy" }));
   const parts = sides.filter((side) => side.length).map((side) => make("div", { class: "side" }, side));
   return parts.length ? [make("div", { class: "beside" }, parts)] : [make("span", { class: "faint" }, "no content")];
+}
+
+/** Return the name and the message of an error. */
+function wordsOf({ name, details }) {
+  return typeof details === "string" && details ? `${name}: ${details}` : name;
 }
 
 /** Return an element for the content of an event of a session, which is fetched. */

@@ -125,6 +125,7 @@ function drawFilter(page, chat) {
     mark(byId("talk"), asPrefix(text));
     page.search(text, () => chat.changed()).catch((error) => say(error.message));
   };
+  page.field = field;
   document.querySelector(".list-head").append(field);
   searchKey("Filter", field);
   shortcut(["Home", "End", "PageUp", "PageDown"], "First, last, a page up or down", ({ key }) => {

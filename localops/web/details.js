@@ -290,12 +290,10 @@ export class Details {
       if (event.logs) parts.push(traceback(event.logs));
     }
     const { run } = this.page,
-      { first, next } = run.tree;
-    const at = run.find(this.seq);
+      at = run.find(this.seq);
     const errorOf = (one) => {
-      for (let child = first[one] ?? -1; child >= 0; child = next[child])
-        if (run.kindOf(child) === "error") return child;
-      return one;
+      const inside = run.errorIn(one);
+      return inside < 0 ? one : inside;
     };
     const own = event.failed && at >= 0 ? errorOf(at) : at;
     if (own !== at) parts.push(this._errorLine(run.seq[own], run.nameOf(own) || "the error"));

@@ -54,6 +54,11 @@ export class Joined {
     return this._ask("agentOf", at);
   }
 
+  errorIn(at) {
+    const inside = this._ask("errorIn", at);
+    return inside < 0 ? -1 : inside + this.firsts[this.placeOf(at)[0]];
+  }
+
   begins(at) {
     return this._ask("begins", at);
   }

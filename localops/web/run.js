@@ -171,6 +171,13 @@ export class Run {
     return causes;
   }
 
+  /** Return the error that is directly inside an event; -1 for none. */
+  errorIn(at) {
+    const { first, next } = this.tree;
+    for (let child = first[at] ?? -1; child >= 0; child = next[child]) if (this.kindOf(child) === "error") return child;
+    return -1;
+  }
+
   nameOf(at) {
     return this.name[at] >= 0 ? this.names[this.name[at]] : this.model[at] >= 0 ? this.models[this.model[at]] : "";
   }

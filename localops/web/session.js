@@ -368,6 +368,7 @@ const search = make("input", {
   title: "By name or content",
   "aria-label": "Filter events",
 });
+page.field = search;
 const chips = make("div", { class: "chips", role: "group", "aria-label": "Kinds", tabindex: 0 });
 const follower = make(
   "button",

@@ -72,8 +72,11 @@ def test_the_end_is_one_key_away(visit: Visit) -> None:
         page = visit.session("long 2", "chat") if path is None else visit.open(path)
         last = "turn 60" if path is None else "turn 120"
         expect(page.locator(".hint")).to_have_text(
-            "Find text with the filter ( / ): the browser's search sees only what was scrolled to"
+            "The browser's search sees only what was scrolled to: find text with the filter ( / )"
         )
+        page.locator(".hint button").click()
+        expect(page.get_by_label("Filter events")).to_be_focused()
+        page.evaluate("document.activeElement.blur()")
         expect(page.locator(".pane .bar .faint")).to_contain_text("60" if path is None else "120")
         page.keyboard.press("End")
         expect(page.locator(".turn .number").last).to_have_text(last)

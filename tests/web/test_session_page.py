@@ -174,6 +174,22 @@ def test_a_link_to_a_turn_shows_it(visit: Visit) -> None:
     assert page.locator(".turn.current").evaluate(bottom) < 1
 
 
+def test_a_failed_turn_has_the_text_of_its_error(visit: Visit) -> None:
+    """Beside the arguments; also in a conversation of several sessions, in which events have other numbers."""
+    page = visit.session("a night in the forest", "chat")
+    failed = page.locator(".turn.tool", has=page.locator(".failed"))
+    expect(failed.locator(".side").last).to_have_text(re.compile("error.*LookupError: no such animal", re.DOTALL))
+    visit.page.goto(visit.base + "/")
+    script = """async () => {
+      const { Joined } = await import("/web/joined.js");
+      const none = { agents: [], agent: [-1, -1, -1], took: [], failed: [], tokens: [], order: [] };
+      const run = (n, errorIn) => ({ ...none, n, errorIn });
+      const both = new Joined([run(3, () => -1), run(2, (at) => at + 1)]);
+      return [both.errorIn(1), both.errorIn(3)];
+    }"""
+    assert visit.page.evaluate(script) == [-1, 4]
+
+
 def test_figures_begin_below_their_tab_on_a_phone(visit: Visit) -> None:
     """No room is kept there for a filter that figures do not have."""
     visit.looks(390)
