@@ -2,6 +2,7 @@
 // Recorded text only ever becomes a text node: nothing in these files parses HTML.
 
 import { isReport, now } from "./clock.js";
+import { kindClass, kindText } from "./kinds.js";
 import { listen } from "./news.js";
 import { forget, remember } from "./recent.js";
 import { hasChoice, switchZone, zone, zoneAt } from "./times.js";
@@ -23,6 +24,9 @@ export function make(name, facts = {}, ...children) {
   );
   return element;
 }
+
+/** Return an element that names a kind of events in its colour. */
+export const kindSign = (kind) => make("span", { class: `kind ${kindClass(kind)}` }, kindText(kind));
 
 export function icon(path) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");

@@ -1,6 +1,6 @@
 // The rows of the page of calls: a call, or a group of calls.
 
-import { make } from "./base.js";
+import { kindSign, make } from "./base.js";
 import { cost, count, duration, eventCost, many, money, percent, short } from "./formats.js";
 import { address, changed, filtersOf, first, parsed, search } from "./query.js";
 import { day, stamp, when, zone } from "./times.js";
@@ -62,7 +62,7 @@ function what(one) {
   return make(
     "div",
     { class: "line", title: [why, stopped, ...bothOf(one)].filter(Boolean).join("\n") },
-    make("span", { class: `kind ${one.kind}` }, one.kind === "llm" ? "LLM" : "tool"),
+    kindSign(one.kind),
     make("a", { class: "name", href: place(one) }, called(one)),
     why && make("span", { class: "failed" }, one.error ? [only("error", one.error), rest(one)] : why),
     stopped && make("span", { class: "faint" }, stopped),

@@ -220,7 +220,7 @@ export class Chat {
     return make(
       "header",
       {},
-      make("span", { class: `kind ${kind}` }, run.nameOf(at) || kind),
+      make("span", { class: `kind ${kind}` }, run.titleOf(at)),
       run.failed[at] ? make("span", { class: "failed" }, "failed") : null,
       make("span", { class: "number" }, this._numberOf(at)),
       ...facts.filter(Boolean).map((fact) => make("span", {}, fact)),

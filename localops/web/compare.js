@@ -1,7 +1,7 @@
 // Two sessions side by side: their figures, then their events in one tree, aligned by kind and name. Of three and more,
 // any can be seen beside the first one.
 
-import { ask, byId, data, make, notice } from "./base.js";
+import { ask, byId, data, kindSign, make, notice } from "./base.js";
 import { change, costChange, marked } from "./changes.js";
 import { FIGURES, MOST, letterOf, runs, summary } from "./compare_runs.js";
 import { comparedEvents } from "./compared_rows.js";
@@ -11,7 +11,6 @@ import { heads, line, table } from "./table.js";
 import { stamp } from "./times.js";
 import { url } from "./url.js";
 
-const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 // Characters of a line that are in sight, and those shown before a difference.
 const IN_SIGHT = 32,
   BEFORE = 16;
@@ -233,7 +232,7 @@ function pair(line, { a, b }, letter) {
       make("span", { class: "tag only-a" }, `failed in ${line.a.failed ? own : letter}`),
   ].filter(Boolean);
   const what = make("td", { class: "what" });
-  const name = [make("span", { class: `kind ${KINDS.has(line.kind) ? line.kind : ""}` }, line.kind), " ", line.name];
+  const name = [kindSign(line.kind), " ", line.name];
   what.style.paddingLeft = `${0.4 + Math.min(16, line.depth) * 1.1}rem`;
   const texts = [
     ["input", line.input],

@@ -1,6 +1,6 @@
 // Three and more runs: which of them differs from the others, their figures, and all events in one table.
 
-import { ask, make } from "./base.js";
+import { ask, kindSign, make } from "./base.js";
 import { change, costChange } from "./changes.js";
 import { comparedEvents } from "./compared_rows.js";
 import { event } from "./content.js";
@@ -9,7 +9,6 @@ import { line, table } from "./table.js";
 import { stamp, when } from "./times.js";
 import { url } from "./url.js";
 
-const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 // Groups of runs that are shown of an event at the head.
 const GROUPS = 5;
 export const MOST = 26;
@@ -34,11 +33,7 @@ export async function runs(ids) {
   return [summary(compared), figures(compared.sessions, compared.odd), events(compared)];
 }
 
-const kindOf = (row) => [
-  make("span", { class: `kind ${KINDS.has(row.kind) ? row.kind : ""}` }, row.kind),
-  " ",
-  row.name,
-];
+const kindOf = (row) => [kindSign(row.kind), " ", row.name];
 const linkTo = (session, cell, text) =>
   make("a", { href: url(`s/${session.session_id}?event=${cell.seq}#tree`) }, text);
 

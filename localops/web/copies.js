@@ -1,5 +1,7 @@
 // An event as text to paste elsewhere: to read, or to run a call of a model again.  Plain data in, text out.
 
+import { kindText } from "./kinds.js";
+
 const isAnthropic = ({ provider, model }) =>
   /anthropic/i.test(provider || "") || /^(anthropic\/)?claude/i.test(model || "");
 
@@ -101,7 +103,7 @@ function spoken(one) {
 
 /** Return an event as text for a person. */
 export function prose(event) {
-  const parts = [[event.kind, event.name ?? event.model].filter(Boolean).join(" ")];
+  const parts = [[kindText(event.kind), event.name ?? event.model].filter(Boolean).join(" ")];
   const isSpoken = (value) =>
     [value].flat().every((each) => each && typeof each === "object" && typeof each.role === "string");
   const add = (label, value) => {

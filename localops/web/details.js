@@ -1,6 +1,6 @@
 // The details of one event: input, output, errors, cost, and the row as it is stored.
 
-import { ask, byId, copy, copyButton, icon, ICONS, make, notice } from "./base.js";
+import { ask, byId, copy, copyButton, icon, ICONS, kindSign, make, notice } from "./base.js";
 import { bytes, count, duration, eventCost, partsOfTokens } from "./formats.js";
 import { reveal } from "./found.js";
 import { stamp } from "./times.js";
@@ -9,10 +9,10 @@ import { took } from "./previews.js";
 import { asPrefix } from "./query.js";
 import { Handle } from "./handle.js";
 import { patch } from "./keyed.js";
+import { kindText } from "./kinds.js";
 import { url } from "./url.js";
 import { clipped, conversation, json, parsed, shown, traceback } from "./values.js";
 
-const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 // Keys that are shown first, under a title; other keys follow as JSON.  The answer of a model is what one looks for.
 const TEXTS = [
   ["completion", "Completion"],
@@ -211,7 +211,7 @@ export class Details {
       make(
         "h2",
         {},
-        make("span", { class: `kind ${KINDS.has(event.kind) ? event.kind : ""}` }, event.kind),
+        kindSign(event.kind),
         " ",
         event.name || event.model || "",
         event.failed && make("span", { class: "failed" }, " failed"),
@@ -300,7 +300,11 @@ export class Details {
     else if (event.failed && at >= 0)
       for (const cause of run.causesIn(at, 3))
         parts.push(
-          this._errorLine(run.seq[errorOf(cause)], `${run.kindOf(cause)} ${run.nameOf(cause)}`, run.seq[cause]),
+          this._errorLine(
+            run.seq[errorOf(cause)],
+            `${kindText(run.kindOf(cause))} ${run.nameOf(cause)}`,
+            run.seq[cause],
+          ),
         );
     if (event.traceback) parts.push(traceback(event.traceback));
     if (event.trigger_entry) parts.push(make("p", {}, this._link(event.trigger_entry, "Go to the failed event")));

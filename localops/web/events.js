@@ -1,11 +1,11 @@
 // The events as a table, in the order of their start.
 
-import { make } from "./base.js";
+import { kindSign, make } from "./base.js";
 import { count, many } from "./formats.js";
+import { kindClass } from "./kinds.js";
 import { again, preview, took } from "./previews.js";
 import { VirtualList } from "./virtual.js";
 
-const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 // On a narrow screen a row has two lines.
 const PHONE = matchMedia("(max-width: 44rem)");
 
@@ -77,13 +77,13 @@ export class Events {
     row.setAttribute("role", "row");
     row.append(
       cell("num faint", run.begins(at)),
-      cell("narrow", make("span", { class: `kind ${KINDS.has(kind) ? kind : ""}` }, kind)),
+      cell("narrow", kindSign(kind)),
       cell(
         "what",
         make(
           "span",
           { class: run.isCause(at) ? "failed" : null },
-          make("span", { class: `kind bare ${KINDS.has(kind) ? kind : ""}`, "aria-hidden": "true" }),
+          make("span", { class: `kind bare ${kindClass(kind)}`, "aria-hidden": "true" }),
           run.nameOf(at),
           run.failed[at]
             ? make("span", { class: held ? "faint" : "failed" }, held ? " failed inside" : " failed")

@@ -6,9 +6,9 @@ import { now } from "./clock.js";
 import { keyed } from "./keyed.js";
 import { box, Charts } from "./charts.js";
 import { cost, count, duration, money, percent, STEPS, tick } from "./formats.js";
+import { kindClass, kindText } from "./kinds.js";
 import { ranking } from "./ranking.js";
 
-const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 const BUCKETS = 100,
   TOP = 10;
 // Milliseconds after which the cost by model of a running session is requested again.
@@ -64,7 +64,7 @@ export class Figures {
     const over = this._over();
     over.classList.add("wide");
     const steps = Array.from(run.order).filter(
-      (at) => hasEnded(at) && !KINDS.has(run.kindOf(at)) && run.tree.first[at] < 0,
+      (at) => hasEnded(at) && !kindClass(run.kindOf(at)) && run.tree.first[at] < 0,
     );
     // Those of like height side by side.
     const boxes = [
@@ -108,7 +108,7 @@ export class Figures {
     const x = Array.from({ length: BUCKETS }, (_, i) => ((i + 0.5) * step) / 1e6);
     const sums = new Map();
     for (let at = 0; at < run.n; at += 1) {
-      const kind = KINDS.has(run.kindOf(at)) ? run.kindOf(at) : "other";
+      const kind = kindClass(run.kindOf(at)) || "other";
       if (!sums.has(kind))
         sums.set(
           kind,
@@ -127,7 +127,7 @@ export class Figures {
       yText: count,
       series: ["llm", "tool", "agent", "action", "other", "error"]
         .filter((kind) => sums.has(kind))
-        .map((kind) => ({ label: kind, values: sums.get(kind), colour: kind })),
+        .map((kind) => ({ label: kindText(kind), values: sums.get(kind), colour: kind })),
     });
   }
 
@@ -288,7 +288,7 @@ export class Figures {
         value: (at) => Math.max(0, size(at)),
         to: (at) => () => this.page.select(run.seq[at]),
         columns: [
-          { label: "Call", text: (at) => run.nameOf(at) || run.kindOf(at) },
+          { label: "Call", text: (at) => run.titleOf(at) },
           ...(rows.some((at) => run.agentOf(at)) ? [{ label: "Agent", text: (at) => run.agentOf(at) }] : []),
           { label, num: true, text },
         ],

@@ -4,6 +4,7 @@ import { byId, copyButton, data, make, notice, say } from "./base.js";
 import { isReport } from "./clock.js";
 import { ago, cost, count, duration, elapsed, many, money, partsOfTokens, QUIET, reasonOf } from "./formats.js";
 import { keyed } from "./keyed.js";
+import { kindText } from "./kinds.js";
 import { loops } from "./loops.js";
 import { toConversation } from "./query.js";
 import { scores } from "./scores.js";
@@ -140,7 +141,7 @@ export class Head {
     if (!inside.length) return last;
     const at = inside.at(-1),
       more = inside.length > 1 ? ` and ${many(inside.length - 1, "other")}` : "";
-    return `${last}, inside ${run.nameOf(at) || run.kindOf(at)}${more}`;
+    return `${last}, inside ${run.titleOf(at)}${more}`;
   }
 
   /** Update what changes by itself while nothing is recorded. */
@@ -183,7 +184,7 @@ export class Head {
       make(
         "button",
         { type: "button", class: "link", title: `${label} at ${run.begins(at)} ( e )`, onclick: () => this._go(at) },
-        `${label}: ${run.nameOf(at) || run.kindOf(at)}`,
+        `${label}: ${run.titleOf(at)}`,
       );
     if (causes.length < 2) return causes.map((at) => button("failure", at));
     return [button("first failure", causes[0]), button("last failure", causes.at(-1))];
@@ -208,7 +209,7 @@ export class Head {
             title: one.when.replace(/^, (which )?/, ""),
             onclick: () => this.page.select(one.seq, { isStep: true }),
           },
-          `${one.kind} ${one.name || ""}`,
+          `${kindText(one.kind)} ${one.name || ""}`,
         ),
         `${one.since}.`,
       ]),

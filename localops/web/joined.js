@@ -45,6 +45,10 @@ export class Joined {
     return this._ask("nameOf", at);
   }
 
+  titleOf(at) {
+    return this._ask("titleOf", at);
+  }
+
   modelOf(at) {
     const [index, own] = this.placeOf(at);
     return this.runs[index].models[this.runs[index].model[own]] || "";

@@ -24,7 +24,7 @@ export function layOut(run, now, by, axis) {
       const from = lines.length,
         [first] = events;
       lines.push(...pack(run, events, now, MOST[by]));
-      const label = by === "agent" ? run.agentOf(first) || "no agent" : run.nameOf(first) || run.kindOf(first);
+      const label = by === "agent" ? run.agentOf(first) || "no agent" : run.titleOf(first);
       lanes.push({ label, kind: by === "name" ? run.kindOf(first) : "", from, to: lines.length });
     }
   }
@@ -87,7 +87,7 @@ function placed(events, run, now, axis) {
 function nameOf(events, run) {
   const [first] = events;
   const isSame = events.every((at) => run.name[at] === run.name[first] && run.model[at] === run.model[first]);
-  return isSame ? run.nameOf(first) || run.kindOf(first) : "";
+  return isSame ? run.titleOf(first) : "";
 }
 
 /**

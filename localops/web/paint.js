@@ -2,21 +2,23 @@
 // are drawn once, and errors last.
 
 import { duration, STEPS, tick } from "./formats.js";
+import { KINDS, kindClass } from "./kinds.js";
 import { place } from "./lanes.js";
 
 export const LINE = 20;
 export const TOP = 6;
 const BAR = 15;
-const KINDS = ["llm", "tool", "agent", "action", "error", "other"];
-export const COLOURS = [...KINDS, "ink", "soft", "line", "paper", "card", "sunk", "accent", "warn", "strong"];
+const PAINTED = [...KINDS, "other"];
+export const COLOURS = [...PAINTED, "ink", "soft", "line", "paper", "card", "sunk", "accent", "warn", "strong"];
 const FONT = "11px system-ui, sans-serif";
 // Pixels from which a gap is hatched: between many short ones, the bars would be lost.
 const WIDE_GAP = 48;
 // Pixels between the beginnings of two labels of the axis.
 const APART = 90;
 
-/** Return the place in KINDS of each kind of a run. */
-export const kindNumbers = (run) => run.kinds.map((kind) => (KINDS.includes(kind) ? KINDS.indexOf(kind) : 5));
+/** Return the place in PAINTED of each kind of a run. */
+export const kindNumbers = (run) =>
+  run.kinds.map((kind) => (KINDS.includes(kind) ? KINDS.indexOf(kind) : KINDS.length));
 
 /** Draw the visible bars, the names of their lines, and the marks. */
 export function paintBars(timeline, pen) {
@@ -34,8 +36,8 @@ export function paintBars(timeline, pen) {
   pen.clip();
   pen.translate(gutter, 0);
   backdrop(timeline, pen, from, scale);
-  const rects = KINDS.map(() => []),
-    pale = KINDS.map(() => []),
+  const rects = PAINTED.map(() => []),
+    pale = PAINTED.map(() => []),
     open = [],
     red = [],
     marks = [],
@@ -85,9 +87,9 @@ export function paintBars(timeline, pen) {
     }
   }
   pen.globalAlpha = 0.18;
-  pale.forEach((list, kind) => fill(pen, list, c[KINDS[kind]]));
+  pale.forEach((list, kind) => fill(pen, list, c[PAINTED[kind]]));
   pen.globalAlpha = 1;
-  rects.forEach((list, kind) => fill(pen, list, c[KINDS[kind]]));
+  rects.forEach((list, kind) => fill(pen, list, c[PAINTED[kind]]));
   // A failure too short to be visible gets a mark of three pixels, which does not hide its neighbours.
   fill(pen, red, c.error);
   pen.fillStyle = c.error;
@@ -167,8 +169,7 @@ function words(timeline, pen, list) {
   pen.fillStyle = timeline.colours.paper;
   for (let i = 0; i < list.length; i += 4) {
     const [at, left, right, y] = [list[i], Math.max(0, list[i + 1]), list[i + 2], list[i + 3]];
-    if (!lit || lit[at])
-      pen.fillText(cut(timeline, pen, run.nameOf(at) || run.kindOf(at), right - left - 8), left + 4, y + 11);
+    if (!lit || lit[at]) pen.fillText(cut(timeline, pen, run.titleOf(at), right - left - 8), left + 4, y + 11);
   }
 }
 
@@ -194,7 +195,7 @@ function names(timeline, pen, top) {
       pen.fillRect(0, y - 3, gutter + timeline.width, 1);
     }
     if (lane?.kind) {
-      pen.fillStyle = c[KINDS.includes(lane.kind) ? lane.kind : "other"];
+      pen.fillStyle = c[kindClass(lane.kind) || "other"];
       pen.fillRect(8, y + 4, 7, 7);
       write(lane.label, y, c.ink, 20);
     } else if (lane) write(lane.label, y, c.ink);

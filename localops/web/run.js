@@ -3,6 +3,7 @@
 
 import { ask } from "./base.js";
 import { cost as sum, eventCost, since } from "./formats.js";
+import { kindText } from "./kinds.js";
 
 const FIRST = 2_000,
   THEN = 25_000;
@@ -180,6 +181,11 @@ export class Run {
 
   nameOf(at) {
     return this.name[at] >= 0 ? this.names[this.name[at]] : this.model[at] >= 0 ? this.models[this.model[at]] : "";
+  }
+
+  /** Return the name of an event, or its kind if it has none. */
+  titleOf(at) {
+    return this.nameOf(at) || kindText(this.kindOf(at));
   }
 
   /** Return what an event cost, as text. */

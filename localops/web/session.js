@@ -1,11 +1,12 @@
 // The page of one session: its head, and several views with the same events, filter and selection.
 // The view is the fragment of the address; the selected event and the filter are in its query.
 
-import { ask, byId, data, make, notice, say, searchKey, shortcut, watch } from "./base.js";
+import { ask, byId, data, kindSign, make, notice, say, searchKey, shortcut, watch } from "./base.js";
 import { isReport, now } from "./clock.js";
 import { Details } from "./details.js";
 import { count, duration, many } from "./formats.js";
 import { Head } from "./head.js";
+import { KINDS } from "./kinds.js";
 import { mark } from "./marks.js";
 import { addFirst, collect, isNamed, matching } from "./matches.js";
 import { asPrefix, plain } from "./query.js";
@@ -20,7 +21,6 @@ const VIEWS = {
   chat: ["Chat", async () => (await import("./chat.js")).Chat],
   figures: ["Figures", async () => (await import("./figures.js")).Figures],
 };
-const KINDS = ["llm", "tool", "agent", "action", "error"];
 const query = () => new URLSearchParams(location.search);
 
 /** The state that views share: events, filter, selection. */
@@ -458,7 +458,7 @@ function drawKinds() {
             drawKinds();
           },
         },
-        make("span", { class: `kind ${KINDS.includes(kind) ? kind : ""}` }, kind),
+        kindSign(kind),
       ),
     ),
   );

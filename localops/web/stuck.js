@@ -2,6 +2,7 @@
 
 import { ask, data, make } from "./base.js";
 import { QUIET } from "./formats.js";
+import { kindText } from "./kinds.js";
 import { took } from "./previews.js";
 
 // The most characters of a name, of arguments and of a result: the line must leave room for the events.
@@ -45,7 +46,7 @@ const link = (run, at, go) =>
   make(
     "button",
     { type: "button", class: "link", onclick: () => go(at) },
-    `${run.kindOf(at)} ${cut(run.nameOf(at), NAME)}`.trimEnd(),
+    `${kindText(run.kindOf(at))} ${cut(run.nameOf(at), NAME)}`.trimEnd(),
   );
 
 /** Return an element that fetches and shows the arguments and the result of an event. */

@@ -195,7 +195,7 @@ export class Timeline {
       .flatMap((events) => Array.from(events))
       .filter((at) => run.isCause(at))
       .sort((a, b) => run.start[a] - run.start[b]);
-    const names = causes.slice(0, 5).map((at) => `${run.nameOf(at) || run.kindOf(at)} at ${run.begins(at)}`);
+    const names = causes.slice(0, 5).map((at) => `${run.titleOf(at)} at ${run.begins(at)}`);
     const long = duration(((running ? now : last) - run.begin) / 1e6);
     return [
       `${many(run.n, "event")} in ${many(this.layout.lines.length, "line")},`,
@@ -450,7 +450,7 @@ export class Timeline {
     const { run } = this.page;
     this.cursor = at;
     this._reveal(at);
-    this.spoken.textContent = [run.nameOf(at) || run.kindOf(at), ...this._facts(at)].join(", ");
+    this.spoken.textContent = [run.titleOf(at), ...this._facts(at)].join(", ");
     this.draw();
   }
 
@@ -512,7 +512,7 @@ export class Timeline {
     if (at < 0) return;
     const { run } = this.page;
     this.tip.replaceChildren(
-      make("strong", {}, run.nameOf(at) || run.kindOf(at)),
+      make("strong", {}, run.titleOf(at)),
       make("br"),
       make("small", {}, this._facts(at).join(" · ")),
     );

@@ -1,11 +1,11 @@
 // The events as a tree: each branch with its duration, tokens and cost, and the place where a dead process stopped.
 
-import { icon, ICONS, make } from "./base.js";
+import { icon, ICONS, kindSign, make } from "./base.js";
 import { count, many } from "./formats.js";
+import { kindClass } from "./kinds.js";
 import { again, preview, took } from "./previews.js";
 import { VirtualList } from "./virtual.js";
 
-const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 // Wide enough to show the input of events.
 const ROOMY = matchMedia("(min-width: 900px)");
 // Events of a tree that is fully open at first; a larger one shows its first levels.
@@ -135,7 +135,7 @@ export class Tree {
       "span",
       { class: "branch", role: "gridcell" },
       twist,
-      make("span", { class: `kind ${KINDS.has(kind) ? kind : ""}` }, kind),
+      kindSign(kind),
       make(
         "span",
         { title: run.nameOf(at), class: run.isCause(at) ? "failed" : null },
@@ -157,7 +157,7 @@ export class Tree {
     );
     branch.style.paddingLeft = `calc(${Math.min(24, tree.depth[at])} * var(--indent))`;
     const lane = make("i", {
-      class: [KINDS.has(kind) ? kind : "", run.failed[at] && (tree.holds[at] ? "held" : "bad"), stopped && "open"]
+      class: [kindClass(kind), run.failed[at] && (tree.holds[at] ? "held" : "bad"), stopped && "open"]
         .filter(Boolean)
         .join(" "),
     });

@@ -213,7 +213,7 @@ def test_three_runs_are_in_one_table_below_what_tells_them_apart(visit: Visit) -
     expect(cells.nth(0)).to_have_text("–")
     failed = rows.filter(has_text="route").locator("td").nth(2)
     expect(failed.locator(".tag")).to_have_text("failed")
-    button = rows.get_by_role("button", name="llm gpt-4o")
+    button = rows.get_by_role("button", name="LLM gpt-4o")
     button.focus()
     page.keyboard.press("Enter")
     inside = page.locator(".all-runs .of-run")

@@ -105,7 +105,7 @@ def test_the_figures_add_up_as_the_commands_do(visit: Visit) -> None:
     expect(made.locator("tbody tr").first).to_have_text(re.compile(r"gpt-4o.*\$0\.000600 \(100%\)"))
     expect(made.locator("tbody tr", has_text="model-of-my-own")).to_contain_text("not known")
     made.get_by_role("button", name=SPENT).click()
-    expect(page.locator("#details h2")).to_have_text("llm gpt-4o")
+    expect(page.locator("#details h2")).to_have_text("LLM gpt-4o")
 
 
 def test_a_comparison_shows_missing_prices(visit: Visit) -> None:

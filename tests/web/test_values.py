@@ -525,7 +525,7 @@ def test_a_call_of_anthropic_keeps_its_form(values: Visit) -> None:
         "messages": [{"role": "user", "content": "U"}],
     }
     assert call(values, "copies.js", "prose", {**facts, "completion": "A"}) == (
-        "llm claude-sonnet-4-5\n\nsystem:\nS\n\nuser:\nU\n\ncompletion:\nA\n"
+        "LLM claude-sonnet-4-5\n\nsystem:\nS\n\nuser:\nU\n\ncompletion:\nA\n"
     )
 
 
