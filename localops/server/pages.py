@@ -320,7 +320,7 @@ def _conversation(name: str, facts: Facts, root: str) -> str:
 # Notes below two figures that are easily confused.
 _NOTES = {
     "Errors": "<small>raised or recorded</small>",
-    "Failed": "<small>calls and steps</small>",
+    "Failed": "<small>calls and operations</small>",
 }
 # Figures that the script asks for.
 _SPEEDS = ("LLM call, median", "First token, median", "Tokens a second", "Input from cache", "Tool call, median")

@@ -75,18 +75,18 @@ function drawTotals(change) {
   ]);
 }
 
-/** Return what failed, as a note: calls, which a link leads to, and steps around them or without any. */
+/** Return what failed, as a note: calls, which a link leads to, and operations around them or without any. */
 function partsOf(failed) {
   const calls = Object.values(failedCalls).reduce((sum, each) => sum + each, 0);
-  if (Object.keys(failedCalls).length < CALLED.length || !failed || calls > failed) return "calls and steps";
+  if (Object.keys(failedCalls).length < CALLED.length || !failed || calls > failed) return "calls and operations";
   const href = address(changed(filtersOf(parsed()), { failed: 1 }), "calls");
-  return [make("a", { href }, many(calls, "call")), `, ${many(failed - calls, "step")}`];
+  return [make("a", { href }, many(calls, "call")), `, ${many(failed - calls, "operation")}`];
 }
 
 const CALLED = ["model", "tool"];
 const ERRORS = "Errors that were raised or recorded, inside and outside of calls";
 const FAILED =
-  "Calls, and steps such as the operations around them, that did not succeed; an error outside of them is no failure";
+  "Calls, and operations around them or without any, that did not succeed; an error outside of them is no failure";
 const RATE = "Output tokens divided by the duration of the calls, without calls of less than 0.1 s";
 const CACHED = "Share of the input tokens that were read from a cache, of the calls that report it";
 const rate = (value) => (value === null ? "" : value < 10 ? value.toFixed(1) : count(Math.round(value)));
@@ -204,7 +204,7 @@ function perDay(daily) {
       series: series((one) => (one ? one.tokens_in + one.tokens_out : 0)),
     }),
     charts.plot({
-      title: "Failed calls and steps per day",
+      title: "Failed calls and operations per day",
       kind: "third",
       x,
       brushed,

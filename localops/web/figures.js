@@ -9,6 +9,8 @@ import { cost, count, duration, money, percent, STEPS, tick } from "./formats.js
 import { kindClass, kindText } from "./kinds.js";
 import { ranking } from "./ranking.js";
 
+// Kinds with figures of their own.
+const COUNTED = new Set(["llm", "tool", "agent", "error"]);
 const BUCKETS = 100,
   TOP = 10;
 // Milliseconds after which the cost by model of a running session is requested again.
@@ -63,9 +65,9 @@ export class Figures {
       under = [...llm, ...calls("tool")].filter((at) => this.page.isUnderWay(at));
     const over = this._over();
     over.classList.add("wide");
-    const steps = Array.from(run.order).filter(
-      (at) => hasEnded(at) && !kindClass(run.kindOf(at)) && run.tree.first[at] < 0,
-    );
+    const others = Array.from(run.order).filter((at) => hasEnded(at) && !COUNTED.has(run.kindOf(at)));
+    // The time of one with calls inside is theirs.
+    const leaves = others.filter((at) => run.tree.first[at] < 0 && run.kindOf(at) !== "action");
     // Those of like height side by side.
     const boxes = [
       over,
@@ -77,7 +79,7 @@ export class Figures {
       this._top(
         "Slowest calls",
         "Duration",
-        [...new Set([...llm, ...tool, ...steps, ...under])].filter((at) => hasEnded(at) || under.includes(at)),
+        [...new Set([...llm, ...tool, ...leaves, ...under])].filter((at) => hasEnded(at) || under.includes(at)),
         (at) => this._took(at),
         (at) => (hasEnded(at) ? "" : "running, ") + duration(this._took(at) / 1e6),
       ),
@@ -89,7 +91,7 @@ export class Figures {
         (at) => money(run.cost[at]),
       ),
       this._by("Tools", "Tool", [...new Set([...tool, ...under])].filter(isTool), "name", run.names, false),
-      this._by("Other steps", "Step", steps, "name", run.names, false),
+      this._by("Other events", "Event", others, "name", run.names, false),
     ].filter(Boolean);
     keyed(this.element, boxes);
     this.charts.sweep();
@@ -223,7 +225,7 @@ export class Figures {
           tokens
             ? { label: "Tokens", num: true, text: (row) => count(row.tokens), sort: (row) => row.tokens }
             : { label: "Time", num: true, text: (row) => duration(row.took / 1e6), sort: (row) => row.took },
-          // Most tools and steps cost nothing, which is no price of $0.00.
+          // Most tools and actions cost nothing, which is no price of $0.00.
           ...(costs || tokens
             ? [
                 {

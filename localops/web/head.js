@@ -95,8 +95,7 @@ export class Head {
         (one.llm_calls > 0 || one.cost_nano > 0) && figure("Cost", cost(one), provenance(one).join(", ")),
         counted("LLM", one.llm_calls, many(one.llm_calls, "LLM call"), llm),
         counted("tools", one.tool_calls, many(one.tool_calls, "tool call"), tool),
-        // If there are only operations, workflows and so on, they are called as in the legend.
-        counted(this.page.complete && !this.page.run.kinds.includes("action") ? "steps" : "actions", one.actions),
+        counted("actions", one.actions),
         one.errors > 0 && this._errors(one.errors),
         counted("tokens", one.tokens_in + one.tokens_out, tokens.join("; ")),
       ].filter(Boolean),

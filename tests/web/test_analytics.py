@@ -65,7 +65,7 @@ def test_figures_tables_and_days(visit: Visit) -> None:
     # An operation around a call that fails is a step; calls are those of the page that the note leads to.
     assert sums["failed"] == 7
     failed = page.locator("#figures > div", has_text="Failed")
-    expect(failed).to_have_text("Failed76 calls, 1 step")
+    expect(failed).to_have_text("Failed76 calls, 1 operation")
     assert visit.facts("calls/groups?failed=1")["failed"] == 6
     assert (failed.locator("a").get_attribute("href") or "").endswith("/calls?failed=1")
     expect(page.locator("#speeds dd")).to_have_text(["700ms", "500ms", "100", "25%", "<1ms"])

@@ -553,6 +553,7 @@ def test_the_figures_add_up_to_those_of_the_session(visit: Visit) -> None:
     costs = [float(text.removeprefix("$")) for text in column("Models", 5)]
     assert round(sum(costs) * 1e9) == facts["cost_nano"]
     assert sum(map(int, column("Tools", 2))) == facts["tool_calls"]
+    assert sum(map(int, column("Other events", 2))) == facts["actions"]
 
 
 def test_the_place_where_a_process_died_is_shown(visit: Visit) -> None:
