@@ -93,9 +93,20 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
         pairs.insert(4, ("now", "; ".join(_at_work(snapshot, until))))
     printing.print_pairs([(name, value) for name, value in pairs if value])
     waiting = waiting_rows.facts(snapshot.waiting)
-    waits = [] if waiting is None else [waiting_rows.text(waiting)]
-    for notice in [*waits, *_notices(report, snapshot.story), *_open_ends(snapshot)]:
+    first = [*([] if waiting is None else [waiting_rows.text(waiting)]), *_split(snapshot)]
+    for notice in [*first, *_notices(report, snapshot.story), *_open_ends(snapshot)]:
         print(printing.styled(f"! {output.clean(notice)}", "yellow"))
+
+
+def _split(snapshot: Snapshot) -> Iterator[str]:
+    """Say that two copies of a session went on, if they did."""
+    if snapshot.story.resumes:
+        # Imported here, as few sessions are resumed.
+        from localops.reading import recorded_steps
+
+        split = recorded_steps.split_at(snapshot.source, snapshot.story, snapshot.id)
+        if split is not None:
+            yield recorded_steps.two_histories(split)
 
 
 def _cost(snapshot: Snapshot) -> str:

@@ -14,8 +14,9 @@ from localops.clock import iso
 from localops.encoding import encode, faithful, own_fields
 from localops.encoding.redact import NOTE
 from localops.journal import blobs, rows, stored
+from localops.output import when
 from localops.reading import previews
-from localops.reading.story import Story
+from localops.reading.story import Story, presumed_dead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from localops.journal.stored import Source
     from localops.reading.facts import Facts
     from localops.reading.snapshot import Snapshot
+    from localops.reading.story import Milestone
 
     class Try(NamedTuple):
         """A row of the query `once_steps`."""
@@ -159,8 +161,34 @@ def refusal(source: Source, story: Story, session: bytes) -> str | None:
         return "it only holds events whose session was unknown"
     if story.metadata_only:
         return "it came without its content, so its steps are not known here"
+    if (split := split_at(source, story, session)) is not None:
+        return f"{two_histories(split)}: resume it in a home that has one of them, or begin a new session"
     is_unknown = story.is_imported and known_rows(source, story, session) is None
     return _UNKNOWN_STEPS if is_unknown else None
+
+
+def split_at(source: Source, story: Story, session: bytes) -> Milestone | None:
+    """Return the resume of a session that did not know all that its earlier processes did; None without one."""
+    if story.split is not None or not story.resumes:
+        return story.split
+    steps = steps_by_process(source, session)
+    for one in story.resumes:
+        if any(steps[process] > known for process, known in presumed_dead(one).items()):
+            return one
+    return None
+
+
+def steps_by_process(source: Source, session: bytes) -> Counter[str]:
+    """Return how many attempts at steps each process of a session has recorded."""
+    return Counter(str(mark.get("by")) for _, mark in _rows_of_steps(source, session))
+
+
+def two_histories(split: Milestone) -> str:
+    """Describe a session of which two copies went on."""
+    return (
+        f"it has two histories (process {split.body.get('pid')} resumed a copy of it at {when(split.at_ns)} UTC, "
+        "without what another process recorded), so steps may have run twice"
+    )
 
 
 def known_rows(source: Source, story: Story, session: bytes) -> int | None:

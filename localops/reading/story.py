@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # The name and the tag of a session for events whose session is unknown.
 UNATTRIBUTED = "unattributed"
+# In the row of a process that resumed a session: how many rows of processes that began or joined it were there, and
+# which processes had not left it, each with the number of its recorded steps.
+KNOWN_STARTS, PRESUMED_DEAD = "known_starts", "presumed_dead"
 
 
 def budget_id(session: bytes, dollars: float) -> bytes:
@@ -215,6 +218,26 @@ class Story:
         return [one for one in joins if one.body.get("resumed")]
 
     @property
+    def starts(self) -> int:
+        """Return the number of rows of processes that began or joined the session."""
+        return sum(1 for _ in self.of_kind(*rows.STARTS))
+
+    @lazy
+    def split(self) -> Milestone | None:
+        """The first resume that did not know of an earlier process, or of one that still ran; None without one.
+
+        Two copies of the session went on, and their rows came together later: both may have run the same steps.
+        """
+        for one in self.resumes:
+            known = one.body.get(KNOWN_STARTS)
+            if isinstance(known, int) and known < sum(other.at_ns < one.at_ns for other in self.of_kind(*rows.STARTS)):
+                return one
+            left = {other.participant.hex() for other in self.of_kind(*rows.LEAVES) if other.participant}
+            if left & presumed_dead(one).keys():
+                return one
+        return None
+
+    @property
     def end(self) -> Milestone | None:
         """The valid end, by the rule of the SQL fragment `session_end`."""
         return next((one for one in self.of_kind("end") if one.counts), None)
@@ -224,6 +247,12 @@ class Story:
         """The last end that a program wrote; later events written after it are late."""
         ends = [one for one in self.of_kind("end") if not one.implied and one.seq is not None]
         return max(ends, key=lambda one: one.seq or 0, default=None)
+
+
+def presumed_dead(resume: Milestone) -> dict[str, int]:
+    """Return the processes that had not left a session when it was resumed, with the numbers of their steps."""
+    known = resume.body.get(PRESUMED_DEAD)
+    return known if isinstance(known, dict) else {}
 
 
 def milestone(row: Row) -> Milestone:

@@ -17,7 +17,7 @@ from localops.journal.reader import user_message
 from localops.output import counted, say
 from localops.reading import recorded_steps, session_state
 from localops.reading.home import Home
-from localops.reading.story import Story
+from localops.reading.story import KNOWN_STARTS, PRESUMED_DEAD, Story
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _SESSION = rows.COLUMNS.index("session")
 _AHEAD_NS = 1_000_000_000
+_MOST_DEAD = 100  # processes that had not left, to keep in the row of a resume
 _TRIES, _PAUSE = 5, 0.1  # for what another process does at this moment, and has soon done
 
 
@@ -78,10 +79,13 @@ def _why_incomplete(home: Home, project: str | None) -> str | None:
 
 def rejoin(recorder: Recorder, extra: Mapping[str, object]) -> None:
     """Write the row that says that this process resumes the session; raise NotResumable if another one has it."""
-    only = partial(is_left, recorder.journal.folder)
     # A process that was killed a moment ago may still hold its lock.
     for pause in (*[_PAUSE / 4] * _TRIES, 0.0):
-        if recorder.rejoin(extra, only):
+        story = Story.read(recorder.journal, recorder.session)
+        steps = recorded_steps.steps_by_process(recorder.journal, recorder.session)
+        present = [id.hex() for id in story.present()][-_MOST_DEAD:]
+        known = {KNOWN_STARTS: story.starts, PRESUMED_DEAD: {id: steps[id] for id in present}}
+        if recorder.rejoin({**extra, **known}, partial(_is_left, recorder.journal.folder, story.starts)):
             return
         time.sleep(pause)
     raise NotResumable(who_has_it(recorder))
@@ -126,10 +130,11 @@ def _may_run_elsewhere(journal: Journal, story: Story) -> bool:
     return not present and story.is_imported and story.last_end is None
 
 
-def is_left(folder: str, source: Source, row: Row) -> bool:
-    """Return whether no live process is known to take part in the session of a row."""
-    cards = Story.read(source, row[_SESSION]).present()
-    return not any(participants.is_alive(folder, card) for card in cards.values())
+def _is_left(folder: str, known: int, source: Source, row: Row) -> bool:
+    """Return whether no live process is known to take part in the session of a row, and none has come and gone."""
+    story = Story.read(source, row[_SESSION])
+    is_alive = any(participants.is_alive(folder, card) for card in story.present().values())
+    return story.starts == known and not is_alive
 
 
 def who_has_it(recorder: Recorder) -> str:

@@ -1,0 +1,74 @@
+"""A session of which two copies went on, and whose rows came together: its steps may have run twice."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import programs, warm
+
+_PAYING = """
+import os, sys, localops
+from localops.decorators import tool
+
+@tool(once=True)
+def pay(order):
+    return order
+
+def die(): os.kill(os.getpid(), 9)
+
+session = localops.resume("last") if sys.argv[1] == "resume" else localops.init()
+pay("a")
+"""
+_BEGUN = _PAYING + "die()"
+_RESUMED = _PAYING + "pay('b'); session.end_session('Success')"
+# It goes on when it is asked to.
+_LIVING = _PAYING + "print('paid', flush=True); sys.stdin.readline(); pay('b'); "
+
+
+def _in(home: Path, **more: Any) -> dict[str, Any]:
+    return {"env": {"LOCALOPS_HOME": str(home)}, **more}
+
+
+def _carry(source: Path, target: Path) -> None:
+    file = source.parent / "carried.lops"
+    for command in (("bundle", "-o", file, "--force", "--home", source), ("import", file, "--home", target)):
+        carried = warm.localops(*map(str, command))
+        assert carried.returncode == 0, carried.stderr
+
+
+def _refusals(home: Path) -> list[bool]:
+    """Return whether `steps`, `show` and a resume speak of two histories."""
+    printed = [warm.localops(command, "last", "--home", str(home)).stdout for command in ("steps", "show")]
+    printed.append(programs.run(_RESUMED, "resume", **_in(home)).stderr)
+    return ["it has two histories (process " in text for text in printed]
+
+
+@pytest.mark.foreign_open  # it copies a home
+def test_two_resumed_copies_are_two_histories(tmp_path: Path) -> None:
+    """Each of them can be resumed as it is; their rows together cannot."""
+    one, two = tmp_path / "home", tmp_path / "two"
+    programs.run(_BEGUN, "first", **_in(one))
+    shutil.copytree(one, two)
+    for home in (one, two):
+        programs.run(_RESUMED, "resume", **_in(home))
+        assert _refusals(home) == [False, False, False]
+    _carry(two, one)
+    assert _refusals(one) == [True, True, True]
+
+
+@pytest.mark.parametrize("end", ["session.end_session('Success')", "die()"])
+def test_a_run_that_goes_on_beside_its_resumed_copy_is_a_second_history(tmp_path: Path, end: str) -> None:
+    """It was taken for dead: the copy did not have its later steps, nor that it left."""
+    one, two = tmp_path / "home", tmp_path / "two"
+    living = programs.start(_LIVING + end, "first", **_in(one))
+    programs.first_line(living)
+    _carry(one, two)
+    assert programs.run(_RESUMED, "resume", **_in(two)).returncode == 0
+    living.communicate("\n", timeout=60)
+    assert _refusals(two) == [False, False, False]
+    _carry(one, two)
+    assert _refusals(two) == [True, True, True]
