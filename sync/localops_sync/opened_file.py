@@ -6,7 +6,6 @@ The file is only read.  Unreadable parts are reported, and the rest is shown.
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import dataclass, field
 
 from localops import config, output
@@ -15,19 +14,17 @@ from localops.config import Config
 from localops.errors import BundleError, ConfigError, LocalopsError, NotFound
 from localops.journal import blobs
 from localops.journal.journal import Journal
-from localops.journal.reader import has_our_header
 from localops.otlp import importing
 from localops.reading import sqlite_export
 from localops.transfer import row_lines
 from localops.upkeep import salvage
-from localops_sync import bundle_file
+from localops_sync import bundle_file, file_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PROJECT = "file"  # for rows that do not name one
-_SQLITE = b"SQLite format 3"
 _EXPECTED = "expected a bundle, a journal, or an export of localops (sqlite, jsonl or otlp)"
 
 
@@ -50,19 +47,13 @@ def unpack(path: str, home: str) -> Opened:
 
 
 def _kind_of(path: str) -> tuple[str, Callable[[str, str], list[str]]]:
-    with open(path, "rb") as file:
-        head = file.read(1 << 16)
-    if bundle_file.is_bundle(path) or zipfile.is_zipfile(path):
-        return "bundle", _bundle
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
-        return ("rows", _rows) if row_lines.are_in(path) else ("otlp", _otlp)
-    if salvage.holds_rows(path):
-        return "journal", _journal
-    if head.startswith(_SQLITE) and sqlite_export.is_one(path):
-        return "sqlite", _sqlite
-    if has_our_header(path):
+    kind = file_kinds.of(path)
+    if kind == file_kinds.LOST_JOURNAL:
         raise ConfigError(f"{path} is a damaged journal, and no row is left in it: open a backup")
-    raise ConfigError(f"{path} cannot be opened: {_EXPECTED}")
+    if kind is None:
+        raise ConfigError(f"{path} cannot be opened: {_EXPECTED}")
+    # JSON may have spans after other lines.
+    return _TAKEN_AS.get(kind, ("otlp", _otlp))
 
 
 def _bundle(path: str, home: str) -> list[str]:
@@ -143,3 +134,11 @@ def _sqlite(path: str, home: str) -> list[str]:
         for journal in journals.values():
             journal.close()
     return problems
+
+
+_TAKEN_AS: dict[str, tuple[str, Callable[[str, str], list[str]]]] = {
+    file_kinds.BUNDLE: ("bundle", _bundle),
+    file_kinds.ROWS: ("rows", _rows),
+    file_kinds.JOURNAL: ("journal", _journal),
+    file_kinds.SQLITE: ("sqlite", _sqlite),
+}

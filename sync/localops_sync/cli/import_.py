@@ -15,7 +15,7 @@ from localops.errors import ConfigError, NotFound
 from localops.journal.journal import Journal
 from localops.transfer import row_lines, scrubbed
 from localops.upkeep import imported_prices
-from localops_sync import bundle_file, exit_codes
+from localops_sync import bundle_file, exit_codes, file_kinds
 from localops_sync.sink import Offline, Trouble
 
 TYPE_CHECKING = False
@@ -75,6 +75,8 @@ def import_(
         raise click.UsageError("give one of --claude-code, --codex and --otlp")
     if otlp and path is None:
         raise click.UsageError("give the FILE of OTLP JSON")
+    if otlp and path is not None and os.path.isfile(path):
+        file_kinds.check_import(path, as_otlp=True)
     if claude_code or codex or otlp:
         _transcripts("codex" if codex else "claude-code" if claude_code else "otlp", path, home, project, as_json)
         return
@@ -94,6 +96,7 @@ def import_(
     elif row_lines.are_in(path):
         _row_lines(path, home, project, as_json)
     else:
+        file_kinds.check_import(path, as_otlp=False)
         signed = bundle_file.take_receipts(top, path, project=only, remote=remote, unverified=unverified)
         _take_prices(top, path, "receipts", wanted=take_prices)
         _receipts(signed, as_json)
