@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,37 @@ def test_a_participant_without_a_lock_is_not_dead(tmp_path: Path) -> None:
     mine = participants.Participant(str(folder))
     (folder / "alive").unlink()
     assert participants.is_alive(str(folder), mine.card()) is None
+
+
+def test_a_copy_of_a_lock_file_proves_nothing(tmp_path: Path) -> None:
+    """In a copy of a project no process can be seen to be dead; in one that was only renamed it can."""
+    project, copy, renamed = programs.project(), str(tmp_path / "copy"), str(tmp_path / "renamed")
+    with programs.start(_TAKE_PART, project) as program:
+        who = card(programs.first_line(program).strip())
+        shutil.copytree(project, copy)
+        assert [participants.is_alive(folder, who) for folder in (project, copy)] == [True, None]
+        programs.kill(program)
+    assert [participants.is_alive(folder, who) for folder in (project, copy)] == [False, None]
+    os.rename(project, renamed)
+    assert participants.is_alive(renamed, who) is False
+
+
+def test_a_process_whose_home_was_moved_is_not_seen_as_dead_there(tmp_path: Path) -> None:
+    """It goes on in another file, at the old place: that the moved one is free is no sign of its death."""
+    project, moved = programs.project(), str(tmp_path / "moved")
+    mine = participants.Participant(project)
+    os.rename(project, moved)
+    mine.check()
+    code = (
+        "import sys\nfrom localops.journal import participants\n"
+        f"print(*[participants.is_alive(folder, {mine.card()!r}) for folder in sys.argv[1:]])"
+    )
+    assert programs.run(code, project, moved).stdout == "True None\n"
+    mine.close()
+
+
+def test_a_lock_file_of_an_earlier_release_is_proof() -> None:
+    """It does not state which file it is."""
+    dead = programs.run(_TAKE_PART + "os._exit(1)", programs.project()).stdout.strip()
+    Path(participants.folder_of(programs.project()), dead).write_text("pid 1\n")
+    assert participants.is_alive(programs.project(), card(dead)) is False

@@ -3,6 +3,8 @@
 A participant is alive as long as the lock on `alive/<id>` is held: the kernel frees a POSIX lock when its process dies,
 a forked child does not inherit it, and it is visible across pid namespaces.  A process never tests its own file, as
 closing any descriptor of it would release the lock.
+
+The file states its own inode, so that a copy of it is recognised: that a copy is not locked proves nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 _TRIES = 200  # attempts to lock the file before another process removes it; each takes about 50 µs
 _HIGH_TRIES = 5
+_IDENTITY = "file"  # begins the line of a lock file with its inode, its device and the place of its project
+_LEFT = "its process uses another file now"
+_MOST_BYTES = 1_000
 CARD = ("participant", "pid", "started", "host", "machine", "boot", "place", "watched", "pids")
 """The fields that identify a process."""
 _mine: set[str] = set()
@@ -78,11 +83,15 @@ class Participant:
         self._file = handle
         _mine.add(self.path)
         try:
-            os.write(handle, f"pid {self.pid}\n".encode())
+            os.write(handle, f"pid {self.pid}\n{self._identity(handle)}\n".encode())
         except OSError as error:
-            # A full disk: that is fine, as the line is only for people.
+            # A full disk: a copy of this file is then not recognised.
             _is_programs(error)
         return True
+
+    def _identity(self, handle: int) -> str:
+        facts = os.fstat(handle)
+        return f"{_IDENTITY} {facts.st_ino} {facts.st_dev} {_place(os.path.dirname(os.path.dirname(self.path)))}"
 
     def card(self) -> dict[str, object]:
         """Return the facts that identify this process, also on other hosts, for the row that says it takes part."""
@@ -111,14 +120,24 @@ class Participant:
             return False
 
     def check(self) -> None:
-        """Create and lock the file again if it was removed or closed."""
+        """Create and lock the file again if it was removed, moved or closed."""
+        is_open = self._is_open()
         try:
-            if self._is_open() and os.stat(self.path).st_ino == self._inode:
+            if is_open and os.stat(self.path).st_ino == self._inode:
                 return
         except OSError as error:
             interruption.pass_on(error)
+        if is_open:
+            self._leave_file()
         self.close()
         self._announce()
+
+    def _leave_file(self) -> None:
+        """Note in a file that was moved with its home that its lock is free because the process uses another one."""
+        try:
+            os.write(-1 if self._file is None else self._file, f"{_LEFT}\n".encode())
+        except OSError as error:
+            _is_programs(error)
 
     def close(self) -> None:
         """Stop taking part: remove the file (not in a forked child, where it is the parent's) and release the lock."""
@@ -159,7 +178,28 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
     except OSError as error:
         interruption.pass_on(error)
         return None
-    return host.is_locked(handle, fcntl.lockf)
+    is_proof = _is_original(handle, project)
+    return host.is_locked(handle, fcntl.lockf) or (False if is_proof else None)
+
+
+def _is_original(handle: int, project: str) -> bool:
+    """Return whether a lock file is the one that its process holds, or held until its end; not a copy of it.
+
+    Files of earlier releases do not state their inode; they count as original.  The device may get another number when
+    a file system is mounted again, and the folder another name when it is moved, but not both at the same time.
+    """
+    try:
+        lines, facts = os.pread(handle, _MOST_BYTES, 0).decode(errors="replace").splitlines(), os.fstat(handle)
+    except OSError as error:
+        interruption.pass_on(error)
+        return True
+    if _LEFT in lines:
+        return False
+    stated = next((line.split()[1:] for line in lines if line.startswith(_IDENTITY)), None)
+    if stated is None:
+        return True
+    inode, *places = map(str, (facts.st_ino, facts.st_dev, _place(project)))
+    return stated[:1] == [inode] and any(here == there for here, there in zip(places, stated[1:], strict=False))
 
 
 def watched_card() -> dict[str, object]:
