@@ -36,6 +36,19 @@ def test_positional_arguments_keep_their_order(kind: type[Event]) -> None:
     assert by_position == [*COMMON, *OWN[kind].split()]
 
 
+@pytest.mark.parametrize("kind", [ActionEvent, ToolEvent], ids=lambda kind: kind.__name__)
+def test_events_that_do_not_call_super_are_like_the_others(kind: type[Event]) -> None:
+    """Actions and tool calls have every attribute and field of an `Event` with the same arguments."""
+    values: dict[str, Any] = {name: f"the {name}" for name in COMMON}
+    more: dict[str, Any] = {"name": "n", "tags": ["t"], "user": "u", "conversation": "c", "metadata": {"m": 1}}
+    given, base = kind(**values, **more), Event(**values, **more)
+    given.began_ns = base.began_ns
+    assert vars(base).items() <= vars(given).items()
+    assert given.fields() == base.fields()
+    call = ToolEvent(params=1, returns=2, metadata={"m": 1}, call_id="c", definition="d", logs="l", polling=True)
+    assert list(call.fields()) == ["params", "returns", "metadata", "call_id", "definition", "logs", "polling"]
+
+
 def test_an_event_has_an_id_and_a_time_from_the_start() -> None:
     """Its id is a UUIDv7 that stays the same, its beginning ISO 8601 in UTC, and it has no end yet."""
     event = ActionEvent()

@@ -232,6 +232,7 @@ class ToolEvent(Event):
     any_type = False
     plain = False
     polling = False  # repeated calls are intended
+    cost: float | None = None
     _counts_as = "tool"
 
     def __init__(
@@ -256,31 +257,45 @@ class ToolEvent(Event):
         conversation: str | None = None,
         metadata: Mapping[str, object] | None = None,
     ) -> None:
-        super().__init__(
-            event_type,
-            params,
-            returns,
-            init_timestamp,
-            end_timestamp,
-            agent_id,
-            id,
-            session_id,
-            name=name,
-            tags=tags,
-            user=user,
-            conversation=conversation,
-            metadata=metadata,
-        )
+        # Not by super(), as in ActionEvent: nearly as many events are tool calls.
+        self.event_type = event_type
+        self.params = params
+        self.returns = returns
+        self.agent_id = agent_id
+        self.session_id = session_id
+        self.name = name
+        self.tags = tags
+        self.recorded = False
+        self.began_ns = now_ns()
+        self.raw_id = id
+        self._given_start = init_timestamp
+        self._given_end = end_timestamp
+        self.ended_ns = None
         self.logs = logs
         self.call_id = call_id
         self.definition = definition
         self.cost = cost
         if polling:
             self.polling = True
+        if user is not None or conversation is not None or metadata is not None:
+            self._about(user, conversation, metadata)
 
     def fields(self) -> dict[str, object]:
         """Return the fields of its row's body, without the columns."""
-        fields = {**super().fields(), **_present_fields(self, ("call_id", "definition", "logs"))}
+        # Not by super(), as in ActionEvent.
+        fields: dict[str, object] = {}
+        if self.params is not None:
+            fields["params"] = self.params
+        if self.returns is not None:
+            fields["returns"] = self.returns
+        if self.metadata is not None:
+            fields["metadata"] = self.metadata
+        if self.call_id is not None:
+            fields["call_id"] = self.call_id
+        if self.definition is not None:
+            fields["definition"] = self.definition
+        if self.logs is not None:
+            fields["logs"] = self.logs
         if self.polling:
             fields["polling"] = True
         return fields
@@ -521,8 +536,6 @@ def is_uuid(value: object) -> bool:
 
 def times(event: Event, fields: dict[str, object]) -> tuple[int | None, int | None]:
     """Return the start and end of an event; a given time that cannot be stored is kept in the body."""
-    if event._given_start is None and event._given_end is None:
-        return event.began_ns, None  # most events: skip the loop
     both: list[int | None] = []
     for name, given, otherwise in (
         ("init_timestamp", event._given_start, event.began_ns),

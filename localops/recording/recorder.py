@@ -142,6 +142,9 @@ class Recorder:
         if event.plain:
             self.write_event(event, at, parent, agent)
             return
+        if isinstance(event, ToolEvent) and event.cost is None:
+            self._record_tool(event, at, parent, agent)
+            return
         if event.agent_id is not None:
             self.name_agent(event.agent_id, at)
         if isinstance(event, ErrorEvent):
@@ -149,8 +152,27 @@ class Recorder:
         else:
             self._record_measured(event, at, parent, agent)
 
-    def write_event(self, event: Event, at: int, parent: bytes | None, agent: bytes | None) -> None:
-        """Write an event without tokens, cost or link; most events have none."""
+    def _record_tool(self, event: ToolEvent, at: int, parent: bytes | None, agent: bytes | None) -> None:
+        """Write a tool call without a cost that has not failed: as an event without figures, which is faster."""
+        if self._polling and _is_among(event.name, self._polling):
+            event.polling = True
+        row = self.write_event(event, at, parent, agent)
+        if self.loops is not None:
+            self._compare_call(self.loops, event, row)
+
+    def _compare_call(self, loops: LoopWatch, event: Event, row: Row, error: ErrorEvent | None = None) -> None:
+        """Compare a tool call with those before it; `error` is the error it failed with."""
+        if row[_KIND] != "tool":
+            return
+        if error is not None:
+            loops.look(row, row, error=(error.error_type, error.details), failed=True)
+        elif event.params is not None and event.returns is not None:
+            loops.recorded(row)
+        else:
+            loops.look(row, row)
+
+    def write_event(self, event: Event, at: int, parent: bytes | None, agent: bytes | None) -> Row:
+        """Write an event without tokens, cost or link, as most events are; return its row."""
         if event.agent_id is not None:
             self.name_agent(event.agent_id, at)
         if self.operation_facets:
@@ -164,6 +186,7 @@ class Recorder:
         if not self._append(row, row[_KIND] == "error" and self.journal.sync_due()):
             self._not_written()
         event.raw_id, event.ended_ns, event.recorded = id, at, True
+        return row
 
     def facets_of(self, operation: bytes | None) -> Sequence[str]:
         """Return the facets of an open operation."""
@@ -234,13 +257,8 @@ class Recorder:
             event.polling = True
         row = self.writer.measured_event(event, id, at, parent, agent, failed, beside, unbilled=unbilled)
         self._write_recorded(event, row, at)
-        if self.loops is not None and row[_KIND] == "tool":
-            if error is not None:
-                self.loops.look(row, row, error=(error.error_type, error.details), failed=True)
-            elif event.params is not None and event.returns is not None:
-                self.loops.recorded(row)
-            else:
-                self.loops.look(row, row)
+        if self.loops is not None:
+            self._compare_call(self.loops, event, row, error)
         if failed:  # set now: if a later step is interrupted and repeated, the error must not count twice
             event.failed = True
         if isinstance(event, LLMEvent):

@@ -100,7 +100,10 @@ class Writer:
         fields = event.fields()
         if more:
             fields.update(more)
-        start, end = events.times(event, fields)
+        start: int | None = event.began_ns
+        end: int | None = None
+        if event._given_start is not None or event._given_end is not None:
+            start, end = events.times(event, fields)
         if "screenshot" in fields:
             fields["screenshot"] = self.keep_media(fields["screenshot"])
         body = self.encode(fields) if fields else None
