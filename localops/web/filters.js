@@ -60,7 +60,10 @@ export function menu(label, kind = "menu") {
   const box = make("div", { class: "box" }),
     summary = make("summary", {}, label);
   const element = make("details", { class: kind }, summary, box);
-  const cut = () => box.classList.toggle("cut", box.scrollHeight - box.clientHeight - box.scrollTop > 8);
+  const cut = () => {
+    // To measure what is closed, a browser would lay it out for that alone.
+    if (element.open) box.classList.toggle("cut", box.scrollHeight - box.clientHeight - box.scrollTop > 8);
+  };
   box.addEventListener("scroll", cut, { passive: true });
   // Its content is drawn again, and its own parts open and close.
   new MutationObserver(cut).observe(box, { childList: true, subtree: true, attributeFilter: ["open", "hidden"] });

@@ -182,6 +182,7 @@ def test_a_menu_uses_the_window(visit: Visit) -> None:
         page.set_viewport_size({"width": 1280, "height": height})
         page.locator("#filters summary", has_text="More").click()
         visit.until(f"{box} && ({box}.scrollHeight > {box}.clientHeight) === {is_cut}")
+        visit.until(f"{box}.classList.contains('cut') === {is_cut}")
         visit.until(f"{box}.getBoundingClientRect().bottom <= innerHeight")
         page.keyboard.press("Escape")
 
