@@ -52,6 +52,10 @@ export const ICONS = {
 
 // Requests
 
+// The status of a request whose filters are invalid, and the milliseconds after which one that failed is sent again.
+const REFUSED = 400,
+  AGAIN = 5_000;
+
 class RequestError extends Error {
   constructor(text, status = 0) {
     super(text);
@@ -86,14 +90,16 @@ export async function ask(path, query = {}, options = {}) {
 
 /**
  * Call `changed` when something is new, at most once in `pause` ms, and in any case after `every` ms: a process that
- * dies sends nothing. A hidden page does not listen, and catches up when it is shown. Return a function that stops.
+ * dies sends nothing. After an error it is called again soon. A hidden page does not listen, and catches up when it is
+ * shown. Return a function that stops.
  */
 export function watch(changed, { pause = 1_000, every = 0 } = {}) {
   let seen = null,
     fresh = false,
     busy = false,
     timer = 0,
-    leave = null;
+    leave = null,
+    isConnected = false;
   const wait = (time) => {
     clearTimeout(timer);
     if (leave && time) timer = setTimeout(run, time);
@@ -102,13 +108,20 @@ export function watch(changed, { pause = 1_000, every = 0 } = {}) {
     if (busy) return;
     busy = true;
     fresh = false;
-    // After an error, the next call tries again.
-    await changed().catch((error) => live(false, error.message));
+    const failed = await changed().then(
+      () => false,
+      (error) => error,
+    );
     busy = false;
-    wait(fresh ? pause : every);
+    // A refused filter stops nothing: the page shows what is wrong with it.
+    const isStopped = failed && failed.status !== REFUSED;
+    if (isStopped) live(failed.message);
+    else if (isConnected) live();
+    wait(fresh ? pause : isStopped ? AGAIN : every);
   };
   const receive = (news) => {
-    live(news !== null);
+    isConnected = news !== null;
+    live(isConnected ? "" : "no connection to the server");
     if (news === null || news === seen) return;
     seen = news;
     if (!fresh && !busy) wait(pause);
@@ -391,11 +404,11 @@ if (!isReport) shortcut("Ctrl+K", "Go to a session, page, filter or view", () =>
 shortcut("t", "Light or dark", switchTheme);
 if (hasChoice) shortcut("z", "UTC, or the time of this computer", switchZone);
 
-/** Show whether live updates arrive, and if not, why. */
-function live(on, why = "") {
+/** Show that live updates arrive, or what stopped them. */
+function live(stopped = "") {
   const sign = byId("live");
   sign.hidden = false;
-  sign.textContent = on ? "live" : "not live";
-  sign.title = on ? "Updates live: new events appear by themselves" : why;
-  sign.classList.toggle("off", !on);
+  sign.textContent = stopped ? `not updating: ${stopped}` : "live";
+  sign.title = stopped ? sign.textContent : "Updates live: new events appear by themselves";
+  sign.classList.toggle("off", Boolean(stopped));
 }

@@ -104,13 +104,13 @@ async function refresh() {
     take(reply);
     list.current = "";
     drawRows();
+    list.stale(false);
     drawSums(await figures);
     await drawPrompt();
   } catch (error) {
     if (error.name === "AbortError") return;
     problem(error);
-  } finally {
-    if (!signal.aborted) list.stale(false);
+    list.failed();
   }
 }
 
@@ -299,6 +299,7 @@ async function news() {
   const [reply, figures] = await Promise.all([fetched(Math.min(MOST, Math.max(PAGE, shown.length))), fetchSums()]);
   await list.still;
   if (location.search !== asked) return;
+  if (list.isFormer) return void refresh();
   const before = JSON.stringify(shown),
     rest = reply.calls ? below(shown, reply.calls, "id") : [],
     following = next,

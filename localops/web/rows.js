@@ -17,12 +17,8 @@ export class Rows {
    * further rows, and `bar` has the filters that a click on a value changes.
    */
   constructor(body, { link, one, more, bar }) {
-    Object.assign(this, { body, link, more, bar, current: "", aimed: null, replaced: -Infinity });
-    this.sign = make(
-      "p",
-      { class: "loading", role: "status", hidden: true },
-      "Loading … these rows are the ones before",
-    );
+    Object.assign(this, { body, link, more, bar, current: "", aimed: null, replaced: -Infinity, isFormer: false });
+    this.sign = make("p", { class: "loading", role: "status", hidden: true });
     body.closest(".table-wrap").prepend(this.sign);
     this.still = Promise.resolve();
     addEventListener("pointerdown", () => this._hold());
@@ -64,6 +60,17 @@ export class Rows {
     table.classList.toggle("stale", isStale);
     table.ariaBusy = String(isStale);
     this.sign.hidden = !isStale;
+    this.sign.textContent = "Loading … these rows are the ones before";
+    this.isFormer = false;
+    document.body.classList.remove("former");
+  }
+
+  /** Say that the rows stay those before, and the figures, as the others could not be loaded. */
+  failed() {
+    this.body.closest("table").ariaBusy = "false";
+    this.sign.textContent = "Not loaded: these rows are the ones before";
+    this.isFormer = true;
+    document.body.classList.add("former");
   }
 
   _mark() {

@@ -113,12 +113,12 @@ async function refresh() {
     unsearched = facets?.unsearched || 0;
     drawRows();
     summarize();
+    list.stale(false);
     drawFacets(facets || (await ask("facets", parsed(), { signal })));
   } catch (error) {
     if (error.name === "AbortError") return;
     bar.fail(error);
-  } finally {
-    if (!signal.aborted) list.stale(false);
+    list.failed();
   }
 }
 
@@ -430,6 +430,7 @@ async function news() {
   await list.still;
   // The filters changed while the response was on its way.
   if (location.search !== asked) return;
+  if (list.isFormer) return void (refreshed = refresh());
   unsearched = facets?.unsearched || 0;
   const rest = below(shown, page.sessions, "session_id");
   const sessions = [...page.sessions, ...rest];

@@ -195,3 +195,52 @@ def test_a_wide_window_shows_the_names_of_several_models(visit: Visit) -> None:
     page.locator("#rows tr").first.wait_for()
     width = "(cell) => cell.getBoundingClientRect().width"
     assert page.locator("#calls th.examples").evaluate(width) > 0.25 * page.locator("#calls").evaluate(width)
+
+
+@pytest.mark.parametrize(
+    ("path", "requests", "table", "figures"),
+    [
+        ("/", "**/api/1/sessions?*", "#sessions", "#summary"),
+        ("/calls", "**/api/1/calls*", "#calls", "#sums"),
+    ],
+)
+def test_rows_that_could_not_be_loaded_are_those_before(
+    visit: Visit, path: str, requests: str, table: str, figures: str
+) -> None:
+    """Rows and figures are pale and say so, under the head of another order, until the next read that succeeds."""
+    page = visit.open(path)
+    page.locator("#rows tr").first.wait_for()
+    page.locator("#live", has_text="live").wait_for()
+    page.route(requests, lambda route: route.fulfill(status=503, json={"message": "the disk is full"}))
+    page.locator(f"{table} thead button", has_text="Cost").click()
+    expect(page.locator(".loading")).to_have_text("Not loaded: these rows are the ones before")
+    for part in (f"{table}.stale", figures):
+        expect(page.locator(part)).to_have_css("opacity", "0.55")
+    # The next look finds the same, and then what is asked for.
+    page.locator("#live", has_text="not updating: the disk is full").wait_for()
+    page.unroute(requests)
+    expect(page.locator(".loading")).to_be_hidden()
+    expect(page.locator(figures)).to_have_css("opacity", "1")
+    expect(page.locator(f"{table} thead th", has_text="Cost")).to_have_attribute("aria-sort", "descending")
+    expect(page.locator("#live")).to_have_text("live")
+    visit.leave()
+    visit.wrong.clear()  # Chromium reports the failed requests
+
+
+def test_a_refused_filter_stops_no_updates(visit: Visit) -> None:
+    """The page says what is wrong with it, and goes on with the next one."""
+    page = visit.open("/")
+    page.locator("#live", has_text="live").wait_for()
+    page.locator("#filters summary", has_text="More").click()
+    field = page.locator(".menu[open]").get_by_label("Score")
+    field.fill("<<")
+    field.press("Enter")
+    page.locator(".problem").wait_for()
+    # The look after it.
+    with page.expect_response(lambda each: "/api/1/sessions?" in each.url, timeout=30_000):
+        pass
+    expect(page.locator("#live")).to_have_text("live")
+    page.locator(".chosen-filters .chip").click()
+    expect(page.locator(".loading")).to_be_hidden()
+    visit.leave()
+    visit.wrong.clear()  # Chromium reports the refused requests

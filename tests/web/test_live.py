@@ -179,12 +179,12 @@ def test_a_page_out_of_sight_rests_and_catches_up(program: Program, visit: Visit
 
 
 def test_a_server_that_has_gone_is_shown(chromium: Browser, program: Program, tmp_path: Path) -> None:
-    """The page stays, and shows that it is not live."""
+    """The page stays, and shows what stopped its updates."""
     with visiting(chromium, "", locale="en-GB") as visit:
         with serving(tmp_path / "live") as link:
             visit.base = link.partition("/#")[0]
             visit.page.goto(link)
             visit.page.locator("#live", has_text="live").wait_for()
-        visit.page.locator("#live", has_text="not live").wait_for()
+        visit.page.locator("#live", has_text="not updating: no connection to the server").wait_for()
         assert visit.page.locator("#rows tr").count() == 1
         visit.wrong.clear()  # Chromium has words for a server that has gone
