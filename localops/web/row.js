@@ -4,6 +4,7 @@ import { make } from "./base.js";
 import { began, scoreOf } from "./columns.js";
 import { quiet, reasonOf } from "./formats.js";
 import { places, terms } from "./marks.js";
+import { moreTags } from "./more_tags.js";
 import { address, changed, first, toConversation } from "./query.js";
 import { url } from "./url.js";
 
@@ -152,6 +153,7 @@ export function row(one, { query, columns, isPicked, pick, star, place }) {
             { class: "tags", title: one.tags.join(", ") || null },
             tagsOf(one, query).map((tag) => tagged(query, tag)),
           ),
+          one.tags.length > 1 && moreTags(one.session_id),
         ),
         because ? make("div", { class: "because", title: one.reason }, because) : null,
         silence ? make("div", { class: "because quiet" }, silence) : null,

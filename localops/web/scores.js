@@ -85,7 +85,7 @@ function form(id) {
     field("value", "Value", "true, 0.8, good"),
     field("comment", "Comment (without a score: a note)", ""),
     make("button", {}, "Add"),
-    make("button", { type: "button", onclick: () => send({ name: "star", value: !isStarred() }) }, "Star"),
+    make("button", { type: "button", onclick: () => send({ name: "star", value: isStarred() ? null : true }) }, "Star"),
   );
   return [made, problem];
 }

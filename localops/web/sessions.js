@@ -7,6 +7,7 @@ import { duration, elapsed, many, quiet } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { markLoops } from "./loops.js";
 import { mark } from "./marks.js";
+import { fit } from "./more_tags.js";
 import { address, asPrefix, changed, filtersOf, first, isFilter, listed, parsed, plain, search } from "./query.js";
 import { row } from "./row.js";
 import { below, Rows } from "./rows.js";
@@ -180,6 +181,7 @@ function drawRows() {
   byId("sessions").parentElement.hidden = !shown.length;
   document.body.classList.toggle("nothing", !shown.length && !listed(parsed()).length);
   if (!shown.length) byId("more").before(emptiness());
+  fit(byId("rows"));
   drawMore();
   decorate();
 }
@@ -204,6 +206,7 @@ async function locate(text) {
     ids = reply.missing;
     await list.still;
     list.replace(rowsOf(shown));
+    fit(byId("rows"));
     markLoops(shown, byId("rows")).catch(() => {});
   }
 }
@@ -273,6 +276,7 @@ async function more() {
     shown.push(...page.sessions);
     next = page.next_before;
     byId("rows").append(...rowsOf(page.sessions));
+    fit(byId("rows"));
     drawMore();
     decorate();
   } catch (error) {
@@ -288,11 +292,12 @@ const seer = new IntersectionObserver((seen) => seen.some((each) => each.isInter
 
 /** Star a session, or take its star away: a score of that name, which filters find. */
 async function star(one, on) {
-  const body = JSON.stringify({ name: "star", value: on });
+  const body = JSON.stringify({ name: "star", value: on || null });
   const options = { method: "POST", headers: { "Content-Type": "application/json" }, body };
   try {
     await ask(`sessions/${one.session_id}/scores`, {}, options);
-    one.scores = [...(one.scores || []).filter((each) => each.name !== "star"), { name: "star", value: on }];
+    const others = (one.scores || []).filter((each) => each.name !== "star");
+    one.scores = on ? [...others, { name: "star", value: true }] : others;
     drawRows();
   } catch (error) {
     say(error.message);
@@ -457,6 +462,7 @@ else {
   ask("facets", parsed()).then(drawFacets, (error) => bar.fail(error));
 }
 watch(news, { every: 10_000 });
+new ResizeObserver(() => fit(byId("rows"))).observe(byId("sessions"));
 setInterval(() => {
   shown.forEach((one, index) => {
     const took = one.state === "Running" && byId("rows").children[index].querySelector("[data-col=seconds]");

@@ -415,6 +415,8 @@ def test_a_star_is_a_score_that_filters(visit: Visit) -> None:
     page.locator(".star").first.click()
     visit.until("document.querySelectorAll('.star[aria-pressed=true]').length === 0")
     assert visit.facts("sessions?score=star")["sessions"] == []
+    # Nor does Analytics count it as a score of value false.
+    assert "star" not in json.dumps(visit.facts("analytics/scores"))
 
 
 def test_views_are_saved_used_and_deleted(visit: Visit) -> None:

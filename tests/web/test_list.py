@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, expect
 
 from localops import clock
 from localops.encoding import encode
@@ -118,7 +118,7 @@ def test_the_list_says_what_a_quiet_session_is_in(chromium: Browser, tmp_path: P
 
 
 # How many tags of a row are in its line, the room that is left there, whether the others are out of sight, whether the
-# first is whole, and where the ellipsis is.
+# first is whole, and what the button beside them shows.
 TAGS = """(box) => {
     const [first, ...others] = [...box.children].map((tag) => tag.getBoundingClientRect());
     const seen = [first, ...others.filter((one) => one.top === first.top)];
@@ -130,13 +130,17 @@ TAGS = """(box) => {
         free: end - Math.max(...seen.map((one) => one.right)),
         isOut: below.every((one) => one.top > bottom + 4),
         isWhole: box.firstChild.scrollWidth <= box.firstChild.clientWidth,
-        mark: parseFloat(getComputedStyle(box, "::after").top),
+        mark: box.nextElementSibling.hidden ? "" : box.nextElementSibling.textContent,
     };
 }"""
 
 
+def _box(part: Locator) -> Any:
+    return part.bounding_box()
+
+
 def test_as_many_tags_are_shown_as_fit(chromium: Browser, tmp_path: Path) -> None:
-    """They use the whole line; an ellipsis replaces those that have no room, and the title has all."""
+    """They use the whole line; a button beside the last counts the others, and shows them where they are."""
     tags = ["support", "prompt-v2", "customer-facing", "region-eu-central-1", "an-experiment"]
     tags += [f"shard-{number}" for number in range(12)]
     recorded(tmp_path / "home", "one")
@@ -154,12 +158,24 @@ def test_as_many_tags_are_shown_as_fit(chromium: Browser, tmp_path: Path) -> Non
         page.mouse.move(0, 0)
         expect(box).to_have_attribute("title", ", ".join(tags))
         many = box.evaluate(TAGS)
-        assert (many["seen"] in range(4, 16), many["isOut"], many["isWhole"], many["mark"]) == (True, True, True, 0)
+        assert (many["seen"] in range(4, 16), many["isOut"], many["isWhole"]) == (True, True, True)
+        assert many["mark"] == f"+{17 - many['seen']}"
         assert many["free"] < 66  # a tag needs as much
         one = page.locator("#rows tr", has_text="a name that").locator(".tags").evaluate(TAGS)
-        assert (one["seen"], one["isOut"], one["mark"]) == (1, True, 0)
+        assert (one["seen"], one["isOut"], one["mark"]) == (1, True, "+16")
         few = page.locator("#rows tr", has_text="few").locator(".tags").evaluate(TAGS)
-        assert (few["seen"], few["mark"] > 30) == (2, True)
+        assert (few["seen"], few["mark"]) == (2, "")
+        row = page.locator("#rows tr", has_text="short")
+        more = row.locator(".more-tags")
+        expect(more).to_have_attribute("title", re.compile(r"^(\S+, )*shard-11$"))
+        place: Any = more.bounding_box()
+        page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+        expect(more).to_have_text("−")
+        assert row.locator(".titled").evaluate("line => line.scrollHeight <= line.clientHeight")
+        # Nor does the star, which is shown under the pointer, take the place of a tag.
+        assert row.locator(".star").get_attribute("aria-pressed") == "false"
+        star: Any = row.locator(".star").bounding_box()
+        assert star["x"] >= max(each["x"] + each["width"] for each in map(_box, row.locator(".tag").all()))
 
 
 def test_the_figures_of_all_sessions_stand_below_each_other_on_a_phone(visit: Visit) -> None:
