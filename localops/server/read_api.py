@@ -25,7 +25,7 @@ from localops.upkeep import views as saved_views
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     from localops.reading.facts import Facts
@@ -135,29 +135,36 @@ class ReadApi:
             ascending=order == "asc",
         )
         page: Facts = {"sessions": listed, "next_before": following}
-        if chosen.score and not listed:
-            page |= await self._hint_of_scores(call, chosen)
+        if not listed:
+            page = await self._with_hint(call, page, chosen.score)
         return page if chosen.text is None else {**page, "unsearched": unsearched}
 
-    async def _hint_of_scores(self, call: Call, chosen: Filters) -> Facts:
-        """Return a sentence about the first requested score that no session has, if any."""
+    async def _with_hint(self, call: Call, facts: Facts, asked: Sequence[str]) -> Facts:
+        """Return facts with a sentence about the first requested score that no session has, if any."""
+        if not asked:
+            return facts
         names = await self._read(self._store.score_names, call.project)
-        hint = filters.hint_of_score(chosen.score, lambda: names)
-        return {} if hint is None else {"hint": hint}
+        hint = filters.hint_of_score(asked, lambda: names)
+        return facts if hint is None else {**facts, "hint": hint}
+
+    async def _of_chosen(self, call: Call, work: Callable[..., Facts], *given: object, **options: Any) -> Facts:
+        """Return facts about the sessions that pass the filters of a request."""
+        facts = await self._read(work, call.chosen_project(), *given, **options)
+        return await self._with_hint(call, facts, _filters(call).score)
 
     async def facets(self, call: Call) -> Response:
         """Return how many sessions each filter would match."""
         only, of, like = call.chosen_project(), call.param("of"), call.param("like") or ""
         if of is not None and of not in filters.FACETS:
             raise HttpError(400, f"invalid of: use one of {', '.join(filters.FACETS)}")
-        return self._answer(
-            await self._read(self._store.facets, call.project, only, _filters(call), of=of, like=like[:_LONGEST_VALUE])
-        )
+        chosen = _filters(call)
+        counts = await self._read(self._store.facets, call.project, only, chosen, of=of, like=like[:_LONGEST_VALUE])
+        return self._answer(await self._with_hint(call, counts, chosen.score))
 
     async def summary(self, call: Call) -> Response:
         """Return the figures of the sessions that match, and those of the period before."""
         chosen = _filters(call)
-        return self._answer(await self._read(self._store.summary, call.chosen_project(), chosen, _before(chosen)))
+        return self._answer(await self._of_chosen(call, self._store.summary, chosen, _before(chosen)))
 
     async def session(self, call: Call) -> Response:
         """Return one session."""
@@ -339,17 +346,15 @@ class ReadApi:
         if not analytics.is_across(by):
             raise HttpError(400, f"invalid by: use one of {', '.join(analytics.ACROSS)}, or meta:NAME")
         limit = call.limit(1_000, most=10_000)
-        return self._answer(
-            await self._read(self._store.analytics, call.chosen_project(), by, _choice(call), limit=limit)
-        )
+        return self._answer(await self._of_chosen(call, self._store.analytics, by, _choice(call), limit=limit))
 
     async def sums_of(self, call: Call) -> Facts:
         """Return the sums across sessions."""
-        return await self._read(self._store.analytics, call.chosen_project(), None, _choice(call), limit=1)
+        return await self._of_chosen(call, self._store.analytics, None, _choice(call), limit=1)
 
     async def speeds(self, call: Call) -> Response:
         """Return how fast calls were."""
-        return self._answer(await self._read(self._store.speeds, call.chosen_project(), _choice(call)))
+        return self._answer(await self._of_chosen(call, self._store.speeds, _choice(call)))
 
     async def daily(self, call: Call) -> Response:
         """Return figures by day."""
@@ -361,15 +366,15 @@ class ReadApi:
         # Wide, because a zone's name becomes a path, and can fail in every way that a path can.
         except Exception as error:
             raise HttpError(400, f"invalid tz {str(zone)[:40]!r}: use a name like Europe/Berlin") from error
-        return self._answer(await self._read(self._store.daily, call.chosen_project(), _choice(call), zone))
+        return self._answer(await self._of_chosen(call, self._store.daily, _choice(call), zone))
 
     async def averages(self, call: Call) -> Response:
         """Return the averages of scores."""
-        return self._answer(await self._read(self._store.averages, call.chosen_project(), _choice(call)))
+        return self._answer(await self._of_chosen(call, self._store.averages, _choice(call)))
 
     async def distributions(self, call: Call) -> Response:
         """Return histograms of duration and cost."""
-        return self._answer(await self._read(self._store.distributions, call.chosen_project(), _choice(call)))
+        return self._answer(await self._of_chosen(call, self._store.distributions, _choice(call)))
 
     async def calls(self, call: Call) -> Response:
         """Return a page of calls across sessions."""
@@ -380,7 +385,7 @@ class ReadApi:
         of_calls, chosen = call_query.split(_filters(call))
         asked, order = call_params.asked(call, of_calls), call_params.order(call)
         limit = call.limit(50, most=500)
-        return await self._read(self._store.calls, call.chosen_project(), asked, chosen, **order, limit=limit)
+        return await self._of_chosen(call, self._store.calls, asked, chosen, **order, limit=limit)
 
     async def call_groups(self, call: Call) -> Response:
         """Return groups of calls."""
@@ -391,7 +396,7 @@ class ReadApi:
         of_calls, chosen = call_query.split(_filters(call))
         asked, grouping = call_params.asked(call, of_calls), call_params.grouping(call)
         limit = call.limit(50, most=500)
-        return await self._read(self._store.call_groups, call.chosen_project(), asked, chosen, **grouping, limit=limit)
+        return await self._of_chosen(call, self._store.call_groups, asked, chosen, **grouping, limit=limit)
 
     async def compare(self, call: Call) -> Response:
         """Compare two sessions."""
@@ -449,7 +454,9 @@ class ReadApi:
 
     async def compare_groups(self, call: Call) -> Response:
         """Compare two groups of sessions."""
-        return self._answer(await self._read(self._store.compare_groups, _group(call, "a"), _group(call, "b")))
+        one, other = _group(call, "a"), _group(call, "b")
+        compared = await self._read(self._store.compare_groups, one, other)
+        return self._answer(await self._with_hint(call, compared, [*one[1].score, *other[1].score]))
 
     async def download(self, call: Call) -> Response:
         """Return a session as a file."""
@@ -471,6 +478,8 @@ class ReadApi:
         if form not in _FORMS:
             raise HttpError(400, f"invalid format: use one of {', '.join(_FORMS)}")
         chosen, project = _filters(call), call.chosen_project()
+        if hint := (await self._with_hint(call, {}, chosen.score)).get("hint"):
+            raise HttpError(404, str(hint))
         return await self._file(form, self._store.write_all, project, chosen, form, most=self._most_exported)
 
     @property

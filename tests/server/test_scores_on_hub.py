@@ -50,6 +50,22 @@ def _carry(folder: Path, hub: HomeStore) -> None:
             hub.ingest("default", arrived, refused=refused, by="hub", key="key")
 
 
+_READS = [
+    "sessions?text=x&",
+    "facets?",
+    "facets?of=tag&",
+    "summary?",
+    "analytics?",
+    "analytics?by=model&",
+    "analytics/speeds?",
+    "analytics/daily?",
+    "analytics/scores?",
+    "analytics/distributions?",
+    "calls?",
+    "calls/groups?by=tool&",
+]
+
+
 def test_a_score_that_no_session_has_is_named() -> None:
     """With those that there are: by a filter as a hint, by an order as the refusal of the command."""
     _scored()
@@ -58,6 +74,14 @@ def test_a_score_that_no_session_has_is_named() -> None:
         page = json.loads(pages.get("/api/1/sessions?score=nope").text)
         assert (page["sessions"], page["hint"]) == ([], f"no session has the score 'nope'; {reason}")
         assert "hint" not in json.loads(pages.get("/api/1/sessions?score=correct>0.9").text)
+        for read in _READS:
+            facts = json.loads(pages.get(f"/api/1/{read}score=nope").text)
+            assert facts["hint"] == f"no session has the score 'nope'; {reason}", read
+            assert "hint" not in json.loads(pages.get(f"/api/1/{read}score=correct").text), read
+        groups = json.loads(pages.get("/api/1/compare/groups?a=score%3Dcorrect&b=score%3Dnope").text)
+        assert groups["hint"] == f"no session has the score 'nope'; {reason}"
+        exported = pages.get("/api/1/export?score=nope")
+        assert (exported.status, reason in exported.text) == (404, True)
         refused = pages.get("/api/1/sessions?sort=score:nope")
         assert (refused.status, reason in refused.text) == (400, True)
         assert len(json.loads(pages.get("/api/1/sessions?sort=score:correct").text)["sessions"]) == 1
