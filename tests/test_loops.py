@@ -185,6 +185,41 @@ def test_rounds_of_parallel_calls_may_differ_in_size(sizes: tuple[int, ...]) -> 
     )
 
 
+@pytest.mark.parametrize("rounds", ["ab ba ab", "ba ab ba ab", "abc cab bca", "abcd dcba badc"])
+def test_parallel_calls_have_no_order(rounds: str) -> None:
+    """They are a cycle in whatever order each round began, for the alarm in the process and for reports."""
+    alarms: list[Loop] = []
+    session = localops.init(on_loop=lambda _, loop: alarms.append(loop))
+    names = rounds.split()
+
+    async def work() -> None:
+        all_look = asyncio.Barrier(len(names[0]))
+
+        @localops.tool(name="look")
+        async def look(what: str) -> str:
+            await all_look.wait()
+            return what
+
+        for order in names:
+            await asyncio.gather(*(look(what) for what in order))
+
+    asyncio.run(work())
+    session.record(ToolEvent(name="other"))
+    assert [(alarm.kind, alarm.rounds) for alarm in alarms] == [("cycle", 3)]
+    [loop] = read(session)["loops"]
+    assert (loop["kind"], loop["calls"], loop["rounds"]) == ("cycle", len(names[0]) * len(names), len(names))
+    assert not loop["only_alike"]
+
+
+@pytest.mark.parametrize("order", ["ab ac ab", "ab ba", "abab"])
+def test_other_parallel_calls_are_no_loop(order: str) -> None:
+    """Rounds with other calls, two rounds, and calls that were all in progress at the same time."""
+    made = []
+    for number, round in enumerate(order.split()):
+        made += [call(args={"q": name}, returns=name, times=(10 * number, 10 * number + 9)) for name in round]
+    assert loops.find(made) == []
+
+
 # Two workers that take the same call as soon as they are free, and one that takes three times as long as the other.
 _POOLS = [[(at, at + 9) for at in range(0, 50, 5)], [*((at, at + 9) for at in range(0, 60, 10)), (1, 29), (31, 58)]]
 

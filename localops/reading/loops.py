@@ -10,7 +10,7 @@ the alarm in a running one use the same rules:
 - a call whose result changes makes progress, and so does a call of a tool that is marked as polling;
 - a duration in a text that falls each time, such as an ETA, is progress; also one that rises, if it was not measured;
 - calls that overlapped in time are not compared, as neither could know the result of the other: identical calls that
-  begin before the first of them has ended are one round;
+  begin before the first of them has ended are one round, and different ones have no order within a round;
 - a call whose arguments or result were not recorded equals no other.
 """
 
@@ -226,9 +226,11 @@ class Loop:
     @property
     def only_alike(self) -> bool:
         """Return whether results differed between rounds, but only in ids, times or durations."""
-        return self.kind not in ("retry", "error") and not all(
-            call.equals(before) for before, call in zip(self.calls, self.calls[self.period :], strict=False)
-        )
+        if self.kind in ("retry", "error"):
+            return False
+        calls = _in_order(self.calls, self.period)
+        pairs = zip(calls, calls[self.period :], strict=False)
+        return not all(call.equals(before) for before, call in pairs if call.given == before.given)
 
     @property
     def rounds(self) -> int:
@@ -316,9 +318,7 @@ class _Stream:
             if (known := self._round_of(call)) is not None:
                 self._join(known, call)
                 return None
-            for period in range(1, LONGEST + 1):
-                is_alike = len(recent) >= period and call.is_like(recent[-period])
-                alike[period] = alike[period] + 1 if is_alike else 0
+            self._count(call)
             self._is_any = True
             if self._open is not None and not alike[self._open.period]:
                 before = recent[-self._open.period]
@@ -334,9 +334,34 @@ class _Stream:
             return None
         self._open = None
         for period in range(1, LONGEST + 1):
-            if alike[period] >= (ALARM - 1) * period and not _counts_down(list(recent)[-ALARM * period :], period):
+            if alike[period] >= (ALARM - 1) * period and _is_loop(list(recent)[-ALARM * period :], period):
                 return self._begin(period, call)
         return self._same_error(call)
+
+    def _count(self, call: Call) -> None:
+        """Count for each length of a cycle whether a call equals the one in its place of the round before."""
+        recent, alike, swapped = self._recent, self._equal_counts, self._swapped(call)
+        for period in range(1, LONGEST + 1):
+            is_alike = len(recent) >= period and call.is_like(recent[-period])
+            if swapped and not is_alike and 1 < period <= len(recent):
+                # An equal call ran beside the one in its place: neither came first.
+                before = recent[-period]
+                is_alike = any(place < 2 * period and each.overlaps(before) for place, each in swapped)
+            alike[period] = alike[period] + 1 if is_alike else 0
+
+    def _swapped(self, call: Call) -> list[tuple[int, Call]]:
+        """Return the recent calls that a call equals and that ran beside others, with how many places before it is.
+
+        Only the last calls are compared, as for the rest: all orders of up to four parallel calls are recognised.
+        """
+        near = list(islice(reversed(self._recent), LONGEST))
+        return [
+            (place, each)
+            for place, each in enumerate(near, 1)
+            if each.given == call.given
+            and any(each.overlaps(other) for other in (*near[max(0, place - 2) : place - 1], *near[place : place + 1]))
+            and call.is_like(each)
+        ]
 
     def _round_of(self, call: Call) -> Call | None:
         """Return a recent identical call that overlaps it, if any: both belong to one round."""
@@ -446,6 +471,25 @@ def _habits(same: Iterable[Call]) -> Iterator[Loop]:
             calls[-1].round_ended_ns = min(calls[-1].round_ended_ns, call.ended_ns)
     often = (calls for calls in by_outcome.values() if len(calls) >= OFTEN)
     return (Loop(HABIT, calls) for calls in often if not _counts_down(calls, 1))
+
+
+def _is_loop(calls: Sequence[Call], period: int) -> bool:
+    """Return whether rounds of similar calls have the same calls, and no duration in their results counts down."""
+    rounds = [calls[first : first + period] for first in range(0, len(calls), period)]
+    return len({tuple(sorted(call.given or 0 for call in each)) for each in rounds}) == 1 and not _counts_down(
+        _in_order(calls, period), period
+    )
+
+
+def _in_order(calls: Sequence[Call], period: int) -> list[Call]:
+    """Return the calls with each round in the order of the first one: parallel calls begin in any order."""
+    first, ordered = calls[:period], list(calls[:period])
+    for begin in range(period, len(calls), period):
+        rest = list(calls[begin : begin + period])
+        for known in first[: len(rest)]:
+            place = next((at for at, each in enumerate(rest) if each.given == known.given), 0)
+            ordered.append(rest.pop(place))
+    return ordered
 
 
 def _counts_down(calls: Sequence[Call], period: int) -> bool:
