@@ -237,6 +237,8 @@ def test_the_head_says_how_the_session_stands_and_what_it_cost(visit: Visit) -> 
     widths = page.locator("#ran .facts dd:not(:has(dl))").evaluate_all("all => all.map(each => each.clientWidth)")
     assert len(widths) > 10
     assert min(width for width in widths if width) > 40
+    id = page.locator("#ran .id")
+    assert id.locator("button").bounding_box()["x"] < id.bounding_box()["x"] + id.bounding_box()["width"]  # type: ignore[index]
 
 
 def test_each_view_opens_by_click_and_by_key(visit: Visit) -> None:

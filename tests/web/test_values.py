@@ -337,6 +337,9 @@ def test_json_folds(values: Visit) -> None:
     tree.get_by_text('"c":').click()
     tree.get_by_text('"d":').wait_for()
     assert tree.get_by_text("150 more entries").count() == 1
+    # Each on its line, without an empty one between.
+    gaps = "all => all.map(each => getComputedStyle(each).marginTop)"
+    assert set(tree.locator(".inside > * + .entry").evaluate_all(gaps)) == {"0px"}
 
 
 def test_a_conversation_shows_arguments_beside_the_result(values: Visit) -> None:
