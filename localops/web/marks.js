@@ -76,8 +76,13 @@ function draw() {
 }
 
 function texts(root) {
-  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT),
-    nodes = [];
+  // Heads of columns are no recorded text.
+  const { SHOW_TEXT, SHOW_ELEMENT, FILTER_ACCEPT, FILTER_REJECT, FILTER_SKIP } = NodeFilter;
+  const isHead = (node) => node.className === "columns";
+  const walker = document.createTreeWalker(root, SHOW_TEXT | SHOW_ELEMENT, (node) =>
+    node.nodeType === Node.TEXT_NODE ? FILTER_ACCEPT : isHead(node) ? FILTER_REJECT : FILTER_SKIP,
+  );
+  const nodes = [];
   let left = MOST;
   for (let node = walker.nextNode(); node && left > 0; node = walker.nextNode()) {
     left -= node.data.length;

@@ -538,6 +538,16 @@ def test_the_address_is_read_and_written_in_one_way(visit: Visit) -> None:
     ]
     assert read("['7d','1h','2026-11-21T00:00:00Z'].map(it.period)") == ["last 7 days", "last hour", "2026-11-21"]
     assert read("['min_cost','max_seconds'].map(name => it.words(name,'5'))") == ["Cost from $5", "Seconds to 5"]
+    # Heads of columns are not searched.
+    marked = """import('/web/marks.js').then(({ mark }) => {
+        const made = (kind) => Object.assign(document.createElement("div"), { className: kind });
+        const [box, head] = ["", "columns"].map(made);
+        head.append("Cost");
+        box.append(head, "what it costs");
+        mark(box, "cost*");
+        return [...CSS.highlights.get("match")].map(String);
+    })"""
+    assert page.evaluate(marked) == ["costs"]
     typed = [
         "hyster expan valv",
         'of the "small fox" den',
