@@ -300,10 +300,13 @@ def test_groups_have_the_figures_of_their_calls(written: tuple[str, _Program], b
     """Every group with its calls, failures, money, tokens and exact percentiles, the greatest first."""
     home, program = written
     truth = sorted((_figures(calls) for calls in _brute_groups(program, by).values()), key=str)
-    for sort in call_query.GROUP_SORTS:
-        with _sources(home) as sources:
-            listed = call_query.grouped(sources, Asked(), by, sort=sort, many=10_000)
-            few = call_query.grouped(sources, Asked(), by, sort=sort, many=3)
+    with _sources(home) as sources:
+        whole, short = (
+            {sort: call_query.grouped(sources, Asked(), by, sort=sort, many=many) for sort in call_query.GROUP_SORTS}
+            for many in (10_000, 3)
+        )
+    for sort, listed in whole.items():
+        few = short[sort]
         read: list[tuple[Any, ...]] = [
             (
                 *(group.sum(name) for name in ("calls", "failed", "cost", "unpriced")),

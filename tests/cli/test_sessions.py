@@ -64,34 +64,32 @@ def test_the_oldest_can_come_first(
     assert "leave out --reverse" in command("sessions", *options, "--before", "last")[2]
 
 
-@pytest.mark.parametrize(
-    ("filters", "names"),
-    [
-        (("--tag", "red"), ["two", "one"]),
-        (("--tag", "own-three"), ["three"]),
-        (("--state", "failure"), ["two"]),
-        (("--state", "Indeterminate"), ["three"]),
-        (("--state", "running"), []),
-        (("--model", "model-one"), ["one"]),
-        (("--agent", "agent of two"), ["two"]),
-        (("--text", "Words TWO"), ["two"]),
-        (("--text", "words"), ["three", "two", "one"]),
-        (("--since", "2h"), ["three", "two", "one"]),
-        (("--until", "2020-01-01"), []),
-        (("--tool", "hammer"), []),
-        (("--errors",), []),
-        (("--min-cost", "$0.01"), []),
-        (("--min-cost", "0"), ["three", "two", "one"]),
-        (("--min-took", "5m"), []),
-        (("--tag", "red", "--state", "SUCCESS", "--model", "model-one", "--text", "words"), ["one"]),
-        (("--tag", "red", "--model", "model-three"), []),
-    ],
-)
-def test_filters_can_be_combined(
-    three: list[localops.Session], as_json: AsJson, filters: tuple[str, ...], names: list[str]
-) -> None:
+_FILTERS: list[tuple[tuple[str, ...], list[str]]] = [
+    (("--tag", "red"), ["two", "one"]),
+    (("--tag", "own-three"), ["three"]),
+    (("--state", "failure"), ["two"]),
+    (("--state", "Indeterminate"), ["three"]),
+    (("--state", "running"), []),
+    (("--model", "model-one"), ["one"]),
+    (("--agent", "agent of two"), ["two"]),
+    (("--text", "Words TWO"), ["two"]),
+    (("--text", "words"), ["three", "two", "one"]),
+    (("--since", "2h"), ["three", "two", "one"]),
+    (("--until", "2020-01-01"), []),
+    (("--tool", "hammer"), []),
+    (("--errors",), []),
+    (("--min-cost", "$0.01"), []),
+    (("--min-cost", "0"), ["three", "two", "one"]),
+    (("--min-took", "5m"), []),
+    (("--tag", "red", "--state", "SUCCESS", "--model", "model-one", "--text", "words"), ["one"]),
+    (("--tag", "red", "--model", "model-three"), []),
+]
+
+
+def test_filters_can_be_combined(three: list[localops.Session], as_json: AsJson) -> None:
     """Each filter works alone and with others, where documented in any letter case."""
-    assert _names(as_json("sessions", *filters)) == names
+    for filters, names in _FILTERS:
+        assert _names(as_json("sessions", *filters)) == names, filters
 
 
 def test_a_running_session_is_running(as_json: AsJson) -> None:

@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import apsw
@@ -59,17 +60,40 @@ def _write(kind: str, path: Path, runs: Sequence[Run]) -> None:
             dialects.write(kind, runs, file)
 
 
+class Files(NamedTuple):
+    """A folder for files, and the sessions that are in each of them: their figures by their ids, and their rows."""
+
+    folder: Path
+    known: dict[bytes, dict[str, Any]]
+    rows: list[Row]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """Write the files; each test has a copy of them."""
+    folder = tmp_path_factory.mktemp("written")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCALOPS_HOME", str(tmp_path_factory.mktemp("recorded") / "home"))
+        recorded_runs.record_all()
+        with recorded_runs.opened() as runs:
+            known = {run.id: figures(run) for run in runs}
+            for kind in KINDS:
+                _write(kind, folder / kind, runs)
+        rows = _rows_of(None)
+        localops.api._reset()
+    return Files(folder, known, rows)
+
+
 @pytest.fixture
-def files(tmp_path: Path) -> tuple[Path, dict[bytes, dict[str, Any]]]:
-    """Return a folder for files, and the figures of the sessions by their ids."""
-    recorded_runs.record_all()
-    folder = tmp_path / "files"
-    folder.mkdir()
-    with recorded_runs.opened() as runs:
-        known = {run.id: figures(run) for run in runs}
-        for kind in KINDS:
-            _write(kind, folder / kind, runs)
-    return folder, known
+def files(written: Files, tmp_path: Path) -> Files:
+    """Return the files and what is in them."""
+    subprocess.run(["cp", "-r", written.folder, tmp_path / "files"], check=True)
+    return written._replace(folder=tmp_path / "files")
+
+
+def _rows_of(home: Path | None) -> list[Row]:
+    with recorded_runs.opened(home) as runs:
+        return sorted(row.bare for run in runs for row in stored.of_session(run.reader, run.id))
 
 
 def _state_of(folder: Path) -> dict[str, str]:
@@ -77,11 +101,9 @@ def _state_of(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_shows_the_same_figures(
-    files: tuple[Path, dict[bytes, dict[str, Any]]], kind: str, tmp_path: Path
-) -> None:
+def test_a_file_shows_the_same_figures(files: Files, kind: str, tmp_path: Path) -> None:
     """Of sessions of all kinds each figure is that of the home that they were recorded in; the files do not change."""
-    folder, known = files
+    folder, known, _ = files
     before = _state_of(folder)
     opened = opened_file.unpack(str(folder / kind), str(tmp_path / "look"))
     assert (opened.kind, opened.problems) == (KINDS[kind], [])
@@ -93,25 +115,15 @@ def test_a_file_shows_the_same_figures(
     assert _state_of(folder) == before
 
 
-def test_tables_give_back_the_rows_as_they_were_recorded(
-    files: tuple[Path, dict[bytes, dict[str, Any]]], tmp_path: Path
-) -> None:
+def test_tables_give_back_the_rows_as_they_were_recorded(files: Files, tmp_path: Path) -> None:
     """So nothing is lost that a killed, a resumed or a polling run is judged by."""
-    folder, _ = files
-    opened_file.unpack(str(folder / "sqlite"), str(tmp_path / "look"))
-
-    def rows_of(home: str | Path) -> list[Row]:
-        with recorded_runs.opened(home) as runs:
-            return sorted(row.bare for run in runs for row in stored.of_session(run.reader, run.id))
-
-    assert rows_of(tmp_path / "look") == rows_of(os.environ["LOCALOPS_HOME"])
+    opened_file.unpack(str(files.folder / "sqlite"), str(tmp_path / "look"))
+    assert _rows_of(tmp_path / "look") == files.rows
 
 
-def test_tables_of_an_earlier_release_show_the_same_figures(
-    files: tuple[Path, dict[bytes, dict[str, Any]]], tmp_path: Path
-) -> None:
+def test_tables_of_an_earlier_release_show_the_same_figures(files: Files, tmp_path: Path) -> None:
     """They have no table of rows, but sessions and events in microseconds, and no metadata."""
-    folder, known = files
+    folder, known, _ = files
     with closing(apsw.Connection(str(folder / "sqlite"))) as file:
         file.execute("drop table rows")
     assert opened_file.unpack(str(folder / "sqlite"), str(tmp_path / "look")).problems == []
@@ -158,9 +170,9 @@ def _counted(part: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in part.items() if name != "seconds"}
 
 
-def test_a_damaged_journal_shows_what_is_left(files: tuple[Path, Any], tmp_path: Path) -> None:
+def test_a_damaged_journal_shows_what_is_left(files: Files, tmp_path: Path) -> None:
     """Without its first page and with a hole in it: the intact rows are there, and the lost ones are counted."""
-    folder, known = files
+    folder, known, _ = files
     path = folder / "journal"
     copy = apsw.Connection(str(path))
     copy.execute("pragma wal_checkpoint(truncate)")
@@ -183,22 +195,20 @@ def test_a_damaged_journal_shows_what_is_left(files: tuple[Path, Any], tmp_path:
     assert _state_of(folder) == before
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_is_there(files: tuple[Path, Any], tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_named_and_the_rest_is_there(files: Files, tmp_path: Path) -> None:
     """A broken line of rows has its number; the other lines are shown."""
-    folder, known = files
-    path = folder / "jsonl"
+    path = files.folder / "jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:3], lines[3][:40] + b"\n", *lines[4:]]))
     opened = opened_file.unpack(str(path), str(tmp_path / "look"))
     assert [problem.partition(": ")[0] for problem in opened.problems] == [f"{path}:4"]
     with recorded_runs.opened(tmp_path / "look") as runs:
-        assert {run.id for run in runs} == known.keys()
+        assert {run.id for run in runs} == files.known.keys()
 
 
-def test_a_bundle_that_is_cut_is_refused(files: tuple[Path, Any], tmp_path: Path) -> None:
+def test_a_bundle_that_is_cut_is_refused(files: Files, tmp_path: Path) -> None:
     """Nothing of it can be read: that is an error, and not an empty page."""
-    folder, _ = files
-    path = folder / "bundle"
+    path = files.folder / "bundle"
     path.write_bytes(path.read_bytes()[:-200])
     (tmp_path / "look").mkdir()
     with pytest.raises(BundleError, match=r"is damaged \(.*\)$"):
