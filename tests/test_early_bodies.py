@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from functools import cache
 
 import orjson
 import pytest
@@ -86,6 +87,7 @@ print(encode.dumps({"a": ["b", 1]}).decode())
 """
 
 
+@cache
 def _printed(how: str, first: str = "") -> str:
     done = subprocess.run(
         [sys.executable, "-c", f"import sys\n{first}\n{_PROGRAM}", how], capture_output=True, text=True, check=False

@@ -20,10 +20,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "my_scores.py"
 
 
-@pytest.mark.parametrize("result", ["None", "[]", "{}", "{'x': None}", "[localops.Score('x', None)]", "(None, 'why')"])
-def test_nothing_is_no_score(result: str, path: Path, command: Command) -> None:
+def test_nothing_is_no_score(path: Path, command: Command) -> None:
     """A function that gives nothing gave no score and took none back, and the next run leaves its sessions alone."""
-    path.write_text(f"import localops\ndef score_nothing(session):\n    return {result}\n")
+    results = ("None", "[]", "{}", "{'x': None}", "[localops.Score('x', None)]", "(None, 'why')")
+    functions = (f"def score_{number}(session):\n    return {result}\n" for number, result in enumerate(results))
+    path.write_text("import localops\n" + "".join(functions))
     code, _, err = command("score", "--with", str(path))
     assert (code, err) == (0, "localops: 2 sessions judged, 0 scores given\n")
     _, out, err = command("score", "last")

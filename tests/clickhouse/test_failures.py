@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from random import Random
@@ -19,7 +16,8 @@ from localops.server.request import Unavailable
 from tests.clickhouse.both import Both
 from tests.clickhouse.programs import PROJECT, Program, Step
 from tests.clickhouse.servers import Server
-from tests.server.hubs import PATH, wait_until
+from tests.server.hubs import wait_until
+from tests.warm import ours
 
 # A hub that takes the first steps of a program, and is killed after rows were stored and before its own commit.
 _KILLED = """
@@ -47,10 +45,7 @@ def test_a_hub_that_is_killed_after_an_insert_counts_it_once(both: Both, clickho
     steps = list(program.steps(deletions=False))
     both.store.close()
     arguments = [clickhouse.url(both.database), str(both.mirror.parent), "20", "9"]
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED, *arguments], env={**os.environ, "PYTHONPATH": PATH}, check=False
-    )
-    assert done.returncode == -signal.SIGKILL
+    assert ours().run(_KILLED, arguments=arguments).returncode == -signal.SIGKILL
     both.store = both.opened()
     if lost:
         both.lose_mirror()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -29,8 +27,8 @@ from tests.clickhouse.both import Both
 from tests.clickhouse.programs import PROJECT, Program
 from tests.clickhouse.servers import Server
 from tests.examples import sized
-from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows, wait_until
-from tests.warm import localops
+from tests.server.hubs import RealHub, batch_of, hub, session_rows, wait_until
+from tests.warm import localops, ours
 
 # A move that is killed after so many parts were stored, before that is noted here; or, for -1, before the first is.
 _KILLED = """
@@ -78,11 +76,7 @@ def _move(*arguments: object, code: int = 0) -> dict[str, Any]:
 
 
 def _killed(parts: int, *arguments: object) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED, str(parts), "hub", "move", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": PATH},
-        check=False,
-    )
+    done = ours().run(_KILLED, arguments=[str(parts), "hub", "move", *map(str, arguments)])
     assert done.returncode == -signal.SIGKILL
 
 
