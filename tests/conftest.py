@@ -28,7 +28,7 @@ from tests.warm import Warm
 # examples each time, so that a change is to blame for what it finds; scripts/stress looks at many others.
 settings.register_profile(
     "localops",
-    max_examples=sized(30, examples(50)),
+    max_examples=sized(20, examples(50)),
     deadline=None,
     derandomize=not MORE,
     suppress_health_check=[HealthCheck.too_slow],
@@ -160,8 +160,8 @@ def bare_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def warm() -> Warm:
-    """Start a program that has the model libraries; its copies load localops after them."""
-    return warm_programs.holding("openai", "anthropic", "openinference.instrumentation.openai")
+    """Start a program that has the model libraries, and then what it takes to record."""
+    return warm_programs.with_models()
 
 
 # The processes that fixtures of a module or of the whole run have started, and that go on from test to test.

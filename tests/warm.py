@@ -253,6 +253,11 @@ def recorder() -> Warm:
     return holding(*_RECORDER)
 
 
+def with_models() -> Warm:
+    """Return the program that has loaded model libraries, and after them what it takes to record."""
+    return holding("openai", "anthropic", "openinference.instrumentation.openai", *_RECORDER)
+
+
 def testing() -> Warm:
     """Return the program that has loaded pytest, and what it takes to record."""
     return holding("pytest", *_RECORDER)
