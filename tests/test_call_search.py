@@ -95,7 +95,7 @@ def test_words_choose_calls(tmp_path: Path) -> None:
     table = CallTable(project.folder)
     cases = [(query, part) for query in _QUERIES for part in (None, *PARTS)]
     slow = {case: CallSearch(Wanted(*case)) for case in cases}
-    for _ in range(3):
+    for _ in range(2):
         journal.add(program.add(40))
         project.index().extend()
         table.extend(project.reader)

@@ -33,7 +33,7 @@ from localops.encoding.encode import Encoder, _small_room, dumps, loads
 from localops.encoding.plain_values import MAX_BLOB, MAX_DEPTH, Walk
 from localops.encoding.redact import Redactor
 from tests import programs
-from tests.examples import examples
+from tests.examples import examples, sized
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -719,7 +719,7 @@ PLAIN = st.recursive(
 )
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=sized(30, examples(60)))
 @given(PLAIN)
 @example([1] * 545)
 @example([{"a": [0.5, None]}] * 99)

@@ -27,7 +27,7 @@ from tests.warm import localops
 
 # A backup is read as a file, after it was written.
 pytestmark = pytest.mark.foreign_open
-KILLS = int(os.environ.get("STRESS_KILLS", "0")) or 12
+KILLS = int(os.environ.get("STRESS_KILLS", "0")) or 8
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": PATH}
 
 

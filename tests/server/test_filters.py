@@ -152,7 +152,7 @@ def _cases() -> Iterator[Filters]:
         yield Filters()._replace(**{name: pattern})
         yield Filters()._replace(**{f"not_{name}": pattern})
     chance = random.Random(3)
-    for _ in range(examples(20)):
+    for _ in range(examples(12)):
         yield _random_filters(chance)
 
 

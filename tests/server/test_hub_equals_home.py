@@ -83,7 +83,7 @@ def _carry(home: str, hub: HomeStore, many: int) -> None:
                 hub.ingest("default", batch_there, refused=refused, by="hub", key="key")
 
 
-@settings(max_examples=examples(10))
+@settings(max_examples=examples(6))
 @given(plans=st.lists(_SESSION, min_size=1, max_size=4), many=st.integers(1, 40), repriced=st.booleans())
 def test_the_hub_says_what_the_machine_says(
     tmp_path_factory: pytest.TempPathFactory, plans: list[dict[str, Any]], many: int, repriced: bool

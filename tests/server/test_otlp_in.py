@@ -231,7 +231,7 @@ def test_what_waits_outlives_a_kill(tmp_path: Path) -> None:
 def test_a_kill_in_the_middle_loses_and_doubles_nothing(tmp_path: Path) -> None:
     """Senders repeat what was not acknowledged, while the hub is killed and started again and again."""
     with hub(tmp_path, "default", "--rate", "100000") as there:
-        traces = [new_trace() for _ in range(60)]
+        traces = [new_trace() for _ in range(36)]
         threads = [threading.Thread(target=_deliver, args=(there, traces[number::3])) for number in range(3)]
         for thread in threads:
             thread.start()

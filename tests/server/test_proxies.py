@@ -134,7 +134,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
 def test_rows_and_files_of_a_sender_arrive(fronted: Fronted, tmp_path: Path) -> None:
     """Batches near the largest size, compressed by zstd, and a blob in pieces; all of it is verified on the hub."""
     sender = Sender(tmp_path / "home", fronted.url, fronted.hub.key, ca=fronted.authority)
-    digest = blobs.keep(sender.folder, os.urandom(20 << 20))
+    digest = blobs.keep(sender.folder, os.urandom(9 << 20))
     for _ in range(12):
         sender.write(1, body=json.dumps({"params": os.urandom(1 << 19).hex()}))
     sender.write(500, body=json.dumps({"params": {"$blob": digest}}))
@@ -143,7 +143,7 @@ def test_rows_and_files_of_a_sender_arrive(fronted: Fronted, tmp_path: Path) -> 
     assert sender.sync(verify=True).code == exit_codes.DONE
     assert sender.identities() <= identities(str(fronted.hub.folder / "journal.db"))
     with fronted.open(f"/blobs/default/{digest}") as answer:
-        assert len(answer.read()) == 20 << 20
+        assert len(answer.read()) == 9 << 20
 
 
 def test_pages_are_below_the_path(fronted: Fronted) -> None:

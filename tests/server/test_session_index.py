@@ -73,7 +73,7 @@ def folded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a home of two projects, all folded; each test gets a copy of it."""
     home = tmp_path_factory.mktemp("catalogue") / "home"
     for seed, project in enumerate(("one", "two")):
-        _fill(home / project, 40, seed, fold=True)
+        _fill(home / project, 24, seed, fold=True)
     return home
 
 
@@ -135,8 +135,8 @@ def test_any_order_page_by_page(store: HomeReader, ascending: bool) -> None:
         return known[sort] if sort in known else one[sort]
 
     for sort in SORTS:
-        listed = _all(store, Filters(), limit=23, sort=sort, ascending=ascending)
-        assert len({one["session_id"] for one in listed}) == len(listed) == 86, sort
+        listed = _all(store, Filters(), limit=15, sort=sort, ascending=ascending)
+        assert len({one["session_id"] for one in listed}) == len(listed) == 54, sort
         values = [value(one) for one in listed]
         assert values == sorted(values, reverse=not ascending), sort
         for one, other in pairwise(listed):

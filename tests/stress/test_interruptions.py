@@ -8,7 +8,7 @@ import pytest
 
 from tests.interrupting import assert_all_arrived, outcome
 
-COUNT = int(os.environ.get("STRESS_INTERRUPTIONS", "20"))  # of each setting
+COUNT = int(os.environ.get("STRESS_INTERRUPTIONS", "15"))  # of each setting
 SEED = int(os.environ.get("STRESS_SEED", "1"))
 _PER_PROCESS = 500
 # These wait for a disk or a lock, and are interrupted a tenth as often.

@@ -11,7 +11,7 @@ from localops.journal.journal import Journal
 from tests import programs
 from tests.journal.looks import derived
 
-KILLS = int(os.environ.get("STRESS_KILLS", "24"))
+KILLS = int(os.environ.get("STRESS_KILLS", "15"))
 SEED = int(os.environ.get("STRESS_SEED", "1"))
 
 # Each writes (session, count) to its stdout after record() has returned; sizes make checkpoints and folds frequent.

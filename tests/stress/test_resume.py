@@ -21,7 +21,7 @@ from localops.reading import recorded_steps
 from localops.recording.context import here
 from tests import programs
 
-KILLS = int(os.environ.get("STRESS_KILLS", "12"))
+KILLS = int(os.environ.get("STRESS_KILLS", "8"))
 SEED = int(os.environ.get("STRESS_SEED", "1"))
 _LONGEST = 0.25  # seconds until a kill; a run that is not killed takes somewhat longer
 _STEPS = 12

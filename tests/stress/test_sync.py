@@ -14,7 +14,7 @@ from tests.server.hubs import PATH, hub
 from tests.sync import chaos
 from tests.sync.homes import Sender, identities
 
-EVENTS = int(os.environ.get("STRESS_EVENTS", "150"))
+EVENTS = int(os.environ.get("STRESS_EVENTS", "90"))
 SEED = int(os.environ.get("STRESS_SEED", "1"))
 SHARE = 0.33  # of the requests that meet a fault
 POISON = min(30, EVENTS // 60)  # events that the hub is not allowed to take

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-COUNT = int(os.environ.get("STRESS_VALUES", "250"))
+COUNT = int(os.environ.get("STRESS_VALUES", "150"))
 SEED = int(os.environ.get("STRESS_SEED", "1"))
 LONGEST = 10.0  # seconds of CPU for one value: ten times what it takes on a machine that is not busy
 _TOP = Path(__file__).parent.parent.parent

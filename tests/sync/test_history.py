@@ -30,7 +30,7 @@ from tests.server.hubs import PASSING, PATH, RealHub, hub
 from tests.sync import chaos
 from tests.sync.homes import Identity, Sender, identities, without_waiting
 
-HISTORIES = int(os.environ.get("LOCALOPS_HISTORIES", "3"))
+HISTORIES = int(os.environ.get("LOCALOPS_HISTORIES", "2"))
 FAULTS = {
     "reset": chaos.reset,
     "reset after": chaos.reset_after,

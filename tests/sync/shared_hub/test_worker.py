@@ -480,7 +480,7 @@ threading.setprofile(look)
 sys.setprofile(look)
 main(["sync", "--home", sys.argv[2], "--quiet"])
 """
-STEPS = range(1, 400, 1 if "STRESS_KILLS" in os.environ else 16)
+STEPS = range(1, 400, 1 if "STRESS_KILLS" in os.environ else 25)
 
 
 def test_killed_between_any_two_calls(own: RealHub, tmp_path: Path) -> None:
