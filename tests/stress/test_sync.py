@@ -10,11 +10,12 @@ from pathlib import Path
 from random import Random
 
 from localops_sync import exit_codes
+from tests import warm
 from tests.server.hubs import PATH, hub
 from tests.sync import chaos
 from tests.sync.homes import Sender, identities
 
-EVENTS = int(os.environ.get("STRESS_EVENTS", "90"))
+EVENTS = int(os.environ.get("STRESS_EVENTS", "120"))
 SEED = int(os.environ.get("STRESS_SEED", "1"))
 SHARE = 0.33  # of the requests that meet a fault
 POISON = min(30, EVENTS // 60)  # events that the hub is not allowed to take
@@ -55,12 +56,12 @@ def test_faults_and_kills_end_with_every_row_once(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "localops", "sync", "--home", sender.home, "--quiet"]
         command += ["--max-rows", "400", "--max-seconds", "20"]
         environment = {**os.environ, "PYTHONPATH": PATH}
-        passes: list[subprocess.Popen[bytes]] = []
+        passes: list[subprocess.Popen[str]] = []
         written, poisoned = 0, set(random.sample(range(EVENTS), POISON))
         ends = time.monotonic() + LASTS
         while time.monotonic() < ends and (written < EVENTS or sender.ledger().has_work()):
             while len(passes) < 2:
-                passes.append(subprocess.Popen(command, env=environment))
+                passes.append(warm.start(command, env=environment))
             for _ in range(min(random.randint(1, 60), EVENTS - written)):
                 sender.write(1, body='{"poison":1}' if written in poisoned else '{"a":"b"}')
                 written += 1
