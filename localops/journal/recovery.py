@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
 
 _SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
+_DELETED, _LEFT = "deleted", "left"  # what became of the events in the old file, in rows about losses
 _IN_A_ROW, _PAUSE = 5, 60.0  # after so many warnings of losses, none for so many seconds
 
 
@@ -95,7 +96,9 @@ class Recovery:
         assert old is not None
         kept, same = self._read_own(old) + self._file.recent, self._file.is_same_file()
         count = len({row[:2] for row in kept})
-        deleted = {} if same or not self._file.is_deleted() else self._events(old)
+        before = {} if same else self._events(old)
+        # A file that was moved still has its rows.
+        how = _DELETED if before and self._file.is_deleted() else _LEFT
         journal: str = old.execute("select value from meta where key = 'journal'").get
         left = 0 if same else old.execute("select coalesce(sum(rows), 0) from session_total").get - count
         try:
@@ -106,11 +109,11 @@ class Recovery:
             self._announce(_reopened_sentence(self._file.path, count, left, same=same), is_loss=left > 0)
             self._file.open()
         except BaseException:
-            self._keep_all([*kept, *_lost_rows(deleted, _events_of(kept), journal)])
+            self._keep_all([*kept, *_lost_rows(before, _events_of(kept), journal, how)])
             raise
         self._add_or_keep(kept)
-        if deleted:
-            self._add_or_keep(_lost_rows(deleted, self._events(self._file.connection), journal))
+        if before:
+            self._add_or_keep(_lost_rows(before, self._events(self._file.connection), journal, how))
 
     def _announce(self, sentence: str, *, is_loss: bool) -> None:
         """Warn of every loss, but only a few times a minute, as a program may delete its journal again and again."""
@@ -188,8 +191,11 @@ def _events_of(kept: Iterable[Row]) -> dict[bytes, int]:
     return {session: len(ids) for session, ids in events.items()}
 
 
-def _lost_rows(before: dict[bytes, int], after: dict[bytes, int], journal: str) -> list[Row]:
-    """Return a row for each session that lost events with a deleted journal; its id is the same in every process."""
+def _lost_rows(before: dict[bytes, int], after: dict[bytes, int], journal: str, how: str) -> list[Row]:
+    """Return a row for each session that lost events with a journal that was deleted or moved away.
+
+    Its id is the same in every process.
+    """
     # Both are imported here, as losses are rare.
     import uuid
 
@@ -200,9 +206,9 @@ def _lost_rows(before: dict[bytes, int], after: dict[bytes, int], journal: str) 
         rows.make(
             "loss",
             session,
-            id=uuid.uuid5(uuid.UUID(bytes=session), f"deleted {journal}").bytes,
+            id=uuid.uuid5(uuid.UUID(bytes=session), f"{how} {journal}").bytes,
             at_ns=clock.now_ns(),
-            body=encode.dumps({"spilled": 0, "dropped": many, "deleted": many}).decode(),
+            body=encode.dumps({"spilled": 0, "dropped": many if how == _DELETED else 0, how: many}).decode(),
         )
         for session, many in lost.items()
         if many > 0

@@ -174,9 +174,19 @@ class Story:
         return sum(one.body.get("damaged", 0) for one in self.of_kind("loss"))
 
     @property
+    def left(self) -> int:
+        """The events that stayed in journal files that were moved away while the session was recorded."""
+        return sum(one.body.get("left", 0) for one in self.of_kind("loss"))
+
+    @property
     def lacks_rows(self) -> bool:
         """Return whether some of its rows are or may be lost, which makes its figures lower bounds."""
-        return self.losses[1] > 0 or self.damaged > 0
+        return self.losses[1] > 0 or self.damaged > 0 or self.left > 0
+
+    @property
+    def lacks_beginning(self) -> bool:
+        """Return whether its first row is not here: it began elsewhere, or only a part of it was imported."""
+        return not any(self.of_kind("session"))
 
     @property
     def is_unattributed(self) -> bool:

@@ -438,7 +438,9 @@ join event e on e.seq = s.seq
 where s.session = :session
   and s.kind = 'loss'
 group by s.session
-having sum(json_extract(e.body, '$.dropped')) > 0 or sum(json_extract(e.body, '$.damaged')) > 0;
+having sum(json_extract(e.body, '$.dropped')) > 0
+  or sum(json_extract(e.body, '$.damaged')) > 0
+  or sum(json_extract(e.body, '$.left')) > 0;
 
 -- scrubbed_from --
 -- The bodies of the rows about scrubs of an event's rows.  Their ids have the same beginning as the event's.

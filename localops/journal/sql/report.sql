@@ -139,7 +139,9 @@ from story s
 cross join event e on e.seq = s.seq
 where s.kind = 'loss'
 group by s.session
-having sum(json_extract(e.body, '$.dropped')) > 0 or sum(json_extract(e.body, '$.damaged')) > 0;
+having sum(json_extract(e.body, '$.dropped')) > 0
+  or sum(json_extract(e.body, '$.damaged')) > 0
+  or sum(json_extract(e.body, '$.left')) > 0;
 
 -- died --
 -- The sessions with a derived end, in which a process joined and did not record its exit.
