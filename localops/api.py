@@ -464,6 +464,7 @@ def resume(
     tags: Iterable[str] | str | None = None,
     *,
     on_uncertain: Callable[[Uncertain], object] | None = None,
+    incomplete: bool = False,
     config: Config | None = None,
 ) -> Session:
     """Continue a session that was killed or has ended, and make it the current one.
@@ -474,6 +475,9 @@ def resume(
 
     session_id: an id, its beginning, or "last" for the newest session of the project.  The session may be imported.
 
+    incomplete: with True, a session of which rows are or may be missing is resumed, too.  Steps whose rows are missing
+    run again.
+
     Unlike `start_session` this always raises exceptions: NotFound or Ambiguous for the id, NotResumable for a session
     in which another process takes part, or whose steps may be missing here.
     """
@@ -481,7 +485,8 @@ def resume(
         raise ConfigError(f"invalid config: expected a localops.Config, got {type(config).__name__}")
     running = client()
     folder, id = _session_to_resume(running, events.describe(session_id), config)
-    return in_turn(lambda: running.resume(folder, id, tags, config=config, on_uncertain=on_uncertain))
+    options: dict[str, Any] = {"config": config, "on_uncertain": on_uncertain, "incomplete": incomplete}
+    return in_turn(lambda: running.resume(folder, id, tags, **options))
 
 
 def _session_to_resume(running: Client, ident: str, config: Config | None) -> tuple[str, bytes]:

@@ -8,7 +8,16 @@ from localops import clock, output
 from localops.cli import printing
 from localops.encoding import encode
 from localops.journal import rows, stored
-from localops.reading import analytics, facts, finish_reasons, given_scores, open_ends, pauses, waiting_rows
+from localops.reading import (
+    analytics,
+    facts,
+    finish_reasons,
+    given_scores,
+    missing_steps,
+    open_ends,
+    pauses,
+    waiting_rows,
+)
 from localops.recording import events, scores
 
 TYPE_CHECKING = False
@@ -94,7 +103,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
     printing.print_pairs([(name, value) for name, value in pairs if value])
     waiting = waiting_rows.facts(snapshot.waiting)
     first = [*([] if waiting is None else [waiting_rows.text(waiting)]), *_split(snapshot)]
-    for notice in [*first, *_notices(report, snapshot.story), *_open_ends(snapshot)]:
+    for notice in [*first, *_notices(report, snapshot.story), *_not_here(snapshot), *_open_ends(snapshot)]:
         print(printing.styled(f"! {output.clean(notice)}", "yellow"))
 
 
@@ -135,10 +144,21 @@ def _notices(report: analytics.Report, story: Story) -> Iterator[str]:
     if deleted:
         were = _count(deleted, "event was", "events were")
         yield f"at least {were} lost when the journal was deleted, the last time at {output.when(at_ns)} UTC"
+    if story.left:
+        stayed = _count(story.left, "event", "events")
+        yield f"{stayed} stayed in a journal file that was moved away while it was recorded"
     if report.damaged:
         yield "some of its rows may be lost: the journal, or the file that it came from, was damaged"
     if report.cut:
         yield f"{_count(report.cut, 'value', 'values')} cut: only the beginning was stored"
+
+
+def _not_here(snapshot: Snapshot) -> Iterator[str]:
+    """State that rows of the session may be elsewhere."""
+    whole = snapshot.totals.events <= analytics.EXACT_UP_TO
+    where = snapshot.source, snapshot.folder, snapshot.story, snapshot.id
+    if (reason := missing_steps.not_here(*where, whole=whole)) is not None:
+        yield reason
 
 
 def _count(many: int, one: str, more: str) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
 
 _CLAIMED = ".taken"
+_SESSION, _HEAD, _ID = b'"session":"', 128, 32  # the key, the bytes of a line that hold it, and the digits behind it
 _wire: ModuleType | None = None
 
 
@@ -60,6 +61,29 @@ def elsewhere(home: str) -> list[str]:
             paths = _files(folder) + ([blobs] if _names(blobs) else [])
             spilled += [path for path in paths if path == blobs or is_ours(path)]
     return spilled
+
+
+def elsewhere_of(project: str, session: bytes) -> dict[str, int]:
+    """Return how many rows of a session wait in each spill file of `elsewhere`."""
+    waiting: dict[str, int] = {}
+    for path in elsewhere(os.path.dirname(os.path.abspath(project))):
+        if many := sum(id == session for id in sessions_in(path)):
+            waiting[path] = many
+    return waiting
+
+
+def sessions_in(path: str) -> Iterator[bytes]:
+    """Yield the session of each row of a spill file, without parsing the rows."""
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                _, key, after = line[:_HEAD].partition(_SESSION)
+                if key:
+                    yield bytes.fromhex(after[:_ID].decode())
+    except OSError as error:  # just collected, or a folder of blobs
+        interruption.pass_on(error)
+    except ValueError:  # not a line of ours
+        return
 
 
 def _in_state() -> list[str]:

@@ -348,9 +348,10 @@ class Project:
         return listed.name == UNATTRIBUTED and self.snapshot(listed.session).story.is_unattributed
 
     def is_cut_off(self, listed: Listed) -> bool:
-        """Return whether a listed session may have continued after its last row."""
-        is_doubtful = listed.state in ("Indeterminate", "Unknown") or bool(self.waiting_of(listed.session))
-        return is_doubtful and self.snapshot(listed.session).is_cut_off
+        """Return whether a listed session may have begun before its first row, or continued after its last one."""
+        # The name is in the first row.
+        is_doubtful = listed.state in ("Indeterminate", "Unknown") or listed.name is None
+        return (is_doubtful or bool(self.waiting_of(listed.session))) and self.snapshot(listed.session).is_cut_off
 
     def cost_at_least(self, listed: Listed) -> bool:
         """Return whether the cost of a listed session is a lower bound, as `Snapshot.cost_at_least` does."""

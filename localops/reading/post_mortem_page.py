@@ -594,6 +594,9 @@ def _record(findings: Facts) -> Iterator[Sentence]:
     for name, one, more, rest in notes:
         if findings[name]:
             yield [f"{output.counted(findings[name], one, more)}{rest}."]
+    if findings["left"]:
+        stayed = output.counted(findings["left"], "event of it", "events of it")
+        yield [f"{stayed} stayed in a journal file that was moved away while it was recorded."]
     # How many is not known: a file that was cut short does not tell what followed.
     if findings["damaged"]:
         yield ["Some of its rows may be lost: the journal, or the file that it came from, was damaged."]

@@ -15,7 +15,7 @@ from localops.encoding import encode, faithful, own_fields
 from localops.encoding.redact import NOTE
 from localops.journal import blobs, rows, stored
 from localops.output import when
-from localops.reading import previews
+from localops.reading import missing_steps, previews
 from localops.reading.story import Story, presumed_dead
 
 TYPE_CHECKING = False
@@ -155,8 +155,19 @@ def _rows_of_steps(source: Source, session: bytes) -> Iterator[tuple[Try, dict[s
             yield one, mark
 
 
-def refusal(source: Source, story: Story, session: bytes) -> str | None:
-    """Return why a session cannot be resumed from the rows that are here; None if it can."""
+def refusal(source: Source, folder: str, story: Story, session: bytes, *, whole: bool = True) -> str | None:
+    """Return why a session cannot be resumed from the rows that are here; None if it can.
+
+    Without `whole`, the events of a session that was recorded by localops are not read.
+    """
+    if (reason := unknown_steps(source, story, session)) is not None:
+        return reason
+    missing = missing_steps.reason(source, folder, story, session, whole=whole)
+    return None if missing is None else f"{missing}; {missing_steps.GO_ON}"
+
+
+def unknown_steps(source: Source, story: Story, session: bytes) -> str | None:
+    """Return why the steps of a session cannot be known here; None if they can, even if some may be missing."""
     if story.is_unattributed:
         return "it only holds events whose session was unknown"
     if story.metadata_only:
@@ -343,11 +354,11 @@ def _forecast(seen: Snapshot, steps: list[Recorded], refused: set[bytes]) -> For
     return Forecast(steps, seen.is_running, refused, is_resumable=refusal_of(seen) is None)
 
 
-def refusal_of(seen: Snapshot) -> str | None:
-    """Return why a session cannot be resumed now; None if it can."""
+def refusal_of(seen: Snapshot, *, whole: bool = True) -> str | None:
+    """Return why a session cannot be resumed now; None if it can.  `whole` is that of `refusal`."""
     if seen.waiting:
         return "rows of it wait in a spill file, so its steps are not all known; `localops doctor` says what to do"
-    return refusal(seen.source, seen.story, seen.id)
+    return refusal(seen.source, seen.folder, seen.story, seen.id, whole=whole)
 
 
 def _with_results(seen: Snapshot) -> list[Recorded]:

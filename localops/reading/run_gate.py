@@ -127,7 +127,7 @@ def measure(seen: Snapshot, steps: Steps, *, waiting: int = 0) -> Measured:
         cost_at_least=", ".join(filter(None, (unpriced, not_counted, open_calls))) or None,
         lacks_price=without_price > 0,
         tokens_at_least=open_calls,
-        duration_at_least="it has no end" if seen.is_cut_off else "it is still running" if seen.is_running else None,
+        duration_at_least=_why_longer(seen),
         # A call that failed without an error, or a program that exited with a code, also counts as an error.
         errors=totals.errors or totals.failed or int(standing.state == "Failure"),
         tools=[
@@ -139,6 +139,13 @@ def measure(seen: Snapshot, steps: Steps, *, waiting: int = 0) -> Measured:
         tree=tool_order.tree(steps),
         calls_made=calls_made,
     )
+
+
+def _why_longer(seen: Snapshot) -> str | None:
+    """Return why a run took longer than its rows show; None if it did not."""
+    if seen.story.lacks_beginning:
+        return "its beginning is not here"
+    return "it has no end" if seen.is_cut_off else "it is still running" if seen.is_running else None
 
 
 def _loose(steps: Steps, step: Step) -> str:
@@ -161,6 +168,8 @@ def _incomplete(seen: Snapshot, steps: Steps, waiting: int) -> str | None:
     state, lost = seen.standing.state, seen.story.losses[1]
     if state in ("Running", "Unknown"):
         return "it is still running" if state == "Running" else f"its state is unknown: {seen.standing.reason}"
+    if seen.story.lacks_beginning:
+        return "its beginning is not here"
     if seen.is_cut_off:
         return f"it has no end: {seen.standing.reason}"
     if seen.died and (left_open := seen.open_now):

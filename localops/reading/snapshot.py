@@ -118,9 +118,12 @@ class Snapshot:
 
     @cached_property
     def is_cut_off(self) -> bool:
-        """Return whether it may have continued after its last row: a process died, or may have died, or rows wait."""
+        """Return whether it may have begun before its first row, or continued after its last one.
+
+        Its first row is not here, a process died, or may have died, in it, or rows wait.
+        """
         stands = self.standing
-        if self.waiting and not self.is_running:
+        if self.story.lacks_beginning or (self.waiting and not self.is_running):
             return True
         return stands.state == "Unknown" or session_state.died(stands, self.story)
 

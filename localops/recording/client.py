@@ -250,6 +250,7 @@ class Client:
         *,
         config: Config | None = None,
         on_uncertain: Callable[[Uncertain], object] | None = None,
+        incomplete: bool = False,
     ) -> Session:
         """Continue a session that has ended or whose processes have died; raise NotResumable if it cannot be."""
         # Imported here, as few programs resume.
@@ -260,7 +261,7 @@ class Client:
         if known is not None and known.is_running:
             raise NotResumable(f"session {known.session_id} is open in this process: end it before it is resumed")
         session = self._new_session(id, folder, None, config, owned=True)
-        resuming.check(session.recorder)
+        resuming.check(session.recorder, incomplete=incomplete)
         if config.budget_usd is None:
             session.recorder.limit_as_others()
         extra = {"resumed": 1, **self._start_fields(session, tags)}

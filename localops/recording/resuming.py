@@ -15,7 +15,7 @@ from localops.errors import NotFound, NotResumable
 from localops.journal import participants, rows, spill
 from localops.journal.reader import user_message
 from localops.output import counted, say
-from localops.reading import recorded_steps, session_state
+from localops.reading import missing_steps, recorded_steps, session_state
 from localops.reading.home import Home
 from localops.reading.story import KNOWN_STARTS, PRESUMED_DEAD, Story
 
@@ -49,7 +49,9 @@ def find(own: str, ident: str, open_here: Container[bytes]) -> tuple[str, bytes]
                 reason = _why_incomplete(home, os.path.basename(own) if ident.lower() == "last" else None)
                 if reason is None:
                     raise
-                problem, cause = f"{error}; but {reason}", error
+                # An empty home says how to record, which is no help here.
+                missing = error if home.projects else f"whether there is a session {ident!r} is not known"
+                problem, cause = f"{missing}; but {reason}", error
         time.sleep(_PAUSE)
     raise NotResumable(problem) from cause
 
@@ -91,8 +93,11 @@ def rejoin(recorder: Recorder, extra: Mapping[str, object]) -> None:
     raise NotResumable(who_has_it(recorder))
 
 
-def check(recorder: Recorder) -> None:
-    """Raise NotResumable if some of the session's recorded steps may be missing from this journal."""
+def check(recorder: Recorder, *, incomplete: bool = False) -> None:
+    """Raise NotResumable if some of the session's recorded steps may be missing from this journal.
+
+    With `incomplete`, only warn of steps that may be missing because rows are.
+    """
     short = rows.id_text(recorder.session)[:13]
     journal = recorder.journal
     if session_state.is_of_hub(journal.folder):
@@ -106,8 +111,14 @@ def check(recorder: Recorder) -> None:
     if any(row[_SESSION] == recorder.session for row in spill.rows(journal.folder)):
         raise NotResumable(f"rows of session {short} wait in a spill file, which cannot be read; see `localops doctor`")
     story = Story.read(journal, recorder.session)
-    if (refusal := recorded_steps.refusal(journal, story, recorder.session)) is not None:
+    if incomplete:
+        refusal = recorded_steps.unknown_steps(journal, story, recorder.session)
+    else:
+        refusal = recorded_steps.refusal(journal, journal.folder, story, recorder.session)
+    if refusal is not None:
         raise NotResumable(f"session {short} cannot be resumed: {refusal}")
+    if incomplete and (missing := missing_steps.reason(journal, journal.folder, story, recorder.session)) is not None:
+        say(f"session {short} is resumed without all its rows: {missing}")
     if _may_run_elsewhere(journal, story):
         say(
             f"session {short} was recorded in another home, or on another machine or container: whether its process "

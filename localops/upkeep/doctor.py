@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shlex
 import shutil
 import stat
 from dataclasses import dataclass, replace
@@ -169,11 +170,34 @@ def _home(home: str, names: list[str]) -> Iterator[Finding]:
         cure = "make it writable, or choose another"
         yield Finding(home, "it cannot be written: new events go to the spill folder of your user", cure)
     yield from _space(home)
+    yield from _of_other_homes(home, names)
+
+
+def _of_other_homes(home: str, names: list[str]) -> Iterator[Finding]:
+    """Report what waits in the user's state folder, and does not belong to the path of this home."""
     for path in spill.elsewhere(home)[:_SHOWN]:
+        if (name := _project_of(home, names, path)) is not None:
+            into = shlex.quote(os.path.join(config.project_folder(home, name), "spill"))
+            text = f"rows of its sessions wait in {path}, under the path of another home, so the sessions lack them"
+            yield Finding(name, text, f"if this home was moved: mkdir -p {into} && mv {shlex.quote(path)} {into}/")
+            continue
         what = "blobs" if os.path.basename(path) == "blobs" else "rows"
         into = "blobs/" if what == "blobs" else "spill/"
         cure = f"the next command there collects them; if that home was moved here, move them into its project's {into}"
         yield Finding(home, f"{what} of another home of this user wait in {path}", cure, fault=False)
+
+
+def _project_of(home: str, names: list[str], path: str) -> str | None:
+    """Return the project of a home that has a session of a spill file; None if no project has one."""
+    sessions = set(spill.sessions_in(path))
+    for name in names if sessions else ():
+        try:
+            if not sessions.isdisjoint(_sessions(home, name)):
+                return name
+        except Exception:
+            # Wide, as `_project` reports what is wrong with it.
+            continue
+    return None
 
 
 def _patterns(home: str) -> Iterator[Finding]:

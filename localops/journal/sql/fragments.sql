@@ -33,6 +33,12 @@ coalesce(
   (select seq from id_of where id = ID and phase = 0),
   (select seq from event not indexed where seq > (select seq from mark) and id = ID and phase = 0));
 
+-- opened_row --
+-- The seq of the opening row of an operation.  ID is its id.
+coalesce(
+  (select seq from id_of where id = ID and phase = 1),
+  (select seq from event not indexed where seq > (select seq from mark) and id = ID and phase = 1));
+
 -- ended_past_mark --
 -- Whether a program ended a session after the last start or join, by the rows of `event` after the mark.
 coalesce(

@@ -452,6 +452,20 @@ where i.id between :low and :high
   and e.name = 'scrubbed'
   and e.parent = :event;
 
+-- steps_without_beginning --
+-- The number of closing rows of `once` steps without an opening row.  :field is the beginning of their field in a body.
+select count(*)
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and e.phase = 0
+  and e.kind not in ({books})
+  and e.kind <> 'resolution'
+  and instr(e.body, :field) > 0
+  and iif(json_valid(e.body), json_extract(e.body, '$.once.kept') in ('none', 'returns', 'exact')
+    or json_type(e.body, '$.once.why') = 'text', 0)
+  and {opened_row ID=e.id} is null;
+
 -- once_steps --
 -- The recorded `once` steps of a session: each attempt with its outcome, and each decision about a step.  :field is the
 -- beginning of their field in a body.

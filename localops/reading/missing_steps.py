@@ -1,0 +1,65 @@
+"""Find out whether recorded steps of a session may be missing from its journal: a resumed run would repeat them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+from localops.journal import spill
+from localops.output import counted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.journal.stored import Source
+    from localops.reading.story import Story
+
+GO_ON = "localops.resume(..., incomplete=True) resumes it nevertheless, and runs the steps again that are missing here"
+
+_FIELD = '"once":{'
+
+
+def reason(source: Source, folder: str, story: Story, session: bytes, *, whole: bool = True) -> str | None:
+    """Return why steps of a session may be missing here; None if nothing indicates it.
+
+    Without `whole`, its events are not read, as a session may be long.
+    """
+    return _lost(story) or not_here(source, folder, story, session, whole=whole)
+
+
+def not_here(source: Source, folder: str, story: Story, session: bytes, *, whole: bool = True) -> str | None:
+    """Return the same without the losses that rows of the session state: why rows may be elsewhere."""
+    return _waits_elsewhere(folder, session) or _partial(source, story, session, whole=whole)
+
+
+def _lost(story: Story) -> str | None:
+    deleted, _ = story.deleted
+    if deleted:
+        return f"at least {counted(deleted, 'event was', 'events were')} lost when the journal was deleted"
+    if story.left:
+        stayed = counted(story.left, "event", "events")
+        return f"{stayed} stayed in a journal file that was moved away while it was recorded"
+    if story.damaged > 0:
+        return "some of its rows may be lost: the journal, or the file that it came from, was damaged"
+    return None
+
+
+def _waits_elsewhere(folder: str, session: bytes) -> str | None:
+    files = spill.elsewhere_of(folder, session)
+    if not files:
+        return None
+    rows = counted(sum(files.values()), "row of it waits", "rows of it wait")
+    home = shlex.quote(os.path.dirname(os.path.abspath(folder)))
+    return f"{rows} in {next(iter(files))}: `localops doctor --home {home}` says how to move them here"
+
+
+def _partial(source: Source, story: Story, session: bytes, *, whole: bool) -> str | None:
+    """Return a reason if rows of the session are not here, as with a partial import."""
+    if story.lacks_beginning:
+        return "its first row is not here, so other rows of it may be missing, too"
+    if not whole:
+        return None
+    [(many,)] = source.all("steps_without_beginning", session=session, field=_FIELD)
+    if many:
+        lacking = "1 finished step lacks its first row" if many == 1 else f"{many} finished steps lack their first row"
+        return f"{lacking} here, so other rows of it may be missing, too"
+    return None

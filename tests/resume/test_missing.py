@@ -1,0 +1,172 @@
+"""A session of which rows may be missing is not resumed by itself: its steps would run twice without a warning."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import localops
+from localops import cli
+from localops.journal import wire
+from localops.journal.spill import Spill
+from tests import programs
+from tests.programs import project
+from tests.resume.steps import Effects
+
+RUN = """
+import os, sys, localops
+from localops.decorators import tool
+
+@tool(once=True)
+def act(what, more=None):
+    return what
+
+session = localops.init(trace_name="run")
+for what in "xyz":
+    act(what)
+file = session.recorder.journal._file
+file.look_at = 0  # as after the time between two looks at the files
+act("looked")
+print("ready", flush=True)
+sys.stdin.readline()
+file.look_at = 0
+act("last")
+os._exit(1)
+"""
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> list[str]:
+    """Return the rows of a run that died after its steps, as lines that do not state their number; its home is gone."""
+    _died()
+    path = tmp_path / "run.jsonl"
+    _command("export", "last", "--format", "jsonl", "-o", str(path))
+    shutil.rmtree(project())
+    return [wire.from_row(wire.to_row(line)).decode() for line in path.read_bytes().splitlines(keepends=True)]
+
+
+def test_a_copy_of_a_home_warns(capsys: pytest.CaptureFixture[str], tmp_path: Path, effects: Effects) -> None:
+    """Whether the run goes on in the original cannot be seen in the copy."""
+    with programs.start(RUN) as run:
+        assert programs.first_line(run) == "ready\n"
+        subprocess.run(["cp", "-a", tmp_path / "home", tmp_path / "copy"], check=True)
+        _command("why", "last", "--home", str(tmp_path / "copy"), "--json")
+        why = json.loads(capsys.readouterr().out)
+        assert (why["state"], why["processes"]["found_dead_here"]) == ("Unknown", False)
+        programs.kill(run)
+    shutil.rmtree(tmp_path / "home")
+    (tmp_path / "copy").rename(tmp_path / "home")
+    localops.resume("last")
+    assert "whether its process still runs cannot be seen from here" in capsys.readouterr().err
+    assert (effects.step(name="act")("x"), effects) == ("x", [])
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("deleted", "events were lost when the journal was deleted"),
+        ("moved", "events stayed in a journal file that was moved away"),
+    ],
+)
+def test_events_lost_while_it_was_recorded(how: str, reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A journal that was deleted or moved during the run."""
+    with programs.start(RUN) as run:
+        assert programs.first_line(run) == "ready\n"
+        for name in ("journal.db", "journal.db-wal", "journal.db-shm"):
+            path = os.path.join(project(), name)
+            os.unlink(path) if how == "deleted" else os.rename(path, f"{path}.away")
+        run.communicate("\n", timeout=60)
+    _refused(reason, capsys)
+
+
+def test_lines_that_an_import_could_not_read(lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that was cut short."""
+    _take("".join(lines)[: -len(lines[-1]) - 20], exit_code=3)
+    _refused("some of its rows may be lost", capsys)
+
+
+def test_a_session_without_its_first_row(lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """It is a part of a session; how long it took is a lower bound."""
+    _take("".join(lines[1:]))
+    _refused("its first row is not here", capsys)
+    _command("sessions", "--json")
+    assert [one["at_least"] for one in json.loads(capsys.readouterr().out)["sessions"]] == [True]
+
+
+def test_steps_without_their_first_row(lines: list[str], capsys: pytest.CaptureFixture[str], effects: Effects) -> None:
+    """A step whose end alone is here is known to be missing; `incomplete` resumes, and runs it again."""
+    opening = next(line for line in lines if '"phase":1' in line)
+    _take("".join(line for line in lines if line is not opening))
+    _refused("1 finished step lacks its first row", capsys)
+    localops.resume("last", incomplete=True).end_session("Success")
+    assert "is resumed without all its rows: 1 finished step lacks" in capsys.readouterr().err
+    localops.resume("last", incomplete=True)
+    act = effects.step(name="act")
+    assert [act(what) for what in "xyz"] == [1, "y", "z"]
+
+
+def test_rows_in_the_spill_file_of_another_home(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: list[str], effects: Effects
+) -> None:
+    """A home that was moved from a full disk left rows under its old path; doctor says how to take them in."""
+    _take("".join(lines[:3]))
+    (tmp_path / "old").write_text("in the way")
+    spill = Spill(str(tmp_path / "old" / "default"))
+    assert all(spill.write(wire.to_row(line.encode())) for line in lines[3:])
+    _refused(rf"{len(lines) - 3} rows of it wait in {re.escape(str(tmp_path / 'state'))}", capsys)
+    _command("doctor", exit_code=1)
+    findings = capsys.readouterr().out
+    assert "No problems" not in findings
+    subprocess.run(["sh", "-c", findings[findings.index("mkdir -p") :]], check=True)
+    localops.resume("last")
+    act = effects.step(name="act")
+    assert ([act(what) for what in "xyz"], effects) == (["x", "y", "z"], [])
+
+
+@pytest.mark.foreign_open  # it writes the file of the journal
+def test_a_project_that_cannot_be_read_is_not_without_sessions(lines: list[str]) -> None:
+    """A program that starts over where there is no session would repeat all steps."""
+    os.makedirs(project())
+    for content in (b"SQLite format 3\0" + b"damaged" * 1000, b"not a journal"):
+        Path(project(), "journal.db").write_bytes(content)
+        for ident in (_id(lines), "last"):
+            with pytest.raises(localops.NotResumable, match=r"project 'default' cannot be read: .*journal\.db is"):
+                localops.resume(ident)
+
+
+def _id(lines: list[str]) -> str:
+    return str(json.loads(lines[0])["session"])
+
+
+def _died() -> None:
+    with programs.start(RUN) as run:
+        run.communicate("\n", timeout=60)
+
+
+def _take(text: str, *, exit_code: int = 0) -> None:
+    path = Path(project()).parent / "taken.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    _command("import", str(path), exit_code=exit_code)
+
+
+def _refused(reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Check that resume refuses for a reason, names the way on, and that the commands say the same."""
+    with pytest.raises(localops.NotResumable, match=rf"{reason}.*; localops\.resume\(\.\.\., incomplete=True\)"):
+        localops.resume("last")
+    capsys.readouterr()
+    for command in ("steps", "why", "show"):
+        _command(command, "last")
+        assert re.search(reason, capsys.readouterr().out)
+
+
+def _command(*arguments: str, exit_code: int = 0) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == exit_code
