@@ -83,14 +83,19 @@ def rejoin(recorder: Recorder, extra: Mapping[str, object]) -> None:
     """Write the row that says that this process resumes the session; raise NotResumable if another one has it."""
     # A process that was killed a moment ago may still hold its lock.
     for pause in (*[_PAUSE / 4] * _TRIES, 0.0):
-        story = Story.read(recorder.journal, recorder.session)
-        steps = recorded_steps.steps_by_process(recorder.journal, recorder.session)
-        present = [id.hex() for id in story.present()][-_MOST_DEAD:]
-        known = {KNOWN_STARTS: story.starts, PRESUMED_DEAD: {id: steps[id] for id in present}}
-        if recorder.rejoin({**extra, **known}, partial(_is_left, recorder.journal.folder, story.starts)):
+        known = _known(recorder.journal, recorder.session)
+        if recorder.rejoin({**extra, **known}, partial(_is_left, recorder.journal.folder, known)):
             return
         time.sleep(pause)
     raise NotResumable(who_has_it(recorder))
+
+
+def _known(source: Source, session: bytes) -> dict[str, object]:
+    """Return what is known of the processes of a session: a reader finds later rows that this does not include."""
+    story = Story.read(source, session)
+    steps = recorded_steps.steps_by_process(source, session)
+    dead = [id.hex() for id in story.present()][-_MOST_DEAD:]
+    return {KNOWN_STARTS: story.starts, PRESUMED_DEAD: {id: steps[id] for id in dead}}
 
 
 def check(recorder: Recorder, *, incomplete: bool = False) -> None:
@@ -141,11 +146,10 @@ def _may_run_elsewhere(journal: Journal, story: Story) -> bool:
     return not present and story.is_imported and story.last_end is None
 
 
-def _is_left(folder: str, known: int, source: Source, row: Row) -> bool:
-    """Return whether no live process is known to take part in the session of a row, and none has come and gone."""
-    story = Story.read(source, row[_SESSION])
-    is_alive = any(participants.is_alive(folder, card) for card in story.present().values())
-    return story.starts == known and not is_alive
+def _is_left(folder: str, known: dict[str, object], source: Source, row: Row) -> bool:
+    """Return whether no live process is known to take part in the session of a row, and nothing has changed since."""
+    cards = Story.read(source, row[_SESSION]).present().values()
+    return not any(participants.is_alive(folder, card) for card in cards) and _known(source, row[_SESSION]) == known
 
 
 def who_has_it(recorder: Recorder) -> str:
