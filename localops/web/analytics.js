@@ -1,6 +1,6 @@
 // Figures across sessions.  Each bar, point and row leads to its sessions.
 
-import { ask, byId, make, notice, searchKey, watch } from "./base.js";
+import { ask, byId, hintOf, make, notice, searchKey, watch } from "./base.js";
 import { box, Charts } from "./charts.js";
 import { cost, count, duration, many, money, percent, range, short, success } from "./formats.js";
 import { FilterBar, ViewsMenu } from "./filters.js";
@@ -468,7 +468,7 @@ async function refresh() {
       () => {},
     );
     document.body.classList.toggle("nothing", !totals.sessions && !Object.keys(query).length);
-    if (!totals.sessions) return await nothing(parts, query);
+    if (!totals.sessions) return await nothing(parts, query, totals);
     for (const [where, places] of Object.entries(slots)) {
       byId(where).className = "charts";
       keyed(byId(where), [...places.values()]);
@@ -481,12 +481,13 @@ async function refresh() {
   return undefined;
 }
 
-async function nothing(parts, query) {
+async function nothing(parts, query, totals) {
   byId("tables").replaceChildren();
   byId("tables").className = "";
   const words = Object.keys(query).length
     ? [
         make("p", {}, "No session matches these filters."),
+        hintOf(totals),
         make("button", { type: "button", onclick: () => bar.clear() }, "Show all sessions"),
       ]
     : make("p", {}, "No sessions yet: record one with ", make("code", {}, "localops demo"), ".");

@@ -1,6 +1,6 @@
 // LLM and tool calls across sessions, in any order or in groups.  Filters and order are in the address.
 
-import { ask, byId, data, make, notice, searchKey, watch } from "./base.js";
+import { ask, byId, data, hintOf, make, notice, searchKey, watch } from "./base.js";
 import { CallFilters } from "./call_filters.js";
 import { columns, GROUPINGS, row, sums } from "./call_rows.js";
 import { choice, closing, menu, ViewsMenu } from "./filters.js";
@@ -20,6 +20,8 @@ let shown = data.calls || data.lines || [],
   next = data.next || null,
   more = Boolean(data.more),
   isPart = false,
+  // The last answer: what it says beside its calls.
+  answered = data,
   asking = null,
   again = 0;
 
@@ -80,6 +82,7 @@ async function fetched(limit, options = {}) {
 const fetchSums = (options = {}) => ask("calls/groups", filtersOf(parsed()), options);
 
 function take(reply) {
+  answered = reply;
   shown = reply.calls || reply.lines;
   next = reply.next || null;
   more = Boolean(reply.more);
@@ -213,6 +216,7 @@ function emptiness() {
       "div",
       { class: "empty", id: "empty" },
       make("p", {}, "No call matches these filters."),
+      hintOf(answered),
       make("button", { type: "button", onclick: () => go(changed({}, { by: by() })) }, "Show all calls"),
     );
   const text = by() === "repeat" ? "No tool was called twice with the same arguments in one session." : "No calls yet.";

@@ -1,6 +1,6 @@
 // Two groups of runs, each chosen by filters: the averages of their figures, and by how much the groups differ.
 
-import { ask, make, notice } from "./base.js";
+import { ask, hintOf, make, notice } from "./base.js";
 import { shareOf } from "./changes.js";
 import { FilterBar } from "./filters.js";
 import { count, duration, many, money, percent } from "./formats.js";
@@ -55,7 +55,7 @@ export function groups(place) {
     if (!a || !b) return patchChildren(result, [make("p", { class: "faint" }, "Choose a filter for each group.")]);
     try {
       const reply = await ask("compare/groups", { a, b }, { signal });
-      patchChildren(result, averages(reply));
+      patchChildren(result, [...averages(reply), hintOf(reply)].filter(Boolean));
     } catch (error) {
       if (error.name !== "AbortError") result.replaceChildren(notice(error.message, "problem"));
     }

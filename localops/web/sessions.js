@@ -1,6 +1,6 @@
 // The list of sessions.  Filters and order are in the address, so that they can be shared and kept in the history.
 
-import { ask, byId, copyButton, data, make, say, searchKey, shortcut, watch } from "./base.js";
+import { ask, byId, copyButton, data, hintOf, make, say, searchKey, shortcut, watch } from "./base.js";
 import * as columns from "./columns.js";
 import { choice, closing, FilterBar, menu, ViewsMenu } from "./filters.js";
 import { duration, elapsed, many, quiet } from "./formats.js";
@@ -50,8 +50,8 @@ let lastPicked = null;
 const places = { text: "", by: new Map(), asked: new Set() };
 let shown = data.sessions || [],
   next = data.next_before,
-  // What the server says of a filter that no session can pass.
-  why = data.hint,
+  // The last answer: what it says beside its sessions.
+  answered = data,
   // How long sessions have been quiet, as the rows say.
   silences = "",
   asking = null,
@@ -109,7 +109,7 @@ async function refresh() {
     if (signal.aborted) return;
     shown = page.sessions;
     next = page.next_before;
-    why = page.hint;
+    answered = page;
     list.current = "";
     unsearched = facets?.unsearched || 0;
     drawRows();
@@ -228,7 +228,7 @@ function emptiness() {
       "div",
       { class: "empty", id: "empty" },
       make("p", {}, unsearched ? "No match so far." : "No session matches these filters."),
-      why && make("p", {}, `${why[0].toUpperCase()}${why.slice(1)}.`),
+      hintOf(answered),
       make("p", { class: "faint small" }, hint() || "Remove a filter above, or show all sessions."),
       make("button", { type: "button", onclick: () => bar.clear() }, "Show all sessions"),
     );
@@ -445,7 +445,7 @@ async function news() {
   if (same && shown.length) return void drawFacets(facets);
   const before = new Set(shown.map((one) => one.session_id));
   shown = sessions;
-  why = page.hint;
+  answered = page;
   if (!rest.length) next = page.next_before;
   drawRows();
   summarize();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import quote
 
 from playwright.sync_api import Browser, expect
 
@@ -84,10 +85,13 @@ def test_the_list_names_the_judges_where_there_are_several(chromium: Browser, tm
         # A name that no session has is refused, as an unknown column is.
         refused = visit.facts("sessions?sort=score:tidi")["message"]
         assert refused == "invalid score: expected one that a session has, got 'tidi'; existing scores: 'tidy'"
-        # To filter by it is no error: the list says why it is empty.
-        visit.open("/?score=tidi%3E0.5")
+        # To filter by it is no error: pages say why they are empty.
         reason = "No session has the score 'tidi'; existing scores: 'tidy'."
-        expect(visit.page.locator("#empty")).to_contain_text(reason)
+        asked = "score=tidi%3E0.5"
+        groups = f"/compare?group_a={quote(asked)}&group_b=state%3DSuccess"
+        for path in (f"/?{asked}", f"/calls?{asked}", f"/analytics?{asked}", groups):
+            visit.open(path)
+            expect(visit.page.locator(".empty, .groups")).to_contain_text(reason)
 
 
 def test_analytics_has_the_averages_of_scores(chromium: Browser, tmp_path: Path) -> None:
