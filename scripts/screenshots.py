@@ -6,6 +6,7 @@ narrow, light and dark.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -252,13 +253,17 @@ def _walk(page, base: str, shoot: Callable[[str], None]) -> None:  # type: ignor
 
 def main() -> None:
     """Record, or take pictures of what was recorded."""
-    if "--record" in sys.argv:
+    parser = argparse.ArgumentParser(prog="scripts/screenshots", description="Take pictures of the pages.")
+    parser.add_argument("folder", nargs="?", type=Path, help="for all of them; otherwise those of the README are taken")
+    parser.add_argument("--record", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.record:
         record()
         return
-    folder = Path(sys.argv[1]) if sys.argv[1:] else SHOTS
+    folder = arguments.folder or SHOTS
     folder.mkdir(exist_ok=True, parents=True)
     with tempfile.TemporaryDirectory() as place, serving(os.path.join(place, "home")) as link:
-        take(link, folder, [] if sys.argv[1:] else KEPT)
+        take(link, folder, [] if arguments.folder else KEPT)
     for shot in sorted(folder.glob("*.png")):
         print(f"{shot.stat().st_size // 1000:5} kB  {shot}")
 
