@@ -40,6 +40,8 @@ _OF_BOOKS = ("reason", "params", "returns", "metadata", "host")
 # Older than every row, for `between`.
 NEWEST = 1 << 62
 _SIDE = 48  # characters of a snippet to either side of the match
+_FEW = 32  # matches that one snippet can have
+_NEAR = 4_000  # characters around the first match in which a place with more of the terms is looked for
 
 # In scripts without spaces between words, each character is a word.
 _SINGLE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
@@ -121,8 +123,7 @@ class Query:
         self.terms = [term for term, _ in parsed]
         # One query per term.
         self.parts = [f'"{" ".join(term)}"{"*" if is_prefix else ""}' for term, is_prefix in parsed]
-        # A snippet shows the first term.
-        self._is_prefix = parsed[0][1]
+        self._prefixed = [is_prefix for _, is_prefix in parsed]
         self.match = " AND ".join(_match(term, is_prefix) for term, is_prefix in parsed)
         self._runs = [f" {' '.join(term)}{'' if is_prefix else ' '}" for term, is_prefix in parsed]
 
@@ -132,9 +133,11 @@ class Query:
         return all(run in flat for run in self._runs)
 
     def snippet(self, text: str, side: int = _SIDE) -> str:
-        """Return the text around the first match, on one line, with `side` characters before it."""
+        """Return the text around the match with most of the terms near it, on one line, `side` characters before it."""
         flat = " ".join(text.split())
         at, last = self.place(flat)
+        if len(self.terms) > 1:
+            at, last = self._densest(flat[: at + _NEAR], max(0, at - _NEAR)) or (at, last)
         start, end = max(0, at - side), max(at + 2 * _SIDE, last)
         return f"{'…' if start else ''}{flat[start:end]}{'…' if end < len(flat) else ''}"
 
@@ -143,18 +146,36 @@ class Query:
         written = ((_folded(word[0]), word.start(), word.end()) for word in _WRITTEN.finditer(text))
         return self._first_among(written) or self._first_among(_folded_words(text)) or (0, 0)
 
+    def _densest(self, text: str, start: int) -> tuple[int, int] | None:
+        """Return start and end of a term after which most of the others fit in a snippet; the first of equals."""
+        read = [(_folded(word[0]), word.start(), word.end()) for word in _WRITTEN.finditer(text, start)]
+        places = []
+        for term in range(len(self.terms)):
+            size = len(self.terms[term])
+            for at in range(len(read) - size + 1):
+                run = read[at : at + size]
+                if self._are_term(term, [folded for folded, _, _ in run]):
+                    places.append((run[0][1], run[-1][2], term))
+        places.sort()
+        best, most = None, 0
+        for at, (begin, end, _) in enumerate(places):
+            seen = {term for _, other, term in places[at : at + _FEW] if other <= begin + 2 * _SIDE}
+            if len(seen) > most:
+                best, most = (begin, end), len(seen)
+        return best
+
     def _first_among(self, read: Iterable[tuple[str, int, int]]) -> tuple[int, int] | None:
         """Return start and end of the first term in a sequence of words with their starts and ends."""
         seen: deque[tuple[str, int, int]] = deque(maxlen=len(self.terms[0]))
         for word in read:
             seen.append(word)
-            if self._are_first_term([folded for folded, _, _ in seen]):
+            if self._are_term(0, [folded for folded, _, _ in seen]):
                 return seen[0][1], seen[-1][2]
         return None
 
-    def _are_first_term(self, read: list[str]) -> bool:
-        wanted = self.terms[0]
-        if self._is_prefix and len(read) == len(wanted):
+    def _are_term(self, term: int, read: list[str]) -> bool:
+        wanted = self.terms[term]
+        if self._prefixed[term] and len(read) == len(wanted):
             return read[:-1] == wanted[:-1] and read[-1].startswith(wanted[-1])
         return read == wanted
 

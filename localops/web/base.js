@@ -304,8 +304,10 @@ const NAMES = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const isDark = () => (document.documentElement.dataset.theme || (dark.matches ? "dark" : "light")) === "dark";
 
-function switchTheme() {
-  const chosen = isDark() ? "light" : "dark";
+const switchTheme = () => theme(isDark() ? "light" : "dark");
+
+/** Show the pages in light or dark colours. */
+export function theme(chosen) {
   document.documentElement.dataset.theme = chosen;
   try {
     localStorage.setItem("localops-theme", chosen);

@@ -3,7 +3,8 @@
 import { ask, byId, make } from "./base.js";
 import { keyed } from "./keyed.js";
 import { folded, mark, places, terms } from "./marks.js";
-import { address, asPrefix, changed, FACETS, parsed } from "./query.js";
+import { offers } from "./palette_offers.js";
+import { address, asPrefix, changed, FACETS, isTurnable, parsed } from "./query.js";
 import { recent } from "./recent.js";
 import { when } from "./times.js";
 import { url } from "./url.js";
@@ -11,11 +12,17 @@ import { url } from "./url.js";
 const PAUSE = 150;
 // The most entries of each kind.
 const MOST = 6;
-const ID = /^[0-9a-f][0-9a-f-]{3,35}$/i;
-// Characters of a passage before its first match: a row shows about 60.
-const BEFORE = 16;
+// Characters of a passage before a match, of its part around the first ones, and of the parts around others: a row
+// shows about 70.
+const BEFORE = 16,
+  AROUND = 48,
+  AFTER = 20;
+// A value of a facet, with its name: user=ivo, tag:vip.
+const NAMED_VALUE = /^([a-z]+) ?[=:] ?(.+)$/i;
 // The fewest hex digits of an id with which a search finds the session.
 const NAMED = 8;
+// The beginning of an id: eight hex digits, one a figure as no word has them, and perhaps more of them.
+const IDENT = /^(?=.*\d)[0-9a-f]{8}(?:-?[0-9a-f]+)*-?$/i;
 // An id among other words: of a session or an event, whole or its beginning as commands print it.
 const ID_INSIDE = /(?<![0-9a-z])[0-9a-f]{8}-[0-9a-f]{4}(?:-[0-9a-f]{4}-[0-9a-f]{4}(?:-[0-9a-f]{12})?)?(?![0-9a-z])/i;
 // Facets that the server counts only on request.
@@ -54,7 +61,17 @@ export function open(text = "") {
 
 class Palette {
   constructor(dialog, input, list) {
-    Object.assign(this, { dialog, input, list, at: 0, timer: 0, views: null, options: [], passages: {} });
+    Object.assign(this, {
+      dialog,
+      input,
+      list,
+      at: 0,
+      timer: 0,
+      views: null,
+      options: [],
+      passages: {},
+      finding: null,
+    });
     input.addEventListener("input", () => this.show(input.value.trim()));
     dialog.addEventListener("keydown", (event) => this.press(event));
   }
@@ -62,9 +79,9 @@ class Palette {
   /** Show known entries at once, then those of the server. */
   async show(text) {
     this.at = 0;
-    Object.assign(this, { text, passages: {} });
+    Object.assign(this, { text, passages: {}, finding: null });
     mark(this.list, asPrefix(text));
-    this.draw([...this.pages(text), ...this.sessionsOf(text), ...this.sections(text)]);
+    this.draw([...this.pages(text), ...this.sessionsOf(text), ...this.sections(text), ...this.offers(text)]);
     clearTimeout(this.timer);
     asking?.abort();
     asking = new AbortController();
@@ -73,18 +90,21 @@ class Palette {
   }
 
   async ask(text, signal) {
-    const isSearchable = /[\p{L}\p{N}]/u.test(text),
-      [id] = ID_INSIDE.exec(text) || [];
+    const isSearchable = /[\p{L}\p{N}]/u.test(text);
     const sessions = (query) => ask("sessions", { text: query, limit: MOST }, { signal });
     try {
       this.views ??= (await ask("views", {}, { signal })).views;
+      const [id] = IDENT.exec(text) || ID_INSIDE.exec(text) || [];
+      const [, facet, value] = NAMED_VALUE.exec(text) || [],
+        of = facet && isTurnable(facet.toLowerCase()) ? facet.toLowerCase() : "";
       const [facets, page, known, named] = await Promise.all([
-        text ? ask("facets", { like: text }, { signal }) : {},
+        text ? ask("facets", of ? { of, like: value } : { like: text }, { signal }) : {},
         isSearchable ? sessions(asPrefix(text)) : null,
-        id && id !== text ? sessions(id) : null,
+        id ? sessions(id) : null,
         text ? this.named(text, signal) : [],
       ]);
-      const matches = this.matches(page),
+      const isNowhere = page && !page.sessions.length && (await this.isNowhere(text, signal));
+      const matches = this.matches(page).map((option) => ({ ...option, isFound: !option.one.event })),
         byId = [...this.matches(known), ...matches.filter(({ to }) => isOf(to, text))],
         byName = this.matches({ sessions: named });
       const late = {};
@@ -94,25 +114,34 @@ class Palette {
           ...this.viewsOf(text),
           ...byId,
           ...this.sections(text),
+          ...(of ? this.valuesOf({ [of]: facets[of] }) : []),
           ...byName,
           ...this.sessionsOf(text),
+          ...this.offers(text),
           ...this.valuesOf(facets),
           ...matches,
           ...this.valuesOf(late),
-          ...this.goTo(text),
-          ...this.searches(text),
+          ...(isNowhere ? [] : this.searches(text)),
         ]);
       draw();
       if (!text) return;
-      const rest = matches.filter(({ one }) => one && !named.some((each) => each.session_id === one.session_id));
-      this.passages = await this.found(text, rest, signal);
+      const rest = matches.filter(({ one }) => !named.some((each) => each.session_id === one.session_id));
+      this.finding = this.found(text, rest, signal);
+      this.passages = await this.finding;
       draw();
       // They can take longer, and come below what can be chosen already.
       for (const of of LATE) late[of] = (await ask("facets", { of, like: text }, { signal }))[of];
       draw();
+      if (!this.options.length) this.draw([{ kind: "", label: `Nothing matches ${quoted(text)}` }]);
     } catch (error) {
       if (error.name !== "AbortError") this.draw([...this.pages(text), { kind: "", label: error.message }]);
     }
+  }
+
+  /** Return whether no session has the words of a text, and none is still to be searched. */
+  async isNowhere(text, signal) {
+    const { sessions, unsearched } = await ask("facets", { text: asPrefix(text) }, { signal });
+    return !sessions && !unsearched;
   }
 
   /** Return the sessions whose names match a text best: equal, beginning with it, with it in them. */
@@ -135,11 +164,8 @@ class Palette {
     return (await ask("snippets", { text: asPrefix(text), sessions }, { signal })).snippets;
   }
 
-  /** Return the session whose id begins with a text, which a search would treat as a word. */
-  goTo(text) {
-    return ID.test(text) && text.replaceAll("-", "").length < 32
-      ? [{ kind: "Session", label: `Go to ${text}`, to: url(`s/${text.toLowerCase()}`) }]
-      : [];
+  offers(text) {
+    return offers(text, this.isList() ? parsed() : {});
   }
 
   pages(text) {
@@ -218,33 +244,44 @@ class Palette {
     return [one.state, what || one.session_id.slice(0, 13)].filter(Boolean).join(" · ");
   }
 
+  /** Return the address of a session that a search found: at the event with the words, unless its name has them. */
+  toFound({ session_id: id, name }) {
+    const place = this.passages[id],
+      text = asPrefix(this.text);
+    const isNamed = terms(text).every((term) => places(name || "", [term]).length);
+    const isEvent = place && place.seq !== null && !isNamed;
+    return url(`s/${id}${isEvent ? `?event=${place.seq}&text=${encodeURIComponent(text)}` : ""}`);
+  }
+
   searches(text) {
     if (!/[\p{L}\p{N}]/u.test(text)) return [];
-    const query = { text: [asPrefix(text)] };
+    const query = { text: [asPrefix(text)] },
+      shown = quoted(text);
     return [
-      { kind: "Search", label: `Sessions with “${text}”`, to: address(query) },
-      { kind: "Search", label: `Calls with “${text}”`, to: address(query, "calls") },
+      { kind: "Search", label: `Sessions with ${shown}`, to: address(query) },
+      { kind: "Search", label: `Calls with ${shown}`, to: address(query, "calls") },
     ];
   }
 
   /** Show options, each target once; the chosen one stays chosen. */
   draw(options) {
     const seen = new Set(),
-      keyOf = ({ kind, label, note, to }) => to || `${kind} ${label} ${note}`,
       chosen = this.at ? keyOf(this.options[this.at]) : null;
-    this.options = options.filter((option) => !seen.has(keyOf(option)) && seen.add(keyOf(option)));
+    this.options = options
+      .filter((option) => !seen.has(keyOf(option)) && seen.add(keyOf(option)))
+      .map((option) => (option.isFound ? { ...option, to: this.toFound(option.one) } : option));
     if (chosen) this.at = Math.max(0, [...seen].indexOf(chosen));
     keyed(
       this.list,
       this.options.map((option, number) => {
-        const { kind, label, note, to } = option,
+        const { kind, label, note } = option,
           distinction = this.distinction(option);
         return make(
           "div",
           {
             role: "option",
             id: `palette-${number}`,
-            "data-id": `${kind} ${to || label}`,
+            "data-id": keyOf(option),
             onclick: (event) => this.choose([...this.list.children].indexOf(event.currentTarget)),
           },
           make("span", { class: "faint" }, kind),
@@ -283,7 +320,11 @@ class Palette {
     event.preventDefault();
   }
 
-  choose(at) {
+  async choose(at) {
+    // Where the words are may still be on its way.
+    const { finding } = this;
+    if (this.options[at]?.isFound) await finding?.catch(() => {});
+    if (finding !== this.finding) return;
     const option = this.options[at];
     if (!option?.to && !option?.run) return;
     this.dialog.close();
@@ -291,6 +332,9 @@ class Palette {
     else location.assign(option.to);
   }
 }
+
+/** Return a text in quotes, unless it has some of its own. */
+const quoted = (text) => (text.includes('"') ? text : `“${text}”`);
 
 const includes = (label, text) => label.toLowerCase().includes(text.toLowerCase());
 
@@ -302,11 +346,33 @@ function rank(name, text) {
   return parts.some((part) => !/[\p{L}\p{N}]$/u.test(part)) ? 2 : 3;
 }
 
-/** Return a passage from a little before its first match. */
+/** Return what an option leads to, by which it is the same when it is drawn again. */
+const keyOf = ({ kind, label, note, to, one }) =>
+  one && !one.event ? `session ${one.session_id}` : to || `${kind} ${label} ${note}`;
+
+/** Return the parts of a passage with the words: where most of them are, and a little around each of the others. */
 function near(passage, text) {
-  const [[begin] = [0]] = places(passage, terms(asPrefix(text)));
-  const from = passage.indexOf(" ", Math.max(0, begin - BEFORE));
-  return begin > BEFORE && from < begin ? `…${passage.slice(from + 1)}` : passage;
+  const wanted = terms(asPrefix(text)),
+    first = (term) => places(passage, [term])[0];
+  const within = (begin, place) => place[0] >= begin && place[1] <= begin + AROUND;
+  const inside = (begin) => wanted.filter((term) => places(passage, [term]).some((place) => within(begin, place)));
+  const starts = places(passage, wanted).map(([begin]) => begin);
+  if (!starts.length) return passage;
+  const best = starts.reduce((one, other) => (inside(other).length > inside(one).length ? other : one));
+  const covered = inside(best),
+    others = wanted.filter((term) => !covered.includes(term) && first(term));
+  if (!others.length) return from(passage, best);
+  const around = [[best, best + AROUND], ...others.map((term) => [first(term)[0], first(term)[1] + AFTER])];
+  return around
+    .toSorted(([a], [b]) => a - b)
+    .map(([begin, end]) => from(passage.slice(0, end), begin))
+    .join(" ");
+}
+
+/** Return a text from the word a little before a place. */
+function from(text, place) {
+  const begin = text.indexOf(" ", Math.max(0, place - BEFORE));
+  return place > BEFORE && begin < place ? `…${text.slice(begin + 1)}` : text;
 }
 
 /** Return whether an address is of the session whose id begins with a text. */

@@ -318,7 +318,7 @@ def test_the_palette_goes_anywhere(visit: Visit) -> None:
     for text, label, url in (
         ("compar", "Compare", "**/compare"),
         ("analy", "Analytics", "**/analytics"),
-        (ident[:11], f"Go to {ident[:11]}", f"**/s/{ident}"),
+        (ident[:11], "run 5", f"**/s/{ident}"),
         ("rare", "rare", "**/?tag=rare"),
         ("zebra cross", "Sessions with “zebra cross”", "**/?text=zebra*+cross*"),
         ("run 5", "run 5", f"**/s/{ident}"),
@@ -334,6 +334,51 @@ def test_the_palette_goes_anywhere(visit: Visit) -> None:
             page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
         page.wait_for_url(url)
+
+
+def test_the_palette_offers_what_is_meant(visit: Visit) -> None:
+    """A day, a period, a value with its facet, what failed, the colours; the event with the words; or nothing."""
+    page = visit.open("/analytics")
+    options = page.get_by_role("option")
+
+    def find(text: str) -> None:
+        page.keyboard.press("Control+k")
+        page.locator("#palette input").fill(text)
+
+    for text, label in (("failed", "Calls that failed"), ("today", "Sessions: 2"), ("light", "Light")):
+        find(text)
+        options.filter(has_text=label).wait_for()
+        page.keyboard.press("Escape")
+        page.locator("#palette").wait_for(state="detached")
+    find("qqxx")
+    expect(options).to_have_text(["Nothing matches “qqxx”"])
+    page.locator("#palette input").fill('"zebra crossing"')
+    expect(options.filter(has_text="Search").first).to_have_text('SearchSessions with "zebra crossing"')
+    page.locator("#palette input").fill("dark")
+    expect(options.first).to_have_text("ThemeDark")
+    page.keyboard.press("Enter")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.locator("#palette").wait_for(state="detached")
+    for text, label, wanted in (
+        ("user=ann", "Userann14", {"user": ["ann"]}),
+        ("last 7 days", "WhenSessions: last 7 days", {"since": ["7d"]}),
+        (
+            "2026-11-20",
+            "WhenSessions: 2026-11-20",
+            {"since": ["2026-11-20T00:00:00Z"], "until": ["2026-11-21T00:00:00Z"]},
+        ),
+    ):
+        find(text)
+        expect(options.first).to_have_text(label)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/?*")
+        assert query(page) == wanted
+        visit.open("/analytics")
+    find("zebra cross")
+    expect(options.first).to_contain_text("run 2")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/s/*?event=*&text=zebra*cross*")
+    page.locator("#details", has_text="the zebra crossing 2").wait_for()
 
 
 def test_the_palette_names_sessions_first(visit: Visit) -> None:

@@ -1,0 +1,73 @@
+// What the palette offers without asking the server: periods and days, filters by common words, the colours.
+
+import { theme } from "./base.js";
+import { address, changed } from "./query.js";
+import { day, midnight } from "./times.js";
+
+// Letters with which a word of an entry is found.
+const FEWEST = 2;
+const PERIODS = [
+  ["Last hour", "1h"],
+  ["Last 24 hours", "24h"],
+  ["Last 7 days", "7d"],
+  ["Last 30 days", "30d"],
+  ["Last 90 days", "90d"],
+];
+const UNITS = { minute: "m", hour: "h", day: "d", week: "w" };
+// Entries, the words that lead to them beside their own, their filters and their page.
+const FILTERS = [
+  ["Sessions that failed", "failure", { state: "Failure" }, ""],
+  ["Sessions with errors", "failed failures", { errors: 1 }, ""],
+  ["Sessions that are running", "", { state: "Running" }, ""],
+  ["Sessions with a star", "starred", { score: "star" }, ""],
+  ["Calls that failed", "failures errors", { failed: 1 }, "calls"],
+];
+const THEMES = ["dark", "light"];
+
+/** Return what fits a text; `query` has the filters that a period is added to. */
+export function offers(text, query) {
+  const wanted = text.toLowerCase().replace(/\s+/g, " ");
+  const fits = (words) => ` ${words.toLowerCase()}`.includes(` ${wanted}`);
+  const dated = [...periods(wanted), ...days(wanted)].map(([label, times]) => ({
+    kind: "When",
+    label: `Sessions: ${label}`,
+    to: address(changed(query, { since: "", until: "", ...times, before: "" })),
+  }));
+  if (wanted.length < FEWEST) return dated;
+  return [
+    ...dated,
+    ...FILTERS.filter(([label, more]) => fits(label) || more.split(" ").some((word) => word && fits(word))).map(
+      ([label, , filters, page]) => ({ kind: "Filter", label, to: address(changed({}, filters), page) }),
+    ),
+    ...THEMES.filter((name) => fits(`${name} theme`)).map((name) => ({
+      kind: "Theme",
+      label: name === "dark" ? "Dark" : "Light",
+      run: () => theme(name),
+    })),
+  ];
+}
+
+/** Return the periods that a text names, such as "last 7 d" or "3 weeks", with their filters. */
+function periods(wanted) {
+  const [, number, unit] = /^(?:last )?(\d{1,4}) ?(minute|hour|day|week|m|h|d|w)s?$/.exec(wanted) || [];
+  const known = PERIODS.filter(([label]) => wanted && label.toLowerCase().startsWith(wanted));
+  const since = number && `${number}${UNITS[unit] || unit}`;
+  const own =
+    since && !known.some(([, value]) => value === since) ? [[`last ${number} ${named(unit, number)}`, since]] : [];
+  return [...known.map(([label, value]) => [label.toLowerCase(), value]), ...own].map(([label, value]) => [
+    label,
+    { since: value },
+  ]);
+}
+
+const named = (unit, number) =>
+  `${Object.keys(UNITS).find((name) => name === unit || UNITS[name] === unit)}${number === "1" ? "" : "s"}`;
+
+/** Return a day that a text names, with the filters for it. */
+function days(wanted) {
+  const back = { today: 0, yesterday: 1 }[wanted];
+  const begin = back === undefined ? /^\d{4}-\d\d-\d\d$/.exec(wanted)?.[0] : day(Date.now() - back * 864e5);
+  if (!begin || !Number.isFinite(Date.parse(begin))) return [];
+  const next = new Date(Date.parse(begin) + 864e5).toISOString().slice(0, 10);
+  return [[begin, { since: midnight(begin), until: midnight(next) }]];
+}
