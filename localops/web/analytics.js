@@ -7,7 +7,7 @@ import { FilterBar, ViewsMenu } from "./filters.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { coloursOf } from "./model_colours.js";
 import { fit, packed } from "./packed.js";
-import { address, changed, filtersOf, parsed, refusal } from "./query.js";
+import { address, changed, filtersOf, misordered, parsed, refusal } from "./query.js";
 import { ranking } from "./ranking.js";
 import { averagesOfScores } from "./score_averages.js";
 import { day, midnight, zone } from "./times.js";
@@ -391,6 +391,7 @@ async function refresh() {
   const { signal } = asking,
     query = filtersOf(parsed());
   bar.draw();
+  views.draw();
   ask("facets", query, { signal }).then(
     (facets) => bar.counted(facets),
     () => {},
@@ -486,7 +487,7 @@ async function nothing(parts, query, totals) {
   byId("tables").className = "";
   const words = Object.keys(query).length
     ? [
-        make("p", {}, "No session matches these filters."),
+        make("p", {}, misordered(parsed()) || "No session matches these filters."),
         hintOf(totals),
         make("button", { type: "button", onclick: () => bar.clear() }, "Show all sessions"),
       ]

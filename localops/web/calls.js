@@ -7,7 +7,7 @@ import { choice, closing, menu, ViewsMenu } from "./filters.js";
 import { count, many } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { mark } from "./marks.js";
-import { address, changed, filtersOf, first, listed, parsed, refusal } from "./query.js";
+import { address, changed, filtersOf, first, listed, misordered, parsed, refusal } from "./query.js";
 import { shownPrompt } from "./prompt.js";
 import { below, Rows } from "./rows.js";
 
@@ -96,6 +96,7 @@ async function refresh() {
   list.stale(true);
   drawHead();
   filters.draw();
+  views.draw();
   // The values in menus depend on the other filters.
   filters.counted({});
   try {
@@ -215,7 +216,7 @@ function emptiness() {
     return make(
       "div",
       { class: "empty", id: "empty" },
-      make("p", {}, "No call matches these filters."),
+      make("p", {}, misordered(parsed()) || "No call matches these filters."),
       hintOf(answered),
       make("button", { type: "button", onclick: () => go(changed({}, { by: by() })) }, "Show all calls"),
     );

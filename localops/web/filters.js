@@ -52,6 +52,12 @@ function since(value) {
   return begin === null ? "" : `, since ${when(begin).slice(0, 16)}`;
 }
 
+/** Return the words of a filter, with its name apart from its value. */
+function apart(text) {
+  const [, name, value] = /^([^:]+:)( .*)$/s.exec(text) || [];
+  return make("span", {}, name && make("span", { class: "of" }, name), name ? value : text);
+}
+
 /** Return whether a click on a value asks for the sessions without it. */
 export const asksWithout = (event) => event.shiftKey || event.altKey;
 
@@ -143,9 +149,9 @@ class FacetMenu {
     this.note = make("p", { class: "faint small", hidden: true });
     // A few states need no field.
     this.input.hidden = name === "state";
-    const counted =
-      "Sessions or calls with any of the chosen values. The number of a value is that of choosing it alone.";
-    this.any = make("div", { class: "faint any", hidden: true, title: counted }, "Any of these");
+    const mode =
+      "One of the chosen values is enough; one with ≠ is left out. The number of a value is that of choosing it alone.";
+    this.any = make("div", { class: "faint any", hidden: true, title: mode }, "Match any of the chosen");
     this.box.append(this.input, this.any, this.values, this.note);
     this.element.addEventListener("toggle", () => this.opened());
   }
@@ -409,7 +415,7 @@ export class FilterBar {
           "aria-label": `Remove the filter ${words(name, value)}`,
           onclick: () => this.set({ [name]: (this.query()[name] || []).filter((one) => one !== value) }),
         },
-        `${words(name, value, filters[at - 1])}${name === "since" ? since(value) : ""} ×`,
+        apart(`${words(name, value, filters[at - 1])}${name === "since" ? since(value) : ""} ×`),
       );
       return make("span", { class: "filter", "data-id": `${name}=${value}` }, this.turner(name, value), chip);
     });
@@ -530,27 +536,37 @@ export class ViewsMenu {
       this.save();
     });
     this.box.append(this.list, form);
-    this.element.addEventListener("toggle", () => this.element.open && this.load());
+    this.element.addEventListener("toggle", () => {
+      this.doomed = "";
+      if (this.element.open) this.load();
+    });
+    Object.assign(this, { views: null, doomed: "" });
   }
 
   async load() {
     try {
-      this.draw((await ask("views")).views);
+      this.views = (await ask("views")).views;
+      this.draw();
     } catch (error) {
       this.list.replaceChildren(notice(error.message, "faint"));
     }
   }
 
-  draw(views) {
+  /** Draw the views, with the one that is shown marked, and the one whose deletion is to be confirmed. */
+  draw() {
+    const { views } = this;
+    if (!views) return;
     const now = shownBy(parsed());
     if (!views.length)
       return void this.list.replaceChildren(notice("Save the filters that you look at often.", "faint small"));
     keyed(
       this.list,
-      views.map(({ name, filters, project }) =>
-        make(
+      views.map(({ name, filters, project }) => {
+        const id = project ? `${project}/${name}` : name,
+          isDoomed = this.doomed === id;
+        return make(
           "div",
-          { class: "entry", "data-id": project ? `${project}/${name}` : name },
+          { class: "entry", "data-id": id },
           choice(
             name,
             shownBy(filters) === now,
@@ -560,15 +576,17 @@ export class ViewsMenu {
             "button",
             {
               type: "button",
-              class: "not",
+              class: isDoomed ? "not sure" : "not",
               "data-key": name,
-              "aria-label": `Delete ${name}`,
-              onclick: () => this.drop(name, project),
+              title: isDoomed ? "Click again to delete it" : `Delete ${name}`,
+              "aria-label": isDoomed ? `Confirm: delete ${name}` : `Delete ${name}`,
+              // The second click of a double click confirms nothing.
+              onclick: ({ detail }) => (isDoomed ? detail < 2 && this.drop(name, project) : this.doom(id)),
             },
-            "×",
+            isDoomed ? "Delete?" : "×",
           ),
-        ),
-      ),
+        );
+      }),
     );
   }
 
@@ -597,6 +615,11 @@ export class ViewsMenu {
   offer(name) {
     this.taken = name;
     this.button.textContent = name ? "Replace" : "Save";
+  }
+
+  doom(id) {
+    this.doomed = id;
+    this.draw();
   }
 
   async drop(name, project) {

@@ -404,7 +404,7 @@ function exports(page) {
           menu.open = false;
           // A report opens on what its writer looked at.
           if (format === "html") currentTarget.href = `${address(format)}&view=${page.view}`;
-          say(`${stem(page.facts)}.${format} is being written: see the downloads of the browser`);
+          say(`${stem(page.facts)}.${format} goes to your downloads`);
         },
       },
       make("span", {}, label),

@@ -180,6 +180,22 @@ export function refusal(message) {
   return Object.hasOwn(EXPECTED, name) ? `${OTHERS[name]}: ${value} is not valid; ${EXPECTED[name]}.` : message;
 }
 
+// Numbers of a filter, as a person reads them.
+const LIMITS = {
+  min_cost: (value) => `Cost ≥ $${value}`,
+  max_cost: (value) => `Cost ≤ $${value}`,
+  min_seconds: (value) => `Duration ≥ ${value} s`,
+  max_seconds: (value) => `Duration ≤ ${value} s`,
+};
+
+/** Return why no session can match, where the period of a query ends before it begins; else an empty text. */
+export function misordered(query) {
+  const [since, until] = ["since", "until"].map((name) => first(query, name));
+  const [begin, end] = [since, until].map((value) => beginning(value) ?? Date.parse(value));
+  if (!(begin >= end)) return "";
+  return `From (${moment(since)}) must be earlier than Before (${moment(until)}): change one of them in When.`;
+}
+
 /** Return a filter as a person reads it; `before`: the filter in front of it. */
 export function words(name, value, before = null) {
   if (name === "errors") return OTHERS.errors;
@@ -188,8 +204,7 @@ export function words(name, value, before = null) {
   if (name === "since" || name === "until")
     return /^\d+[mhdw]$/.test(value) ? `Started: ${period(value)}` : `${OTHERS[name]} ${period(value)}`;
   if (before?.[0] === name && name !== "meta" && isFacet(name)) return `${isExcluding(name) ? "nor" : "or"} ${value}`;
-  if (/^m.._cost$/.test(name)) return `${OTHERS[name]}${value}`;
-  if (/^m.._seconds$/.test(name)) return `${OTHERS[name]} ${value}`;
-  if (isExcluding(name)) return `${FACETS[facetOf(name)]} is not ${value}`;
+  if (isExcluding(name)) return `${FACETS[facetOf(name)]}: not ${value}`;
+  if (Object.hasOwn(LIMITS, name)) return LIMITS[name](value);
   return `${FACETS[name] || OTHERS[name]}: ${value}`;
 }

@@ -8,7 +8,19 @@ import { keyed, patchChildren } from "./keyed.js";
 import { markLoops } from "./loops.js";
 import { mark } from "./marks.js";
 import { fit } from "./more_tags.js";
-import { address, asPrefix, changed, filtersOf, first, isFilter, listed, parsed, plain, search } from "./query.js";
+import {
+  address,
+  asPrefix,
+  changed,
+  filtersOf,
+  first,
+  isFilter,
+  listed,
+  misordered,
+  parsed,
+  plain,
+  search,
+} from "./query.js";
 import { row } from "./row.js";
 import { below, Rows } from "./rows.js";
 import { summarize } from "./summary.js";
@@ -102,6 +114,7 @@ async function refresh() {
   clearTimeout(again);
   list.stale(true);
   bar.draw();
+  views.draw();
   drawSorts();
   try {
     const [page, facets] = await fetched(PAGE, { signal });
@@ -188,10 +201,18 @@ function drawRows() {
 
 /** Add what is asked for after the list: marks of loops, and where a search was found. */
 function decorate() {
-  markLoops(shown, byId("rows")).catch(() => {});
+  showLoops();
   const text = first(parsed(), "text");
   mark(byId("rows"), text);
   located = text ? locate(text).catch(() => {}) : Promise.resolve();
+}
+
+/** Mark the loops of sessions, which take room from their tags. */
+function showLoops() {
+  markLoops(shown, byId("rows")).then(
+    () => fit(byId("rows")),
+    () => {},
+  );
 }
 
 /** Ask where a search was found in the sessions that are shown. */
@@ -207,7 +228,7 @@ async function locate(text) {
     await list.still;
     list.replace(rowsOf(shown));
     fit(byId("rows"));
-    markLoops(shown, byId("rows")).catch(() => {});
+    showLoops();
   }
 }
 
@@ -227,7 +248,7 @@ function emptiness() {
     return make(
       "div",
       { class: "empty", id: "empty" },
-      make("p", {}, unsearched ? "No match so far." : "No session matches these filters."),
+      make("p", {}, misordered(parsed()) || (unsearched ? "No match so far." : "No session matches these filters.")),
       hintOf(answered),
       make("p", { class: "faint small" }, hint() || "Remove a filter above, or show all sessions."),
       make("button", { type: "button", onclick: () => bar.clear() }, "Show all sessions"),

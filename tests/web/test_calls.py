@@ -322,12 +322,12 @@ def test_filters_are_those_of_the_list(looking: Visit) -> None:
     expect(page.locator(".sub[open] p:visible")).to_have_text("No matching value.")
     page.get_by_label("Find tag").fill("loop")
     page.get_by_role("button", name="Without loop").click()
-    expect(chips).to_have_text("Tag is not loop ×")
+    expect(chips).to_have_text("Tag: not loop ×")
     left = looking.facts("calls/groups?not_tag=loop")["calls"]
     expect(page.locator("#sums b")).to_have_text(f"{left:,} calls")
     page.goto(f"{looking.base}/calls?not_tag=loop&since=7d&errors=1&kind=llm&by=model")
     week = re.compile(r"Started: last 7 days, since [-\d]+ [:\d]+ ×")
-    texts: list[str | re.Pattern[str]] = ["Tag is not loop ×", week, "With errors ×", "Kind: LLM calls ×"]
+    texts: list[str | re.Pattern[str]] = ["Tag: not loop ×", week, "With errors ×", "Kind: LLM calls ×"]
     expect(chips).to_have_text(texts)
     opened = _menu(page, "Views")
     opened.get_by_label("Name of a view").fill("models of others")

@@ -45,3 +45,12 @@ def test_a_refused_filter_is_named_as_on_the_page(visit: Visit, path: str, menu:
     expect(page.locator(".problem").first).to_contain_text("Score: << is not valid; enter a name, or a comparison")
     visit.leave()
     visit.wrong.clear()  # Chromium reports the refused requests
+
+
+@pytest.mark.parametrize("path", ["/", "/calls", "/analytics"])
+def test_a_period_that_ends_before_it_begins_is_named(visit: Visit, path: str) -> None:
+    """Not the other filters are wrong, but the order of the two days; amounts are written as amounts."""
+    page = visit.open(f"{path}?since=2026-11-23T00:00:00Z&until=2026-11-20T00:00:00Z&min_cost=0.20")
+    message = "From (2026-11-23) must be earlier than Before (2026-11-20): change one of them in When."
+    page.locator(".empty", has_text=message).wait_for()
+    expect(page.locator(".chip", has_text="Cost")).to_have_text("Cost ≥ $0.20 ×")

@@ -601,7 +601,7 @@ def test_a_session_is_exported_from_its_page(visit: Visit, chromium: Browser, tm
         with page.expect_download() as waiting:
             page.locator(f"a[href$='format={form}']").click()
         expect(page.locator(f"a[href$='format={form}']")).to_be_hidden()
-        expect(page.locator("#toast")).to_contain_text(f"{waiting.value.suggested_filename} is being written")
+        expect(page.locator("#toast")).to_contain_text(f"{waiting.value.suggested_filename} goes to your downloads")
         assert re.fullmatch(rf"a-night-in-the-forest-[\d-]+\.{form}", waiting.value.suggested_filename)
         file = tmp_path / form
         waiting.value.save_as(file)
