@@ -118,6 +118,18 @@ def _chunk_encoder() -> Callable[[Any, int], Iterable[str]]:
 _chunks = _chunk_encoder()
 
 
+def _quote() -> Callable[[str], str]:
+    """Return the C function that writes a text as JSON with ASCII alone."""
+    try:
+        from _json import encode_basestring_ascii
+    except ImportError:
+        from json.encoder import encode_basestring_ascii
+    return encode_basestring_ascii
+
+
+_quoted = _quote()
+
+
 def _standard_dumps(value: Any) -> bytes:
     """Encode plain values with the standard library: without memory, it raises MemoryError, but orjson crashes."""
     return "".join(_chunks(value, 0)).encode()
@@ -482,10 +494,10 @@ def _may_hide(
     If there are few of them, only these are encoded again and searched, which is faster than searching the whole body.
     """
     # A field called "value" may be a secret because of a known text beside it: then search the whole body.
-    values = [name for name in names if is_of_value(name)]
+    values = [name for name in names if is_of_value(name)] if names else []
     if len(names) + len(texts) <= _FEW and not values:
         # As keys of a dict: a name is suspect only with a colon after it, as in the body.
-        body = _dump([*texts, dict.fromkeys(names, 0)], None, _OPTIONS)
+        body = _dump([*texts, dict.fromkeys(names, 0)] if names else [*texts], None, _OPTIONS)
     if suspicion := redactor.suspects(body):
         return suspicion
     for name in values:
@@ -593,11 +605,11 @@ def _need(text: str) -> float:
 
     What orjson reserves for a short text is included in `_ROOM_AHEAD`.
     """
-    if not text.isascii():
-        return 32.0 * len(text)
-    if len(text) <= _SHORT and text.isprintable() and '"' not in text and "\\" not in text:
-        return float(len(text))
-    return 8.0 * len(text)
+    size = len(text)
+    # Nothing was escaped: faster than looking for each sign that would be.
+    if size <= _SHORT and len(_quoted(text)) == size + 2:
+        return float(size)
+    return 8.0 * size if text.isascii() else 32.0 * size
 
 
 def _room(fields: dict[str, Any], limit: int, most: int) -> int:

@@ -72,7 +72,9 @@ class Known:
 
     def add(self, names: dict[str, float], texts: dict[str, float]) -> None:
         """Remember the clean names and texts of an event; if there are too many, forget the others."""
-        size = sum(map(len, names)) + sum(map(len, texts)) + _KNOWN_EACH * (len(names) + len(texts))
+        size = sum(map(len, texts)) + _KNOWN_EACH * len(texts)
+        if names:
+            size += sum(map(len, names)) + _KNOWN_EACH * len(names)
         if size > _KNOWN_ROOM // 8:
             return
         self._room -= size
@@ -80,7 +82,8 @@ class Known:
             self._room = _KNOWN_ROOM
             self.names.clear()
             self.texts.clear()
-        self.names.update(names)
+        if names:
+            self.names.update(names)
         self.texts.update(texts)
 
     def add_shape(self, names: tuple[str, ...], number: float) -> None:
