@@ -31,7 +31,7 @@ PATH = os.pathsep.join((str(TOP), str(TOP / "sync")))
 # Files that a running hub writes and removes: who copies its folder may not see them end.
 PASSING = shutil.ignore_patterns(".health-*")
 # The commands, with other limits than a hub has by itself: a test that waits for the end of a wait need not wait long.
-_LIMITED = """
+LIMITED = """
 import functools, json, sys
 from localops.cli import main
 from localops.server import auth, limits, operator_api, presence, threads, troubles
@@ -93,7 +93,7 @@ class RealHub:
         """Start the process, and wait until it listens."""
         port = [] if "--uds" in self.options else ["--port", str(self._port)]
         arguments = ["hub", "serve", "--data", str(self.data), *port, *self.options]
-        program, given = (MAIN, []) if self.limits is None else (_LIMITED, [json.dumps(self.limits)])
+        program, given = (MAIN, []) if self.limits is None else (LIMITED, [json.dumps(self.limits)])
         if self.whole:
             start = ["-m", "localops"] if self.limits is None else ["-c", program, *given]
             self.process = subprocess.Popen(

@@ -228,7 +228,7 @@ import sys, time
 from localops.server.home_store import HomeStore
 projects = HomeStore.projects
 def slowly(self):
-    time.sleep(3)
+    time.sleep(1.5)
     return projects(self)
 HomeStore.projects = slowly
 from localops.cli import main

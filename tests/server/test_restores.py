@@ -20,8 +20,8 @@ from localops.server import audit, backups, restores
 from localops.server.audit import Audit
 from localops.server.keys import Keys
 from tests import warm
-from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows
-from tests.warm import localops
+from tests.server.hubs import LIMITED, PATH, RealHub, batch_of, hub, session_rows
+from tests.warm import localops, ours
 
 # A backup is read as a file, after it was written.
 pytestmark = pytest.mark.foreign_open
@@ -127,7 +127,9 @@ def test_a_hub_waits_for_a_restore(saved: RealHub, tmp_path: Path) -> None:
     from localops.server import presence
 
     with presence.absent(str(saved.data)):
-        assert "being restored" in _hub("serve", "--data", saved.data, "--port", "0", code=1)
+        serve = ["hub", "serve", "--data", str(saved.data), "--port", "0"]
+        done = ours().run(LIMITED, arguments=[json.dumps({"takeover": 0.3}), *serve])
+        assert (done.returncode, "being restored" in done.stderr) == (1, True)
     saved.start()
 
 
