@@ -16,7 +16,7 @@ from tests.examples import sized
 from tests.made import SESSION, event
 from tests.stress.powercut import Disk, Fault
 
-ROWS = sized(60, 120)
+ROWS = sized(40, 120)
 
 
 def _raise(kind: type[apsw.Error], code: int) -> None:

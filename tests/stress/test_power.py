@@ -15,7 +15,7 @@ from localops.journal.journal import Journal
 from tests.made import event
 from tests.stress.powercut import Disk
 
-IMAGES = int(os.environ.get("STRESS_IMAGES", "60"))
+IMAGES = int(os.environ.get("STRESS_IMAGES", "40"))
 ROWS = 300
 
 

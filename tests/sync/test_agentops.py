@@ -302,9 +302,9 @@ def test_trouble_at_any_step_leaves_each_event_once(service: Service, url: str, 
     """Whichever request is not answered, committed or not, in this process or the next: rows and figures are right."""
     record(3)
     record(1, end="Failure")
-    # Of six steps one is tried in the same process, and another one in the next; scripts/stress tries each in both.
+    # Of eight steps one is tried in the same process, and another one in the next; scripts/stress tries each in both.
     both = examples(1) > 1
-    for step in range(0 if both else (_TROUBLES.index(weather) + 3 * restart) % 6, 100, 1 if both else 6):
+    for step in range(0 if both else (_TROUBLES.index(weather) + 4 * restart) % 8, 100, 1 if both else 8):
         fresh = Service()
         service.__dict__.update(fresh.__dict__)
         service.weather = lambda nth, path, step=step: weather if nth == step else None  # type: ignore[misc]
