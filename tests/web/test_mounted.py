@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,25 +25,32 @@ def served(tmp_path: Path) -> Iterator[RealHub]:
         yield running
 
 
-@pytest.fixture(params=[True, False], ids=["stripped", "whole"])
-def visit(request: pytest.FixtureRequest, chromium: Browser, served: RealHub) -> Iterator[Visit]:
-    """Somebody in front of the proxy; whatever they ask for beside the path fails the test."""
+@contextmanager
+def _visiting(chromium: Browser, served: RealHub, *, strips: bool) -> Iterator[Visit]:
+    """Log in through a proxy; whatever is asked for beside the path fails the test."""
     with (
-        Proxy(served.url, _ROOT, strips=request.param) as proxy,
+        Proxy(served.url, _ROOT, strips=strips) as proxy,
         visiting(chromium, proxy.url, locale="en-GB") as visit,
     ):
+        page = visit.open("/?tag=nightly")
+        page.get_by_label("Key", exact=True).fill(served.key)
+        page.get_by_role("button").filter(has_text="Log in").click()
+        page.locator("#rows tr").wait_for()
+        assert page.url == f"{visit.base}/?tag=nightly"
         yield visit
         assert [path for path in proxy.seen if not path.startswith(_ROOT)] == []
 
 
+@pytest.fixture
+def visit(chromium: Browser, served: RealHub) -> Iterator[Visit]:
+    """Return the visit of somebody whose proxy passes requests on without the path."""
+    with _visiting(chromium, served, strips=True) as visit:
+        yield visit
+
+
 def test_a_visit_below_a_path(served: RealHub, visit: Visit) -> None:
     """Log in, list, filter, session, an event, reload, news, figures, comparison, and out again."""
-    page = visit.open("/?tag=nightly")
-    page.get_by_label("Key", exact=True).fill(served.key)
-    page.get_by_role("button").filter(has_text="Log in").click()
-    page.locator("#rows tr").wait_for()
-    assert page.url == f"{visit.base}/?tag=nightly"
-
+    page = visit.page
     page.get_by_role("button", name="Name", exact=True).click()
     visit.until("location.search.includes('sort=name')")
     page.get_by_role("link", name="a run").click()
@@ -72,6 +80,17 @@ def test_a_visit_below_a_path(served: RealHub, visit: Visit) -> None:
     page.get_by_role("button", name="Log out").click()
     page.get_by_label("Key", exact=True).wait_for()
     assert (page.url, page.context.cookies()) == (f"{visit.base}/login", [])
+
+
+def test_a_proxy_may_leave_the_path(chromium: Browser, served: RealHub) -> None:
+    """The hub then gets it with each request, for pages, scripts, news and facts."""
+    with _visiting(chromium, served, strips=False) as visit:
+        page = visit.page
+        page.locator("#live:not(.off)").wait_for()
+        page.get_by_role("link", name="a run").click()
+        page.get_by_role("tab", name="Events").click()
+        page.locator(".row").first.click()
+        page.locator("#details").get_by_text("gpt-4o-mini").first.wait_for()
 
 
 def test_an_address_without_the_path_leads_to_the_one_with_it(served: RealHub, chromium: Browser) -> None:
