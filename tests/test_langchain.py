@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import importlib.util
+import importlib
 import signal
 import threading
 import uuid
@@ -18,18 +18,19 @@ from localops import BudgetExceeded, Session
 from . import programs
 
 
-def _later(name: str) -> Any:
-    """Return a module that is loaded when it is first used: LangChain takes a second in each process that collects."""
-    spec = importlib.util.find_spec(name)
-    assert spec is not None
-    assert spec.loader is not None
-    loader = spec.loader = importlib.util.LazyLoader(spec.loader)
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+class _Parts:
+    """The names of `tests.langchain_parts`, which is loaded for the first of them.
+
+    pytest asks whatever it collects for names of its own, with an underscore, and each process collects this file.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(importlib.import_module("tests.langchain_parts"), name)
 
 
-parts = _later("tests.langchain_parts")
+parts = _Parts()
 
 
 @pytest.fixture
