@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
 
 _SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
-_DELETED, _LEFT = "deleted", "left"  # what became of the events in the old file, in rows about losses
+# What became of the events in the old file, in rows about losses.
+_DELETED, _LEFT, _DAMAGED = "deleted", "left", "damaged"
 _IN_A_ROW, _PAUSE = 5, 60.0  # after so many warnings of losses, none for so many seconds
 
 
@@ -135,14 +136,17 @@ class Recovery:
         connection, recent = self._file.connection, list(self._file.recent)
         assert connection is not None
         try:
+            before = self._events(connection)
             recent = self._read_own(connection) + recent
         except apsw.Error:
-            # The rows cannot be read, as they were in the lost part of the file.
-            pass
+            # The rows cannot be read, as they were in the lost part of the file: the file had at most so many.
+            before = dict.fromkeys(self._sessions, self.sound_seq)
+        damaged = f"file {self._file.inodes[0] if self._file.inodes else 0}"
         if not self._file.set_aside(error):
             self._keep_all(recent)
             raise error
         self._add_or_keep(recent)
+        self._add_or_keep(_lost_rows(before, self._events(self._file.connection), damaged, _DAMAGED))
 
     def _add_or_keep(self, recent: list[Row]) -> None:
         try:
@@ -192,7 +196,7 @@ def _events_of(kept: Iterable[Row]) -> dict[bytes, int]:
 
 
 def _lost_rows(before: dict[bytes, int], after: dict[bytes, int], journal: str, how: str) -> list[Row]:
-    """Return a row for each session that lost events with a journal that was deleted or moved away.
+    """Return a row for each session that lost events with a journal that was deleted, moved away or damaged.
 
     Its id is the same in every process.
     """

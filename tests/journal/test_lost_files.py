@@ -246,3 +246,23 @@ def test_dropped_locks_are_noticed_by_themselves(journal: Journal, folder: str) 
     journal.append(event("c"))
     assert journal.counts["reopened"] == 1
     assert names(folder) == ["a", "b", "c"]
+
+
+def test_rows_that_may_be_lost_with_a_journal_that_was_cut_short_are_noted(journal: Journal) -> None:
+    """The session goes on in a new file, with its first row, and without those that were in the old one."""
+    journal.sessions.add(SESSION)
+    for n in range(100):
+        journal.append(event(f"{n}"))
+    connection = journal._file.connection
+    assert connection is not None
+    connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+    after_a_look(journal)
+    journal.append(event("looked"))
+    connection.execute("pragma shrink_memory").fetchall()
+    os.truncate(journal.path, 8192)
+    after_a_look(journal)
+    journal.append(event("aware"))
+    with Reader(journal.path) as reader:
+        [(lost,)] = reader.ask("select json_extract(body, '$.damaged') from event where kind = 'loss'")
+        [(here,)] = reader.ask("select count(*) from event where kind = 'action'")
+    assert 0 < 100 - here <= lost <= 102
