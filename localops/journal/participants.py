@@ -182,6 +182,22 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
     return host.is_locked(handle, fcntl.lockf) or (False if is_proof else None)
 
 
+def went_on_elsewhere(project: str, card: Mapping[str, object]) -> bool:
+    """Return whether the process of a card recorded on in another folder, as this one was moved while it ran."""
+    path = os.path.join(folder_of(project), str(card.get("participant")))
+    if path in _mine:
+        return False
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            return _LEFT.encode() in os.pread(handle, _MOST_BYTES, 0)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        interruption.pass_on(error)
+        return False
+
+
 def _is_original(handle: int, project: str) -> bool:
     """Return whether a lock file is the one that its process holds, or held until its end; not a copy of it.
 

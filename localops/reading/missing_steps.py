@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
-from localops.journal import spill
+from localops.journal import participants, spill
 from localops.output import counted
 
 TYPE_CHECKING = False
@@ -28,7 +28,11 @@ def reason(source: Source, folder: str, story: Story, session: bytes, *, whole: 
 
 def not_here(source: Source, folder: str, story: Story, session: bytes, *, whole: bool = True) -> str | None:
     """Return the same without the losses that rows of the session state: why rows may be elsewhere."""
-    return _waits_elsewhere(folder, session) or _partial(source, story, session, whole=whole)
+    return (
+        _waits_elsewhere(folder, session)
+        or _went_on_elsewhere(folder, story)
+        or _partial(source, story, session, whole=whole)
+    )
 
 
 def _lost(story: Story) -> str | None:
@@ -50,6 +54,13 @@ def _waits_elsewhere(folder: str, session: bytes) -> str | None:
     rows = counted(sum(files.values()), "row of it waits", "rows of it wait")
     home = shlex.quote(os.path.dirname(os.path.abspath(folder)))
     return f"{rows} in {next(iter(files))}: `localops doctor --home {home}` says how to move them here"
+
+
+def _went_on_elsewhere(folder: str, story: Story) -> str | None:
+    for card in story.present().values():
+        if participants.went_on_elsewhere(folder, card):
+            return f"this home was moved while process {card.get('pid')} recorded it, whose later rows are elsewhere"
+    return None
 
 
 def _partial(source: Source, story: Story, session: bytes, *, whole: bool) -> str | None:

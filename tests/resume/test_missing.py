@@ -85,6 +85,17 @@ def test_events_lost_while_it_was_recorded(how: str, reason: str, capsys: pytest
     _refused(reason, capsys)
 
 
+def test_a_home_that_was_moved_during_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its process went on where the home had been, with rows that are not in the moved one."""
+    with programs.start(RUN) as run:
+        assert programs.first_line(run) == "ready\n"
+        (tmp_path / "home").rename(tmp_path / "moved")
+        run.communicate("\n", timeout=60)
+    shutil.rmtree(tmp_path / "home")
+    (tmp_path / "moved").rename(tmp_path / "home")
+    _refused("this home was moved while process [0-9]+ recorded it", capsys)
+
+
 def test_lines_that_an_import_could_not_read(lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """A file that was cut short."""
     _take("".join(lines)[: -len(lines[-1]) - 20], exit_code=3)
