@@ -413,7 +413,8 @@ if (hasChoice) shortcut("z", "UTC, or the time of this computer", switchZone);
 function live(stopped = "") {
   const sign = byId("live");
   sign.hidden = false;
-  sign.textContent = stopped ? `not updating: ${stopped}` : "live";
-  sign.title = stopped ? sign.textContent : "Updates live: new events appear by themselves";
+  const [sentence] = stopped.split(/\.(?: |$)/);
+  sign.textContent = stopped ? `not updating: ${sentence[0].toLowerCase()}${sentence.slice(1)}` : "live";
+  sign.title = stopped || "Updates live: new events appear by themselves";
   sign.classList.toggle("off", Boolean(stopped));
 }

@@ -186,6 +186,13 @@ def test_the_figures_of_all_sessions_stand_below_each_other_on_a_phone(visit: Vi
     page.locator("#rows .state.Success").first.wait_for()
     lefts = "cells => cells.map((cell) => Math.round(cell.getBoundingClientRect().left))"
     assert len(set(page.locator("#rows [data-col=llm_calls]").evaluate_all(lefts))) == 1
+    # Nor do compact rows lay one part over another.
+    page.locator("#filters summary", has_text="Display").click()
+    page.get_by_label("Compact rows").check()
+    page.locator("#sessions.compact").wait_for()
+    lines = "cells => cells.every((cell) => cell.scrollHeight <= cell.clientHeight)"
+    assert page.locator("#rows td.name").evaluate_all(lines)
+    page.get_by_label("Compact rows").uncheck()
 
 
 def test_the_name_of_a_model_is_whole_beside_many_columns(visit: Visit) -> None:
