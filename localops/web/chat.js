@@ -226,7 +226,11 @@ export class Chat {
       ...facts.filter(Boolean).map((fact) => make("span", {}, fact)),
       make(
         "button",
-        { type: "button", class: "quiet small", onclick: () => this.page.select(run.seq[at], { from: "chat" }) },
+        {
+          type: "button",
+          class: "quiet small",
+          onclick: () => this.page.select(run.seq[at], { from: "chat", isStep: true }),
+        },
         "Details",
       ),
     );

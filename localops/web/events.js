@@ -17,7 +17,7 @@ export class Events {
       label: "Events",
       height: PHONE.matches ? 46 : 28,
       draw: (index, row) => this._draw(this.shown[index], row),
-      choose: (index) => page.select(page.run.seq[this.shown[index]], { from: "events" }),
+      choose: (index, how) => page.select(page.run.seq[this.shown[index]], { from: "events", ...how }),
     });
     PHONE.addEventListener("change", () => {
       this.list.height = PHONE.matches ? 46 : 28;

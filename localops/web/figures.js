@@ -288,7 +288,7 @@ export class Figures {
         title,
         rows,
         value: (at) => Math.max(0, size(at)),
-        to: (at) => () => this.page.select(run.seq[at]),
+        to: (at) => () => this.page.select(run.seq[at], { isStep: true }),
         columns: [
           { label: "Call", text: (at) => run.titleOf(at) },
           ...(rows.some((at) => run.agentOf(at)) ? [{ label: "Agent", text: (at) => run.agentOf(at) }] : []),

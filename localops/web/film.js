@@ -88,7 +88,7 @@ export class Film {
         type: "button",
         class: "shot",
         title: `${name}, ${run.begins(at)}`,
-        onclick: () => this.page.select(seq, { from: "film" }),
+        onclick: () => this.page.select(seq, { from: "film", isStep: true }),
       },
       make("img", { src: file.url, alt: `Screenshot of ${name}`, loading: "lazy" }),
       make("small", {}, run.begins(at)),

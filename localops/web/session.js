@@ -22,6 +22,10 @@ const VIEWS = {
   figures: ["Figures", async () => (await import("./figures.js")).Figures],
 };
 const query = () => new URLSearchParams(location.search);
+const filterOf = (params) => ({
+  kinds: new Set((params.get("kind") || "").split(",").filter(Boolean)),
+  text: plain(params.get("text") || ""),
+});
 
 /** The state that views share: events, filter, selection. */
 class Page {
@@ -29,8 +33,7 @@ class Page {
     this.facts = data;
     this.run = new Run(data.session_id);
     this.selected = Number(query().get("event")) || 0;
-    this.kinds = new Set((query().get("kind") || "").split(",").filter(Boolean));
-    this.text = plain(query().get("text") || "");
+    Object.assign(this, filterOf(query()));
     // Seqs of events whose content contains the text, and whether all of them are known.
     this.hits = null;
     // Those of them that a conversation shows: a prompt repeats the messages of earlier calls.
@@ -117,14 +120,32 @@ class Page {
     return this._matching.get(known);
   }
 
-  /** Select an event, 0 for none; the back button undoes it if it `isStep`, as by a link in the details. */
+  /** Select an event, 0 for none; the back button undoes that if it `isStep`, as by a click, or opens or closes one. */
   select(seq, { from = "", isStep = false } = {}) {
-    const isAnother = seq !== this.selected;
+    const isAnother = seq !== this.selected,
+      isChange = Boolean(seq) !== Boolean(this.selected);
     this.selected = seq;
-    this._address(isStep && isAnother);
+    this._address(isChange || (isStep && isAnother));
+    this._show(seq, from);
+  }
+
+  _show(seq, from = "") {
+    this.selected = seq;
     this._exempt(seq);
     this.details.show(seq);
     Object.entries(this.views).forEach(([name, view]) => view.selected?.(seq, name === from));
+  }
+
+  /** Show what the address names after a step back or forward: the view, the event and the filter. */
+  restore() {
+    const [{ kinds, text }, seq] = [filterOf(query()), Number(query().get("event")) || 0];
+    if (seq !== this.selected) this._show(seq);
+    if (text !== this.text || [...kinds].join() !== [...this.kinds].join()) {
+      search.value = text;
+      this.seek(kinds, text);
+      drawKinds();
+    }
+    this.turn(chosenView());
   }
 
   /** Show the row of an event that is selected, also if the filter would hide it. */
@@ -350,14 +371,10 @@ byId("views").addEventListener("keydown", (event) => {
 const chosenView = () => location.hash.slice(1) || document.documentElement.dataset.view || "timeline";
 
 function show(name) {
-  if (location.hash !== `#${name}`) history.pushState(null, "", `${location.pathname}${location.search}#${name}`);
+  if (chosenView() !== name) history.pushState(null, "", `${location.pathname}${location.search}#${name}`);
   page.turn(name);
 }
-addEventListener("popstate", () => {
-  page.turn(chosenView());
-  const seq = Number(query().get("event")) || 0;
-  if (seq !== page.selected) page.select(seq);
-});
+addEventListener("popstate", () => page.restore());
 
 // The filter
 

@@ -480,7 +480,7 @@ export class Timeline {
   }
 
   _choose(at) {
-    if (at >= 0) this.page.select(this.page.run.seq[at], { from: "timeline" });
+    if (at >= 0) this.page.select(this.page.run.seq[at], { from: "timeline", isStep: true });
   }
 
   /** Return the facts of an event beside its name. */

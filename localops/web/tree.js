@@ -22,7 +22,7 @@ export class Tree {
       label: "Events as a tree",
       role: "treegrid",
       draw: (index, row) => this._draw(this.shown[index], row),
-      choose: (index) => page.select(page.run.seq[this.shown[index]], { from: "tree" }),
+      choose: (index, how) => page.select(page.run.seq[this.shown[index]], { from: "tree", ...how }),
       key: (key, index) => this._key(key, index),
     });
     const button = (label, run) => make("button", { type: "button", class: "quiet small", onclick: run }, label);

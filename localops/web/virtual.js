@@ -7,7 +7,7 @@ const SPARE = 8;
 const TALLEST = 8_000_000;
 
 export class VirtualList {
-  /** `draw(index, element)` fills a row; `choose(index)` is called when one is chosen. */
+  /** `draw(index, element)` fills a row; `choose(index, how)` is called when one is chosen; by a click it `isStep`. */
   constructor({ label, role = "grid", height = 28, draw, choose, key = () => false }) {
     Object.assign(this, { height, draw, choose, count: 0, current: -1, _rows: new Map(), _scale: 1 });
     this.rows = make("div", { class: "rows", role: "presentation" });
@@ -19,7 +19,7 @@ export class VirtualList {
     });
     this.rows.addEventListener("click", (event) => {
       const row = event.target.closest(".row");
-      if (row && !event.target.closest("button")) this.choose(Number(row.dataset.index));
+      if (row && !event.target.closest("button")) this.choose(Number(row.dataset.index), { isStep: true });
     });
     new ResizeObserver(() => this.paint()).observe(this.element);
   }

@@ -422,6 +422,37 @@ def test_the_details_lead_to_the_next_event_and_back(visit: Visit) -> None:
     assert page.url == chosen
 
 
+def test_each_step_back_undoes_one_step(visit: Visit) -> None:
+    """A view, an event that was opened, another that was clicked, the filter: one at a time, from last to first."""
+    page = visit.session("night")
+    title = page.locator("#details h2")
+    page.get_by_role("tab", name="Timeline").click()
+    page.get_by_role("tab", name="Events").click()
+    rows = page.locator("#view .events .row")
+    rows.first.click()
+    title.wait_for()
+    first = title.inner_text()
+    rows.nth(1).click()
+    expect(title).not_to_have_text(first)
+    page.go_back()
+    expect(title).to_have_text(first)
+    page.go_back()
+    expect(title).to_be_hidden()
+    tab = page.locator("[role=tab][aria-selected=true]")
+    expect(tab).to_have_text("Events")
+    chip = page.locator("#choose .chip[data-kind=llm]")
+    chip.click()
+    page.get_by_role("tab", name="Tree").click()
+    chip.click()
+    page.go_back()
+    expect(tab).to_have_text("Events")
+    expect(chip).to_have_attribute("aria-pressed", "true")
+    page.go_back()
+    expect(tab).to_have_text("Timeline")
+    expect(chip).to_have_attribute("aria-pressed", "false")
+    assert "/s/" in page.url
+
+
 # Pictures
 
 
