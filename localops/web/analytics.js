@@ -80,7 +80,8 @@ function partsOf(failed) {
   const calls = Object.values(failedCalls).reduce((sum, each) => sum + each, 0);
   if (Object.keys(failedCalls).length < CALLED.length || !failed || calls > failed) return "calls and operations";
   const href = address(changed(filtersOf(parsed()), { failed: 1 }), "calls");
-  return [make("a", { href }, many(calls, "call")), `, ${many(failed - calls, "operation")}`];
+  const others = failed > calls && `, ${many(failed - calls, "operation")}`;
+  return [make("a", { href }, many(calls, "call")), others];
 }
 
 const CALLED = ["model", "tool"];
