@@ -162,8 +162,15 @@ def refusal(source: Source, folder: str, story: Story, session: bytes, *, whole:
     """
     if (reason := unknown_steps(source, story, session)) is not None:
         return reason
-    missing = missing_steps.reason(source, folder, story, session, whole=whole)
+    missing = missing_rows(source, folder, story, session, whole=whole)
     return None if missing is None else f"{missing}; {missing_steps.GO_ON}"
+
+
+def missing_rows(source: Source, folder: str, story: Story, session: bytes, *, whole: bool = True) -> str | None:
+    """Return why steps of a session may be missing here, as its rows are; None if nothing indicates it."""
+    if story.is_imported and known_rows(source, story, session) is None:
+        return _UNKNOWN_STEPS
+    return missing_steps.reason(source, folder, story, session, whole=whole)
 
 
 def unknown_steps(source: Source, story: Story, session: bytes) -> str | None:
@@ -174,8 +181,7 @@ def unknown_steps(source: Source, story: Story, session: bytes) -> str | None:
         return "it came without its content, so its steps are not known here"
     if (split := split_at(source, story, session)) is not None:
         return f"{two_histories(split)}: resume it in a home that has one of them, or begin a new session"
-    is_unknown = story.is_imported and known_rows(source, story, session) is None
-    return _UNKNOWN_STEPS if is_unknown else None
+    return _UNKNOWN_STEPS if story.is_imported and not _stated_rows(story) else None
 
 
 def split_at(source: Source, story: Story, session: bytes) -> Milestone | None:
@@ -210,8 +216,13 @@ def known_rows(source: Source, story: Story, session: bytes) -> int | None:
     here = sum(1 for _ in _rows_of_steps(source, session))
     if not story.is_imported:
         return here
-    counts = [count for one in story.of_kind("end", "metadata") if type(count := one.body.get(ONCE_ROWS)) is int]
+    counts = _stated_rows(story)
     return here if counts and here >= max(counts) else None
+
+
+def _stated_rows(story: Story) -> list[int]:
+    """Return how many rows of steps an imported session should have; empty if its spans do not state it."""
+    return [count for one in story.of_kind("end", "metadata") if type(count := one.body.get(ONCE_ROWS)) is int]
 
 
 def _parse_object(text: str | None) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from localops.errors import NotFound, NotResumable
 from localops.journal import participants, rows, spill
 from localops.journal.reader import user_message
 from localops.output import counted, say
-from localops.reading import missing_steps, recorded_steps, session_state
+from localops.reading import recorded_steps, session_state
 from localops.reading.home import Home
 from localops.reading.story import KNOWN_STARTS, PRESUMED_DEAD, Story
 
@@ -122,7 +122,8 @@ def check(recorder: Recorder, *, incomplete: bool = False) -> None:
         refusal = recorded_steps.refusal(journal, journal.folder, story, recorder.session)
     if refusal is not None:
         raise NotResumable(f"session {short} cannot be resumed: {refusal}")
-    if incomplete and (missing := missing_steps.reason(journal, journal.folder, story, recorder.session)) is not None:
+    missing = recorded_steps.missing_rows(journal, journal.folder, story, recorder.session) if incomplete else None
+    if missing is not None:
         say(f"session {short} is resumed without all its rows: {missing}")
     if _may_run_elsewhere(journal, story):
         say(

@@ -113,6 +113,12 @@ def test_a_run_without_its_steps_is_not_resumed(tmp_path: Path, monkeypatch: pyt
     assert "Indeterminate: process died" in printed
     assert "A program can resume it" not in printed
     assert "  It cannot be resumed: it was imported" in printed
+    if name in ("localops.event.step", "a text"):
+        assert "incomplete=True" in printed
+        localops.resume("last", incomplete=True).end_session("Success")
+    elif name == "localops.session.once_rows":
+        with pytest.raises(localops.NotResumable, match="imported from OTLP spans"):
+            localops.resume("last", incomplete=True)
 
 
 def test_a_step_that_says_nonsense_is_no_step() -> None:
