@@ -32,6 +32,10 @@ def test_means_and_shares_have_their_intervals() -> None:
     success = _line(facts, "success_rate")
     assert (success["a"]["count"], success["a"]["mean"], success["b"]["mean"]) == (3, 2 / 3, 1 / 3)
     assert (success["a"]["low"], success["a"]["high"]) == given_scores.wilson(2, 3)[1:]
+    assert [line["name"] for line in facts["states"]] == ["Success", "Failure", "Indeterminate", "Running"]
+    handed_over = facts["states"][2]
+    assert [handed_over[side]["mean"] for side in "ab"] == [0.25, 0]
+    assert (handed_over["a"]["count"], handed_over["difference"]["by"]) == (4, -0.25)
     cost = _line(facts, "cost_usd")
     assert (cost["a"]["count"], cost["b"]["count"]) == (4, 3)
     assert [cost["a"][name] * 1e9 for name in ("mean", "low", "high")] == pytest.approx([2.5, 0.4457, 4.5543], abs=1e-4)

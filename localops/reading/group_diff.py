@@ -73,8 +73,18 @@ def facts(a: Group, b: Group) -> Facts:
     return {
         **{side: {"sessions": each.sessions, "states": each.states} for side, each in (("a", a), ("b", b))},
         "figures": lines,
+        "states": _states(a, b),
         "scores": _scores(a.scores, b.scores),
     }
+
+
+def _states(a: Group, b: Group) -> list[Facts]:
+    """Return for each state the shares of the sessions of both groups that are in it, the most frequent state first."""
+    counts = {state: a.states.get(state, 0) + b.states.get(state, 0) for state in [*a.states, *b.states]}
+    return [
+        {"name": state, **_shares(*((each.states.get(state, 0), each.sessions) for each in (a, b)))}
+        for state in sorted(counts, key=lambda state: -counts[state])
+    ]
 
 
 def _means(both: Sequence[Sequence[float]]) -> Facts:

@@ -120,7 +120,13 @@ function swap() {
   dispatchEvent(new PopStateEvent("popstate"));
 }
 
-function averages({ a, b, figures, scores }) {
+// States that the success rate counts, and whether more of them is better (1) or worse (-1).
+const ENDS = { Success: 1, Failure: -1 };
+
+function averages({ a, b, figures, states, scores }) {
+  // Runs in another state are in no success rate: their share may be the difference.
+  const others = states.map((one) => one.name).filter((name) => !(name in ENDS));
+  const shares = others.length ? states : [];
   const row = (label, text, one, good, isCounted) =>
     make(
       "tr",
@@ -148,9 +154,12 @@ function averages({ a, b, figures, scores }) {
       make("button", { type: "button", class: "quiet small", "data-key": "swap", onclick: swap }, "Swap A and B"),
     ),
     table(heads(["Figure", "A", "B", "Difference"]), [
+      shares.map((one) => row(one.name, percent, one, ENDS[one.name] ?? 0, true)),
       figures.map((one) => {
         const [label, text, good] = FIGURES[one.name];
-        return row(label, text, one, good, one.name === "success_rate");
+        const isRate = one.name === "success_rate";
+        const counted = isRate && others.length ? `Success without ${others.join(" and ")}` : label;
+        return row(counted, text, one, good, isRate);
       }),
       scores.map((one) =>
         row(

@@ -19,6 +19,7 @@ def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     recorded(home, "circling")
     recorded(home, "swapped")
     recorded(home, "dead")
+    recorded(home, "refused")
     with serving(home) as link:
         yield link
 
@@ -371,6 +372,13 @@ def test_groups_of_runs_have_averages(visit: Visit) -> None:
     expect(page.locator(".group h2").last).to_have_text("B: 3 runs")
     page.go_back()
     expect(page.locator(".group h2").first).to_have_text("A: 3 runs")
+    # Every state has its share if some runs neither succeeded nor failed.
+    page = visit.open("/compare?group_a=tag%3Dreworded&group_b=tag%3Drefused")
+    open_ended = rows.filter(has=page.get_by_role("rowheader", name="Indeterminate", exact=True))
+    expect(open_ended.locator("td")).to_have_text(
+        [re.compile(r"^0% of 3"), re.compile(r"^100% of 1"), re.compile(r"^\+100 points")]
+    )
+    expect(rows.get_by_role("rowheader", name="Success without Indeterminate")).to_have_count(1)
 
 
 def test_two_calls_of_a_run_differ_by_words(visit: Visit) -> None:
