@@ -64,7 +64,7 @@ def test_the_run_that_alone_succeeded_is_named_with_what_it_did(journal: Journal
     ]
     assert table.head() == (
         "C differs from the others: it ended in Success, while A and B ended in Failure; "
-        "4 of 5 events differ: 2 only in C, 2 among the others too"
+        "4 of 5 events differ: in 2 only C is different, in 2 the others differ from one another too"
     )
     texts = [table.texts(row) for row in table.key_rows()]
     assert texts == [
@@ -98,17 +98,37 @@ def test_what_only_the_named_run_did_comes_before_what_others_did(journal: Journ
     assert table.texts(last) == [([0, 1], "without arguments"), ([2], "to=mara")]
 
 
+def test_what_changed_the_cost_of_two_runs_most_is_among_the_few(journal: Journal) -> None:
+    """However many tools differ; a tenth of the cost or less is no news."""
+
+    def run(letter: str, cost: int) -> list[Plan]:
+        return [
+            *(tool("look", q=f"{letter}{number}") for number in range(9)),
+            llm(f"write {letter}", cost=cost),
+            llm(""),
+        ]
+
+    table = _table(journal, run("a", 9_000_000), run("b", 1_000_000))
+    row = table.costliest()
+    assert row is not None
+    assert (row.step.kind, row in table.key_rows(), len(table.key_rows())) == ("llm", True, runs_table.KEY_ROWS)
+    [marked] = [one for one in runs_table.table_facts(table)["rows"] if one["costliest"]]
+    assert (marked["kind"], marked["key"]) == ("llm", True)
+    assert _table(journal, run("a", 9_000_000), run("b", 8_200_000)).costliest() is None
+
+
 def test_the_run_that_did_least_of_what_the_others_did_is_named(journal: Journal) -> None:
     """Where all ended the same; no run is named where each differs as much from each other one."""
     usual = [tool("look", q="a"), tool("take", n=1), tool("pay")]
     odd = [tool("look", q="b"), tool("pay", failed=True)]
     table = _table(journal, usual, odd, usual, usual)
-    assert table.head() == "B differs from the others: the others did the same; 3 of 3 events differ: 3 only in B"
+    head = "B differs from the others: the others did the same; 3 of 3 events differ: in 3 only B is different"
+    assert table.head() == head
     assert [table.texts(row)[-1] for row in table.key_rows()] == [([1], "q=b"), ([1], ""), ([1], "failed")]
     table = _table(journal, [*usual, tool("wait")], odd, usual)
     assert table.head() == (
         "B differs from the others: at least twice as much as they do from one another; "
-        "4 of 4 events differ: 3 only in B, 1 among the others too"
+        "4 of 4 events differ: in 3 only B is different, in 1 the others differ from one another too"
     )
     table = _table(journal, *([tool("look", q=letter)] for letter in "abc"))
     assert (table.odd, table.head()) == (None, "No run stands out: 1 of 1 event differs")

@@ -47,6 +47,8 @@ MOST_RUNS = 26
 # Rows that explain how the runs differ.
 KEY_ROWS = 6
 _PAIR = 2
+# A row changes the cost notably if by more than the cost of the costlier run through this.
+_NOTABLE = 10
 # Runs that a sentence names; if there are more, it has their number.
 _NAMED = 4
 # The index of a step's key for kind, name and input.
@@ -260,9 +262,9 @@ class RunsTable:
             how = "the others did the same"
         else:
             how = "at least twice as much as they do from one another"
-        parts = [f"{alone} only in {odd}"] if alone else []
+        parts = [f"in {alone} only {odd} is different"] if alone else []
         if alone < differing:
-            parts.append(f"{differing - alone} among the others too")
+            parts.append(f"in {differing - alone} the others differ from one another too")
         of = f"{differing} of {output.counted(rows, 'event')} {_differ(differing)}"
         return f"{odd} differs from the others: {how}" + (f"; {of}: {', '.join(parts)}" if parts else "")
 
@@ -290,8 +292,17 @@ class RunsTable:
                 return spoken
             return spoken + (1 if row.groups.count(row.groups[self.odd]) == 1 else 2)
 
-        ranked = sorted(telling, key=rank)[:KEY_ROWS]
+        first = [row for row in [self.costliest()] if row]
+        ranked = [*first, *(row for row in sorted(telling, key=rank) if row not in first)][:KEY_ROWS]
         return [row for row in self.differing if row in ranked]
+
+    def costliest(self) -> Row | None:
+        """Return the row of two runs that changed the cost most; None if no row changed it notably."""
+        if len(self.runs) != _PAIR or not self.differing:
+            return None
+        row = max(self.differing, key=lambda row: abs(_cost_change(row)))
+        spent = max(sum(_cost(row.steps[run]) for row in self.rows) for run in range(_PAIR))
+        return row if abs(_cost_change(row)) > spent / _NOTABLE else None
 
     def _is_repeated(self, row: Row) -> bool:
         steps = [(run, step) for run, step in zip(self.runs, row.steps, strict=True) if step is not None]
@@ -344,6 +355,15 @@ class RunsTable:
         step = row.steps[place]
         assert step is not None
         return step
+
+
+def _cost(step: Step | None) -> int:
+    return (step.cost or 0) if step is not None else 0
+
+
+def _cost_change(row: Row) -> int:
+    one, other = row.steps
+    return _cost(other) - _cost(one)
 
 
 def _what_differs(steps: Sequence[Step]) -> str:
@@ -471,12 +491,18 @@ def _cell(run: Run, step: Step | None) -> Facts | None:
 
 
 def table_facts(table: RunsTable, rows: Sequence[Row] | None = None) -> Facts:
-    """Return the table, with all rows or some; `key` marks the rows that best show how the runs differ."""
-    key_rows = table.key_rows()
+    """Return the table, with all rows or some; `key` marks the rows that best show how the runs differ.
+
+    `costliest` marks that of them which changed the cost most.
+    """
+    key_rows, costliest = table.key_rows(), table.costliest()
     return {
         "odd": table.odd,
         "head": table.head(),
         "counts": {"same": len(table.rows) - len(table.differing), "differing": len(table.differing)},
-        "rows": [{**row_facts(table, row), "key": row in key_rows} for row in (table.rows if rows is None else rows)],
+        "rows": [
+            {**row_facts(table, row), "key": row in key_rows, "costliest": row is costliest}
+            for row in (table.rows if rows is None else rows)
+        ],
         "cut": table.is_cut,
     }

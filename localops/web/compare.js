@@ -6,7 +6,7 @@ import { change, costChange, marked } from "./changes.js";
 import { FIGURES, MOST, letterOf, runs, summary } from "./compare_runs.js";
 import { comparedEvents } from "./compared_rows.js";
 import { event } from "./content.js";
-import { count, duration, eventCost, many, money } from "./formats.js";
+import { duration, eventCost, many, money } from "./formats.js";
 import { heads, line, table } from "./table.js";
 import { stamp } from "./times.js";
 import { url } from "./url.js";
@@ -180,14 +180,14 @@ function tree(comparison, letter) {
   const sum = costs.reduce((total, one) => total + (one ?? 0), 0);
   const spent = costs.some((one) => one === null) ? `${signed(sum)} + ?` : sum ? signed(sum) : "";
   const butIds = comparison.counts.same_but_ids;
-  const alike = butIds ? `${count(butIds)} except for ids or times` : "";
-  const rest = alike && `; of the others, ${alike}`;
-  const only = minor ? `, ${count(minor)} only in time, cost or what a prompt repeats` : "";
-  const total = many(comparison.lines.length, "event"),
-    verb = unlike.length === 1 ? "differs" : "differ";
-  const note = unlike.length
-    ? `${count(unlike.length)} of ${total} ${verb}${only}${spent && `: ${spent}`}${rest}`
-    : `All events have the same input and output${alike && `, ${alike}`}`;
+  // How many differ is the sentence above.
+  const also = [
+    spent && `Difference in cost ${spent}`,
+    minor &&
+      `${many(minor, minor < unlike.length ? "more event" : "event")} took longer, cost more, or repeat${minor === 1 ? "s" : ""} earlier differences`,
+    butIds && `${many(butIds, "event")} ${butIds === 1 ? "differs" : "differ"} only in ids or times`,
+  ].filter(Boolean);
+  const note = unlike.length || butIds ? also.join(" · ") : "All events have the same input and output";
   const columns = [
     "Event",
     `${own} duration`,

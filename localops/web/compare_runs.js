@@ -37,6 +37,12 @@ const kindOf = (row) => [kindSign(row.kind), " ", row.name];
 const linkTo = (session, cell, text) =>
   make("a", { href: url(`s/${session.session_id}?event=${cell.seq}#tree`) }, text);
 
+/** Return by how much more a row of two runs cost in the second one. */
+function costBy({ cells: [one, other] }) {
+  const by = (other?.cost_nano ?? 0) - (one?.cost_nano ?? 0);
+  return make("span", { class: by > 0 ? "more" : "less" }, `${by < 0 ? "−" : "+"}${money(Math.abs(by))}`);
+}
+
 /** Return the sentence that names the run that differs, and the events that show how; `name` names a run. */
 export function summary({ odd: place, head, rows, sessions, counts }, name = letterOf) {
   const group = (row, { runs: some, text }) => {
@@ -54,7 +60,7 @@ export function summary({ odd: place, head, rows, sessions, counts }, name = let
     make(
       "li",
       {},
-      make("div", {}, kindOf(row)),
+      make("div", {}, kindOf(row), row.costliest && [" ", costBy(row)]),
       make(
         "div",
         {},
@@ -63,7 +69,8 @@ export function summary({ odd: place, head, rows, sessions, counts }, name = let
           make("p", { class: "faint" }, `… the runs did ${count(row.texts.length)} different things`),
       ),
     );
-  const shown = rows.filter((row) => row.key);
+  // What changed the cost most explains the most.
+  const shown = rows.filter((row) => row.key).sort((one, next) => next.costliest - one.costliest);
   const rest = counts.differing - shown.length;
   return make(
     "section",
