@@ -180,11 +180,11 @@ function tree(comparison, letter) {
   const sum = costs.reduce((total, one) => total + (one ?? 0), 0);
   const spent = costs.some((one) => one === null) ? `${signed(sum)} + ?` : sum ? signed(sum) : "";
   const butIds = comparison.counts.same_but_ids;
+  const repeating = `took longer, cost more, or repeat${minor === 1 ? "s" : ""} earlier differences`;
   // How many differ is the sentence above.
   const also = [
     spent && `Difference in cost ${spent}`,
-    minor &&
-      `${many(minor, minor < unlike.length ? "more event" : "event")} took longer, cost more, or repeat${minor === 1 ? "s" : ""} earlier differences`,
+    minor && `${many(minor, minor < unlike.length ? "more event" : "event")} ${repeating}`,
     butIds && `${many(butIds, "event")} ${butIds === 1 ? "differs" : "differ"} only in ids or times`,
   ].filter(Boolean);
   const note = unlike.length || butIds ? also.join(" · ") : "All events have the same input and output";
