@@ -229,7 +229,7 @@ class _Call(Stay):
                 self.operation.finish(fields, failed=True, error=error)
                 self.operation.error(error)
             else:
-                self.operation.finish({**fields, "ended_by": class_name(error)}, failed=True)
+                self.operation.interrupted(fields, error)
         except JournalError:  # strict, and written nowhere
             self.over = True
             raise

@@ -80,7 +80,7 @@ LAYERS = """
     recorder session_facts scoring sweep
     cleaning
     scrub
-    once resuming
+    once resuming forked
     once_calls
     operation score_runs
     session

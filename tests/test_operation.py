@@ -101,6 +101,103 @@ localops.end_session("Success")
     assert (event["kind"], event["finished"], event["returns"]) == ("task", True, "served")
 
 
+@pytest.mark.parametrize("still_exits", ["", "1"])
+def test_the_first_processes_of_a_daemon_leave_its_operation_by_sys_exit(still_exits: str) -> None:
+    """The end is that of the process that goes on, also if it comes while the first process still exits."""
+    done = programs.run(
+        """
+import os, sys, time, localops
+
+ended, end = os.pipe()
+if child := os.fork():
+    os.close(end)
+    os.waitpid(child, 0)
+    os.read(ended, 1)
+    os._exit(0)
+session = localops.init()
+first = os.getpid()
+left, leave = os.pipe()
+over, finish = os.pipe()
+
+def exits():
+    try:
+        os.kill(first, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+try:
+    with session.operation("serve", kind="task") as serve:
+        if os.fork():
+            sys.exit(0)
+        os.setsid()
+        if os.fork():
+            sys.exit(0)
+        os.close(leave)
+        os.read(left, 1)
+        while not sys.argv[1] and exits():
+            time.sleep(0.01)
+        serve.returns("served")
+    os.close(finish)
+    localops.end_session("Success")
+except SystemExit:
+    os.close(leave)
+    os.close(finish)
+    if sys.argv[1] and os.getpid() == first:
+        os.read(over, 1)
+    raise
+""",
+        still_exits,
+    )
+    assert done.returncode == 0, done.stderr
+    (session,) = programs.sessions()
+    (event,) = analytics.events(programs.reader(), session)
+    assert (event["kind"], event["finished"], event["failed"], event["returns"]) == ("task", True, False, "served")
+    ends = programs.reader().ask("select count(*) from event where kind = 'task' and phase = 0")
+    assert ends == [(1,)]
+
+
+def test_a_child_that_outlives_its_parent_does_not_end_an_operation_again() -> None:
+    """The operation has the end of the parent; what the child says about the end is an event of its own."""
+    done = programs.run("""
+import os, time, localops
+
+ended, end = os.pipe()
+if child := os.fork():
+    os.close(end)
+    os.waitpid(child, 0)
+    os.read(ended, 1)
+    os._exit(0)
+session = localops.init()
+parent = os.getpid()
+with session.operation("serve", kind="task") as serve:
+    if os.fork():
+        serve.returns("in the parent")
+    else:
+        while True:
+            try:
+                os.kill(parent, 0)
+            except ProcessLookupError:
+                break
+            time.sleep(0.01)
+        serve.returns("in the child")
+""")
+    assert done.returncode == 0, done.stderr
+    ends = programs.reader().ask("select kind from event where name = 'serve' and phase = 0 order by kind")
+    assert ends == [("end_in_child",), ("task",)]
+
+
+@pytest.mark.parametrize(("code", "is_failed"), [(None, False), (0, False), (3, True)])
+def test_an_exit_with_code_0_inside_of_an_operation_is_no_failure(
+    session: Session, code: int | None, *, is_failed: bool
+) -> None:
+    """It is noted what ended the operation."""
+    with pytest.raises(SystemExit), session.operation("main"):
+        raise SystemExit(code)
+    event = by_name(session)["main"]
+    assert (event["failed"], event["ended_by"]) == (is_failed, "SystemExit")
+
+
 def test_an_llm_operation_has_request_answer_and_price(session: Session) -> None:
     """The request is in its first row; tokens, cost and answer are in that of its end."""
     with session.operation(

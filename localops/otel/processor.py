@@ -25,7 +25,8 @@ from localops.otel.mapping import Error, Reading, read
 from localops.output import say_once
 from localops.recording import context, events
 from localops.recording.events import ErrorEvent, LLMEvent
-from localops.recording.operation import add_usage, calls_of_clients, is_running, usage_inside
+from localops.recording.forked import is_running, is_success
+from localops.recording.operation import add_usage, calls_of_clients, usage_inside
 from localops.recording.recorder import COPY
 from localops.recording.session import Session
 
@@ -231,7 +232,7 @@ class LocalopsSpanProcessor(SpanProcessor):
             error = _error_of(recorded, reading, raised)
             fields = self._closing_fields(recorded, reading)
             if _is_interruption(raised) and reading.status != "OK":  # cancelled or interrupted: no error
-                fields["ended_by"], error, reading.failed = type(raised).__name__, None, True
+                fields["ended_by"], error, reading.failed = type(raised).__name__, None, not is_success(raised)
             elif error is not None and isinstance(raised, GeneratorExit | None) and (broken := _broken_off(reading)):
                 fields["ended_by"], error, reading.failed = broken, None, False
             past = time.time_ns() - (span.end_time or 0)

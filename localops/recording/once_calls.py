@@ -265,7 +265,7 @@ class _OnceCall(Stay):
             return
         self._turn.release()
         if self._has_returned or not self._came_through(error):
-            self._call.operation.finish({"ended_by": class_name(error)}, failed=True)
+            self._call.operation.interrupted({}, error)
             self._call.over = True
         else:
             self._call.failed(error, yielded)

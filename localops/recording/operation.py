@@ -6,7 +6,6 @@ The closing row does not repeat the opening one.  If the process dies in between
 
 from __future__ import annotations
 
-import os
 import uuid
 
 from localops import clock
@@ -19,6 +18,7 @@ from localops.output import say_once
 from localops.recording import events
 from localops.recording.context import Stay
 from localops.recording.events import ErrorEvent, LLMEvent
+from localops.recording.forked import forks, here, is_running, is_success, leaves_to_child
 from localops.recording.raised import note_recorded, was_recorded_inside
 from localops.recording.recorder import COPY, is_unbilled
 from localops.recording.scores import CODE
@@ -61,8 +61,6 @@ if TYPE_CHECKING:
 new_id, now_ns = clock.new_id, clock.now_ns
 
 _MOST_OPEN = 10_000  # open tool calls, in a session that looks for loops
-_IN_CHILD = "end_in_child"  # the kind of what a forked child says about the end of its parent's operation
-_here = [os.getpid()]
 UNFINISHED = "end of the session"  # `ended_by` of an LLM call that was still open when its session ended
 
 usage_inside: dict[bytes, dict[str, Any]] = {}
@@ -110,6 +108,7 @@ class OperationRows:
         "_duplicate_of",
         "_error_is_written",
         "_figures_at_session_end",
+        "_forks",
         "_has_only_args",
         "_head",
         "_is_duplicate",
@@ -172,7 +171,7 @@ class OperationRows:
             tags = facets.inherited(tags, self._about)
         self._tags = writer.tags_text(tags) if tags is not None else None
         self._head = (self.id, kind, writer.text(name), parent, agent, began)
-        self._pid = _here[0]
+        self._pid, self._forks = here[0], forks[0]
         if call is not None:
             recorder.open_calls[self.id] = self
 
@@ -245,6 +244,16 @@ class OperationRows:
         """Write the closing row, with what it returned or the error; `end` is when it ended, if not now."""
         self._recorder.guarded(lambda: self._finish(fields, failed, error, end))
 
+    def interrupted(self, fields: dict[str, object], error: BaseException, *, end: int | None = None) -> None:
+        """Write the closing row of what was cancelled, interrupted or left by an exit, which is no error.
+
+        A daemon's first processes exit inside it, and leave its end to the child that goes on.
+        """
+        if not leaves_to_child(error, self._pid, self._forks):
+            self.finish({**fields, "ended_by": class_name(error)}, failed=not is_success(error), end=end)
+        elif self._pid == here[0]:
+            self._recorder.guarded(self._leave_to_child)
+
     def _finish(
         self,
         fields: dict[str, object],
@@ -258,7 +267,7 @@ class OperationRows:
         measures: Measures | None = None
         if call is not None:
             fields, measures = self._figures(call, fields, failed, error, at)
-        if self._pid != _here[0] and is_running(self._pid):
+        if self._pid != here[0] and self._ends_elsewhere():
             self._finish_in_child(fields, failed, end, at, measures)
             return
         if self._figures_at_session_end is not None:
@@ -294,6 +303,23 @@ class OperationRows:
             recorder.recent_calls += (seen,)  # not `append`: an interruption after a call would add it twice
             self._is_reported = True
 
+    def _leave_to_child(self) -> None:
+        """Write that the end comes from a child: it may come while this process still exits."""
+        at = now_ns()
+        note = self._recorder.writer.note("journal", self._left_id, at, name=rows.LEFT_TO_CHILD, parent=self.id)
+        self._write_once(note)
+
+    @property
+    def _left_id(self) -> bytes:
+        return uuid.uuid5(uuid.UUID(bytes=self.id), rows.LEFT_TO_CHILD).bytes
+
+    def _ends_elsewhere(self) -> bool:
+        """Return whether the process that opened it ends it, or another has ended it."""
+        ask = self._recorder.ask
+        if is_running(self._pid) and not ask("row", id=self._left_id, phase=rows.DONE):
+            return True
+        return bool(ask("row", id=self.id, phase=rows.DONE))
+
     def _write_once(self, row: Row) -> None:
         """Write the closing row once: if a later step is interrupted, the whole is repeated."""
         if not self._is_written:
@@ -305,7 +331,7 @@ class OperationRows:
 
         When the call ends later, the rest is added.
         """
-        if self._outer is None and self._figures_at_session_end is None and self._pid == _here[0]:
+        if self._outer is None and self._figures_at_session_end is None and self._pid == here[0]:
             self._recorder.guarded(self._close_unfinished)
 
     def _close_unfinished(self) -> None:
@@ -342,7 +368,7 @@ class OperationRows:
         fields = {name: value for name, value in fields.items() if name != "once"}
         if measures is not None:
             fields.update(in_words(measures))
-        head = (new_id(at), _IN_CHILD, self._head[2], self.id, self.agent, at)
+        head = (new_id(at), rows.END_IN_CHILD, self._head[2], self.id, self.agent, at)
         self._write_once(self._recorder.writer.closing(head, at, fields, tags=self._tags, failed=failed, end=end))
 
     def _figures(
@@ -462,23 +488,6 @@ class OperationRows:
     def _error_row(self, error: BaseException | ErrorEvent | str) -> Row:
         event, at = _error_event(error), now_ns()
         return self._recorder.writer.operation_error(self._head, event, new_id(at), at)
-
-
-def is_running(pid: int) -> bool:
-    """Return whether a process of this user still runs, as a daemon's first process does not."""
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
-
-
-def _after_fork_in_child() -> None:
-    _here[0] = os.getpid()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _cause(error: BaseException | ErrorEvent | str) -> tuple[str | None, object]:
@@ -717,7 +726,7 @@ class Operation:
             return
         fields = self._extra
         if is_a(error, BaseException) and not is_a(error, Exception):  # cancelled or interrupted: not an error
-            rows.finish({**fields, "ended_by": class_name(error)}, failed=True, end=end)
+            rows.interrupted(fields, error, end=end)
             return
         error = error if error is not None else self._error
         rows.finish(fields, failed=self._failed or error is not None, error=error, end=end)

@@ -26,6 +26,7 @@ from localops.reading.session_state import failure_reason
 from localops.recording import events, own_scores
 from localops.recording.context import NOWHERE, Stay, around, here, parameters, runs, scope, spans
 from localops.recording.events import ErrorEvent, Event, LLMEvent
+from localops.recording.forked import is_success
 from localops.recording.operation import Operation, OperationRows
 from localops.recording.raised import is_recorded
 from localops.recording.scores import CODE, HUMAN, STAR, Score, checked, note
@@ -643,15 +644,10 @@ class Session(SessionFacts):
             self.leave()
         elif is_a(error, GeneratorExit):
             self.end_unasked("Indeterminate", "its generator was closed before its end")
-        elif error is None or (is_a(error, SystemExit) and not _has_status(error)):
+        elif error is None or is_success(error):
             self.end_unasked("Success")
         else:
             self.end_unasked("Failure", failure_reason(error))
-
-
-def _has_status(error: SystemExit) -> bool:
-    """Return whether an exit status is not 0."""
-    return events.is_given(attribute(error, "code", True))
 
 
 def _after_fork() -> None:
