@@ -243,6 +243,20 @@ def test_a_worker_of_multiprocessing_leaves_when_it_ends() -> None:
     assert ended in sections["First error"]
 
 
+def test_an_error_that_ended_a_forked_child_is_not_caught_by_its_parent() -> None:
+    """The child raised it inside of an operation of its parent, which then ended well."""
+    facts, sections = after(
+        "with session.operation('split'):\n"
+        "    if not (child := os.fork()): raise ValueError('bad part')\n"
+        "    os.waitpid(child, 0)\n"
+        "session.end_session('Success')"
+    )
+    error = facts["first_error"]
+    assert (error["type"], error["message"], error["outcome"]) == ("ValueError", "bad part", "ended a process")
+    [child] = [one["pid"] for one in facts["processes"]["known"] if str(one["pid"]) == error["thread"]]
+    assert f"Nothing caught it: it ended process {child}, and the program continued." in sections["First error"]
+
+
 def test_an_error_outside_of_operations_of_a_worker_is_recorded() -> None:
     """multiprocessing prints it, and calls no hook. A child that calls os._exit did not die inside of anything."""
     facts, sections = after(

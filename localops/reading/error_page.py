@@ -195,10 +195,15 @@ def _ended_a_part(error: Facts) -> Iterator[Sentence]:
         is_next = following is not None and following["after_a_resume"]
         yield _next(following) if is_next else ["The session was resumed after it."]
     elif error["outcome"] == "ended a process":
-        yield ["Nothing caught it: it ended process ", Recorded(name or ""), ", and the program continued."]
+        yield ["Nothing caught it: it ended process ", _process(name or ""), ", and the program continued."]
     else:
         thread: Sentence = ["thread ", Recorded(name)] if name else ["a thread"]
         yield ["Nothing caught it: it ended ", *thread, ", and the program continued."]
+
+
+def _process(name: str) -> Word | Recorded:
+    """Return the name of a process of multiprocessing, or the number of another."""
+    return Word(name) if name.isdecimal() else Recorded(name)
 
 
 def _next(following: Facts) -> Sentence:

@@ -80,7 +80,9 @@ class RunErrors:
         first = next(iter(self._rows.troubles), None)
         if first is not None and first.kind != "error":
             # The error of an operation is recorded after the operation's end.
-            first = next((one for one in self._rows.errors if one.parent == first.id), first)
+            # That of a forked child, which cannot end its parent's operation, belongs to the operation.
+            of = first.parent if first.kind == rows.END_IN_CHILD else first.id
+            first = next((one for one in self._rows.errors if one.parent == of), first)
         if self._seen.standing.state == "Success" and first is not None and _is_uncertain(first):
             # A resumed run asked whether a step had happened, and continued to a successful end: not an error.
             return next((one for one in self._rows.errors if not _is_uncertain(one)), None)
@@ -246,6 +248,9 @@ class RunErrors:
     def _what_followed(self, one: Trouble, chain: list[list[Half]]) -> Facts:
         """Return how far an error propagated: the outcome, and where it stopped."""
         others = {each.parent: each for each in self._rows.errors if each.seq > one.seq}
+        ended = self._threads.get(one.seq)
+        if ended is not None and ended[0] == "process":  # operations around it are those of its parent
+            return {"outcome": "ended a process", "where": None, "replaced_by": None}
         for depth, halves in enumerate(chain):
             last = halves[-1]
             if last.phase == rows.OPEN:
@@ -258,7 +263,6 @@ class RunErrors:
         is_fatal = self.is_ending(one) and self.ending is not None and self.ending.by == ending_error.EXCEPTION
         # An exit or an interrupt is not recorded as an error, only as the end of the operations that it left.
         is_exit = one.kind != "error" and how_it_ended(self._seen) in ("exit code", "signal")
-        ended = self._threads.get(one.seq)
         outcome = f"ended a {ended[0]}" if ended is not None else "left"
         outcome = "ended an earlier run" if one.seq in self._ended_earlier else outcome
         outcome = "ended the run" if is_fatal or is_exit else outcome

@@ -188,7 +188,7 @@ def _fail(session: Session, error: BaseException) -> None:
     """Record an uncaught exception as an error of the session, then end or leave the session."""
     try:
         if not isinstance(error, KeyboardInterrupt):
-            session.uncaught(error)
+            session.uncaught(error, process=None if session.owned() else str(os.getpid()))
     finally:
         _end(session, "Failure", failure_reason(error))
 
