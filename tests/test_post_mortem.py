@@ -20,7 +20,7 @@ from localops.reading import post_mortem, post_mortem_page, run_rows
 from localops.reading.home import Home
 from tests import programs
 from tests.examples import sized
-from tests.post_mortems import FETCH, INIT, after, found, page, row, write
+from tests.post_mortems import FETCH, INIT, after, command, found, page, row, write
 
 
 def test_a_success_has_no_errors() -> None:
@@ -219,6 +219,33 @@ def test_a_child_that_was_killed_is_named_though_the_session_went_on() -> None:
     under_way = sections["In progress when it ended"][0]
     assert f"UTC in process {died['pid']}, " in under_way
     assert "was in progress when that process died" in under_way
+
+
+def test_what_a_dead_child_was_in_is_not_in_progress_while_the_session_runs() -> None:
+    """The page of the session and its post-mortem name it as that of a process that died."""
+    program = programs.start(
+        INIT + "child = os.fork()\n"
+        "if child == 0:\n"
+        "    with session.operation('crunch', kind='tool'): die()\n"
+        "os.waitpid(child, 0)\n"
+        "with session.operation('wait', kind='tool'):\n"
+        "    print('ready', flush=True); sys.stdin.read()"
+    )
+    try:
+        programs.first_line(program)
+        sections, shown = page(found()), command("show", "last")
+    finally:
+        programs.kill(program)
+    assert "In progress when its process died" in sections
+    [died] = sections["In progress when its process died"]
+    [wait] = sections["In progress now"]
+    assert (died[:13], wait[:11]) == ("tool 'crunch'", "tool 'wait'")
+    assert "was in progress when that process died" in died
+    [now] = re.findall(r"^now +(.*)$", shown, re.MULTILINE)
+    assert (now.startswith("inside tool 'wait' for"), "crunch" in now) == (True, False)
+    assert re.search(r"^! process \d+ died inside tool 'crunch'", shown, re.MULTILINE)
+    assert re.search(r"tool crunch +unfinished", shown)
+    assert re.search(r"tool wait +running", shown)
 
 
 def test_a_worker_of_multiprocessing_leaves_when_it_ends() -> None:

@@ -22,7 +22,7 @@ from localops.recording import events, scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
     from typing import Any
 
     from localops.journal.stored import Stored
@@ -175,8 +175,12 @@ def _with_counts(names: Iterable[str]) -> str:
 
 def _at_work(snapshot: Snapshot, until: int) -> Iterator[str]:
     """Return what a running session is doing, the innermost operation last."""
-    for one in snapshot.open_now:
+    for one in open_ends.at_work(snapshot):
         yield f"inside {one.kind} {one.name!r} for {output.short_duration(until - one.at_ns)}"
+
+
+def _running(snapshot: Snapshot) -> set[str]:
+    return {rows.id_text(one.id) for one in open_ends.at_work(snapshot)}
 
 
 def _open_ends(snapshot: Snapshot) -> Iterator[str]:
@@ -254,13 +258,13 @@ def _events(snapshot: Snapshot, limit: int) -> tuple[list[Event], int]:
 
 def _print_tree(snapshot: Snapshot, limit: int) -> None:
     page, more = _events(snapshot, limit)
-    _print_lines(_tree_lines(page, running=snapshot.is_running), more)
+    _print_lines(_tree_lines(page, running=_running(snapshot)), more)
 
 
 def _print_glance(snapshot: Snapshot) -> None:
     """Print the beginning of the tree, enough to recognise the run."""
     page, more = _events(snapshot, _GLANCE * 4)
-    lines = list(_tree_lines(page, running=snapshot.is_running))
+    lines = list(_tree_lines(page, running=_running(snapshot)))
     _print_lines(lines[:_GLANCE], more + max(0, len(lines) - _GLANCE))
     print()
     print(
@@ -275,7 +279,7 @@ def _print_lines(lines: Any, more: int) -> None:
         print(printing.dim(f"… {_count(more, 'more event', 'more events')}"))
 
 
-def _tree_lines(page: list[Event], *, running: bool) -> Iterator[str]:
+def _tree_lines(page: list[Event], *, running: Container[str]) -> Iterator[str]:
     """Return a line for each event below its parent, with its agent where that changes."""
     names = {event["id"]: event["name"] for event in page if event["kind"] == "agent"}
     above = {event["id"]: event["parent"] for event in page if event["kind"] == "agent"}
@@ -298,7 +302,7 @@ def _tree_lines(page: list[Event], *, running: bool) -> Iterator[str]:
         stack += [(child, deeper, index == 0, mine) for index, child in enumerate(reversed(below))]
 
 
-def _tree_line(event: Event, branch: str, agent: str | None, *, running: bool) -> str:
+def _tree_line(event: Event, branch: str, agent: str | None, *, running: Container[str]) -> str:
     label = _label(event) + (f"  @{output.clean(agent)}" if agent else "")
     right = "  ".join(filter(None, (_figures(event), _took(event, running=running))))
     call_input = _input(event)
@@ -370,10 +374,10 @@ def _name(event: Event) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _marked(event: Event, label: str, *, running: bool = False) -> str:
+def _marked(event: Event, label: str, *, running: Container[str] = ()) -> str:
     if _has_ended(event):
         return printing.styled(label, "red") if event["failed"] or event["kind"] == "error" else label
-    return printing.styled(label, "cyan" if running else "yellow")
+    return printing.styled(label, "cyan" if event["id"] in running else "yellow")
 
 
 def _figures(event: Event) -> str:
@@ -387,9 +391,9 @@ def _has_tokens(event: Event) -> bool:
     return event["tokens_in"] is not None or event["tokens_out"] is not None
 
 
-def _took(event: Event, *, running: bool = False) -> str:
+def _took(event: Event, *, running: Container[str] = ()) -> str:
     if not _has_ended(event):
-        return "running" if running else "unfinished"
+        return "running" if event["id"] in running else "unfinished"
     return "" if event["kind"] == "error" else output.short_duration(max(0, event["end_ns"] - event["start_ns"]))
 
 
@@ -403,7 +407,7 @@ def _print_timeline(snapshot: Snapshot, limit: int) -> None:
     first = min(zero, *(event["start_ns"] for event in shown))
     last = max(snapshot.totals.last_ns, *(event["end_ns"] or 0 for event in shown))
     depths = _depths(shown)
-    running = snapshot.is_running
+    running = _running(snapshot)
     room = printing.width()
     cells = max(16, room - 54) if room else _BAR
     for event in shown:
@@ -449,7 +453,7 @@ def _bar(start: int, end: int, whole: int, cells: int) -> str:
 
 def _print_events(snapshot: Snapshot, limit: int) -> None:
     page, more = _events(snapshot, limit)
-    running = snapshot.is_running
+    running = _running(snapshot)
     names = {event["id"]: event["name"] for event in page if event["kind"] == "agent"}
     zero = snapshot.totals.first_ns
     shown = [event for event in page if event["kind"] != "agent"]
@@ -465,7 +469,7 @@ def _print_events(snapshot: Snapshot, limit: int) -> None:
         print(printing.dim(f"… {_count(more, 'more event', 'more events')}: -n 0 for all"))
 
 
-def _event_cells(event: Event, agent: str | None, zero: int, *, running: bool) -> list[object]:
+def _event_cells(event: Event, agent: str | None, zero: int, *, running: Container[str]) -> list[object]:
     tokens = (event["tokens_in"] or 0) + (event["tokens_out"] or 0)
     return [
         event["id"][:23],

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import rows, token_kinds
-from localops.reading import analytics
+from localops.reading import analytics, open_ends
 from localops.reading.call_search import Wanted
 from localops.reading.call_table import CallTable, arguments_text
 from localops.reading.filters import NOT, Clause
@@ -418,9 +418,9 @@ def running(sources: Sequence[Source]) -> Callable[[Call], bool]:
         key = call.project.name, call.session
         if call.finished or not source_of[key[0]].is_running(call.session):
             return False
-        # Calls from before the session was resumed do not run any more.
+        # Calls from before the session was resumed, or of a process that died, do not run any more.
         if key not in under_way:
-            under_way[key] = {one.id for one in call.project.snapshot(call.session).open_now}
+            under_way[key] = {one.id for one in open_ends.at_work(call.project.snapshot(call.session))}
         return call.id in under_way[key]
 
     return is_running

@@ -103,6 +103,17 @@ def _named_by(row: Stored) -> str | None:
     return id if isinstance(id, str) else None
 
 
+def at_work(seen: Snapshot) -> list[Unfinished]:
+    """Return what is in progress in a running session: its open operations but for those of processes that died."""
+    if not seen.is_running or not seen.open_now:
+        return []
+    if not seen.died:
+        return seen.open_now
+    processes = Processes(seen)
+    of = processes.of(seen.open_now)
+    return [one for one in seen.open_now if one.id not in of or processes.state(of[one.id]) != "died"]
+
+
 def notices(seen: Snapshot) -> list[Facts]:
     """Return each innermost operation without an end, and a sentence about it in four parts.
 
@@ -110,7 +121,8 @@ def notices(seen: Snapshot) -> list[Facts]:
     """
     open_now = {one.id for one in seen.open_now}
     holds = {one.parent for one in seen.unfinished}
-    innermost = [one for one in seen.unfinished if one.id not in holds and not (seen.is_running and one.id in open_now)]
+    under_way = {one.id for one in at_work(seen)}
+    innermost = [one for one in seen.unfinished if one.id not in holds and one.id not in under_way]
     if not innermost:
         return []
     processes = Processes(seen)
@@ -155,7 +167,8 @@ def _who(
 
 def _when(seen: Snapshot, one: Unfinished, *, is_of_last_run: bool) -> str:
     """Return how long before the last row of its run an operation began; how long it ran is not known."""
-    before_ns = seen.ran_until(one.at_ns) - one.at_ns
+    until_ns = seen.totals.last_ns if seen.is_running and is_of_last_run else seen.ran_until(one.at_ns)
+    before_ns = until_ns - one.at_ns
     if not is_of_last_run and not seen.pauses:
         return ""  # it was imported by an earlier release, without when each run ended
     if before_ns <= 0:

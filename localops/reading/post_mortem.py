@@ -232,14 +232,16 @@ class _PostMortem:
     def _open(self, one: Unfinished) -> Facts:
         """Return the facts about an operation without an end."""
         halves = self._rows.halves(one.id)
-        seq = halves[0].seq if halves else None
+        seq, process = halves[0].seq if halves else None, self._process(one)
+        is_dead = process is not None and process["state"] == "died"
+        until_ns = self._seen.totals.last_ns if is_dead else self._seen.until_ns
         return {
             **self._rows.operation(one.kind, one.name, halves[0].model if halves else None, one.id, one.agent),
             "input": self._rows.preview(seq, one.kind),
             "began": iso(one.at_ns),
-            "seconds": max(0, self._seen.until_ns - one.at_ns) / 1e9,
+            "seconds": max(0, until_ns - one.at_ns) / 1e9,
             "ended_with_session": False,
-            "process": self._process(one),
+            "process": process,
             "inside": self._inside(one),
         }
 

@@ -42,6 +42,7 @@ def sections(findings: Facts) -> list[Section]:
         *_errors(findings),
         ("What the errors have in common", list(error_page.common(findings["common"]))),
         ("In progress when an earlier run ended", list(_stopped(findings))),
+        ("In progress when its process died", list(_under_way_in_dead(findings))),
         (
             "In progress now" if findings["how"] == "running" else "In progress when it ended",
             list(_under_way(findings)),
@@ -321,24 +322,39 @@ def _tokens(figures: Facts) -> str:
 
 
 def _under_way(findings: Facts) -> Iterator[Sentence]:
-    is_running = findings["how"] == "running"
     shown = findings["under_way"]
     for one in shown:
-        took = output.short_duration(nanoseconds(one["seconds"]))
-        place = given_results.in_process(one["process"])
-        what = [*named(one), *with_input(one["input"]), f", began at {when(one['began'])} UTC{place}"]
-        if is_running:
-            yield [*what, f", has run for {took}."]
-        elif one["ended_with_session"]:
-            yield [*what, f", had run for {took} when the session ended; {_MAYBE}."]
-        else:
-            state = _state_at_end(one["process"], findings["how"])
-            yield [*what, f"{_at_last_row(one['seconds'], 'the last row', state)}{_open_end(one)}."]
-        if one["inside"] is not None:
-            yield _inside(one["inside"], is_running=is_running)
+        if not _is_of_dead(one, findings):
+            yield from _without_end(one, findings["how"])
     rest = findings["under_way_count"] - sum(not one["ended_with_session"] for one in shown)
     if rest > 0:
         yield [f"{output.counted(rest, 'more operation')} began before these."]
+
+
+def _under_way_in_dead(findings: Facts) -> Iterator[Sentence]:
+    """Describe the operations of processes that died, while others of the session are alive."""
+    for one in findings["under_way"]:
+        if _is_of_dead(one, findings):
+            yield from _without_end(one, "unknown")
+
+
+def _is_of_dead(one: Facts, findings: Facts) -> bool:
+    return findings["how"] == "running" and one["process"] is not None and one["process"]["state"] == "died"
+
+
+def _without_end(one: Facts, how: str) -> Iterator[Sentence]:
+    took = output.short_duration(nanoseconds(one["seconds"]))
+    place = given_results.in_process(one["process"])
+    what = [*named(one), *with_input(one["input"]), f", began at {when(one['began'])} UTC{place}"]
+    if how == "running":
+        yield [*what, f", has run for {took}."]
+    elif one["ended_with_session"]:
+        yield [*what, f", had run for {took} when the session ended; {_MAYBE}."]
+    else:
+        state = _state_at_end(one["process"], how)
+        yield [*what, f"{_at_last_row(one['seconds'], 'the last row', state)}{_open_end(one)}."]
+    if one["inside"] is not None:
+        yield _inside(one["inside"], is_running=how == "running")
 
 
 def _state_at_end(process: Facts | None, how: str) -> str:
