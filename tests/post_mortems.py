@@ -51,10 +51,10 @@ def after(code: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
     return facts, page(facts)
 
 
-def command(*arguments: str) -> str:
+def command(*arguments: str, **options: Any) -> str:
     """Return what a command of ours prints."""
     code = "import runpy; runpy.run_module('localops', run_name='__main__', alter_sys=True)"
-    return programs.run(code, *arguments).stdout
+    return programs.run(code, *arguments, **options).stdout
 
 
 def write(*written: rows.Row) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -386,6 +387,35 @@ def test_an_import_does_not_know_the_end(tmp_path: Path) -> None:
     assert facts["imported"]
     assert facts["how"] in ("imported", "unknown")
     assert any("imported" in line for line in page(facts)["How it ended"])
+
+
+def test_a_run_is_read_in_the_order_of_its_times_whatever_the_order_of_its_rows(tmp_path: Path) -> None:
+    """Its rows come in four imports, shuffled: the post-mortem and what failed are those of the run as recorded."""
+    programs.run(
+        INIT + FETCH + "from localops import LLMEvent\n"
+        "fetch('b', fails=False)\n"
+        "for name in 'ab':\n"
+        "    try: fetch(name)\n"
+        "    except TimeoutError: pass\n"
+        "    session.record(LLMEvent(model='gpt-4o', prompt='hi', completion='answer ' + name, prompt_tokens=9))\n"
+        "fetch('c', fails=False)\n"
+        "with session.operation('sum', kind='task') as task: task.returns(6)\n"
+        "session.end_session('Success')"
+    )
+    recorded, lint = found(), command("lint", "last")
+    lines = command("export", "last", "--format", "jsonl").splitlines()
+    assert "2 of 4 calls with TimeoutError" in lint
+    keys = ("first_error", "last_operation", "last_answer", "common", "under_way")
+    for seed in range(2):
+        random.Random(seed).shuffle(lines)
+        home = {"LOCALOPS_HOME": str(tmp_path / f"home{seed}")}
+        for number in range(4):
+            part = tmp_path / f"{seed}.{number}.jsonl"
+            part.write_text("".join(f"{line}\n" for line in lines[number::4]), encoding="utf-8")
+            command("import", str(part), env=home)
+        again = json.loads(command("why", "last", "--json", env=home))
+        assert {key: again[key] for key in keys} == {key: recorded[key] for key in keys}
+        assert command("lint", "last", env=home) == lint
 
 
 def test_losses_are_counted() -> None:

@@ -23,7 +23,7 @@ from localops.reading import (
 )
 from localops.reading.open_ends import PARTICIPANT, Processes
 from localops.reading.run_errors import SHOWN, RunErrors, how_it_ended
-from localops.reading.run_rows import AFTER, MOST_TROUBLES, Half, RunRows, as_hex, began_ns, ended_ns, short
+from localops.reading.run_rows import AFTER, FAR, MOST_TROUBLES, Half, RunRows, as_hex, began_ns, ended_ns, short
 from localops.reading.uncounted import Uncounted
 
 TYPE_CHECKING = False
@@ -260,7 +260,7 @@ class _PostMortem:
         of_all, alike = ended[0][1:3]
         # The rows of a session that was imported from spans are not in the order of time.
         work = (row for row in self._rows.last_rows if row.kind not in rows.BOOKS)
-        newest = max(work, key=lambda row: (row.at_ns, row.seq))
+        newest = max(work, key=lambda row: (row.at_ns, row.id))
         return {
             "count": of_all,
             "at_least": self._seen.totals.rows > AFTER,
@@ -285,7 +285,7 @@ class _PostMortem:
         without_end = [one.id for one in self._seen.unfinished]
         if not without_end:
             return {}
-        bounds = {"upto": self._rows.upto, "many": AFTER, "few": _INSIDE}
+        bounds = {"upto": FAR, "until": self._rows.until_ns, "many": AFTER, "few": _INSIDE}
         newest: dict[bytes, list[tuple[Half, int, int]]] = {}
         for *half, of_all, alike, _ in self._rows.ask("ended_inside", ids=as_hex(without_end), **bounds):
             one = Half(*half)
@@ -350,7 +350,8 @@ class _PostMortem:
         """Return the last LLM call that returned an answer, which may be empty."""
         if not self._seen.totals.llms:
             return None
-        for one in (Half(*row) for row in self._rows.ask("last_answers", upto=self._rows.upto, many=AFTER, few=SHOWN)):
+        bounds = {"upto": FAR, "until": self._rows.until_ns, "many": AFTER, "few": SHOWN}
+        for one in (Half(*row) for row in self._rows.ask("last_answers", **bounds)):
             body = self._rows.body(one.seq)
             answer, stopped = previews.result(one.kind, body), finish_reasons.unusual(body)
             if one.id not in self._rows.failed and (answer or stopped or previews.is_empty_result(one.kind, body)):

@@ -133,7 +133,7 @@ class RunErrors:
         failed = next(iter(self._rows.halves(id)), None) if id is not None else None
         values = (None, None, None) if failed is None else (failed.kind, failed.name, failed.agent)
         names = dict(zip(("kind", "name", "agent"), values, strict=True))
-        bounds = {"after": one.seq, "many": AFTER, "since": one.at_ns}
+        bounds = {"after": self._rows.after(one.seq), "many": AFTER, "since": one.at_ns}
         succeeded = self._rows.ask("succeeded_since", few=_MOST_MATCHED, **bounds, **names)
         [(operations, llms)] = self._rows.ask("begun_since", **bounds)
         return any(id not in self._rows.failed for (id,) in succeeded), operations, llms
@@ -190,7 +190,7 @@ class RunErrors:
     def _consequence(self, one: Trouble) -> Facts | None:
         """Return the later error that was caused by an error or is a group with it, according to the traceback."""
         message = self._rows.body(one.seq).get("details")
-        later = [each for each in self._rows.errors if each.seq > one.seq][:SHOWN]
+        later = self._rows.errors_from(one)[1 : SHOWN + 1]
         if (ending := self.ending) is not None and ending.trouble.kind == "error" and not self._repeats(one)["later"]:
             later.append(ending.trouble)
         for each in later:
@@ -247,7 +247,7 @@ class RunErrors:
 
     def _what_followed(self, one: Trouble, chain: list[list[Half]]) -> Facts:
         """Return how far an error propagated: the outcome, and where it stopped."""
-        others = {each.parent: each for each in self._rows.errors if each.seq > one.seq}
+        others = {each.parent: each for each in self._rows.errors_from(one) if each.seq != one.seq}
         ended = self._threads.get(one.seq)
         if ended is not None and ended[0] == "process":  # operations around it are those of its parent
             return {"outcome": "ended a process", "where": None, "replaced_by": None}
@@ -270,7 +270,7 @@ class RunErrors:
 
     def _next(self, one: Trouble) -> Facts | None:
         """Return what began first after an error, in the same agent, or else in any."""
-        bounds = {"after": one.seq, "many": AFTER, "since": one.at_ns, "agent": one.agent}
+        bounds = {"after": self._rows.after(one.seq), "many": AFTER, "since": one.at_ns, "agent": one.agent}
         for following in (Half(*row) for row in self._rows.ask("begun_after", **bounds)):
             seconds = max(0, began_ns(following) - one.at_ns) / 1e9
             is_resumed = any(one.at_ns < pause.resumed_ns <= began_ns(following) for pause in self._seen.pauses)
@@ -280,7 +280,7 @@ class RunErrors:
 
     def _repeats(self, one: Trouble) -> Facts:
         """Return how often an error with the same type and message occurred later."""
-        later = [each for each in self._rows.errors if each.name == one.name and each.seq >= one.seq]
+        later = [each for each in self._rows.errors_from(one) if each.name == one.name]
         details = self._details(later)
         message = details.get(one.seq)
         same = [each for each in later if details.get(each.seq) == message and message is not None and each is not one]
@@ -292,7 +292,7 @@ class RunErrors:
         failed = chain[0][-1]
         # In an import with milliseconds, the operations around it may begin at the same time.
         around = {halves[-1].id for halves in chain}
-        after = max(one.seq, failed.seq)
+        after = self._rows.after(max(one.seq, failed.seq))
         values = {"kind": failed.kind, "name": failed.name, "model": failed.model}
         calls = self._rows.ask("calls_after", after=after, many=AFTER, since=one.at_ns, **values)
         following = [(id, is_failed) for _, id, is_failed, *_ in calls if id not in around]
@@ -329,7 +329,7 @@ class RunErrors:
         own = halves[0]
         if own.kind != "tool":
             return
-        before = (Half(*row) for row in self._rows.ask("last_rows", upto=own.seq - 1, many=LAST))
+        before = (row for row in self._rows.last_before(own.at_ns) if row.id != own.id)
         calls = (one for one in before if one.kind == "tool" and one.phase == rows.DONE and one.agent == own.agent)
         for call in islice(calls, _BEFORE):
             _, given = self._input_of(call.id)
@@ -408,10 +408,10 @@ class RunErrors:
         """The threads and processes that were ended by errors, as kind and name, by the seqs of the errors."""
         threads: dict[int, tuple[str, str]] = {}
         bounds = {"head": self._rows.head, "tail": self._rows.tail, "many": MOST_TROUBLES}
-        for seq, body in self._rows.ask("thread_ends", name=rows.THREAD_ENDED, **bounds) if self._rows.errors else ():
+        for at_ns, body in self._rows.ask("thread_ends", name=rows.THREAD_ENDED, **bounds) if self._rows.errors else ():
             facts = encode.loads(body)
             # The row of an error precedes the row about its thread; other rows may lie between.
-            same = (one for one in self._rows.errors[::-1] if one.seq < seq and one.name == facts["type"])
+            same = (one for one in self._rows.errors[::-1] if one.at_ns <= at_ns and one.name == facts["type"])
             if (error := next((one for one in same if one.seq not in threads), None)) is not None:
                 which = "process" if "process" in facts else "thread"
                 threads[error.seq] = which, facts[which]

@@ -80,7 +80,7 @@ class RunRows:
         end = seen.story.last_end
         # Rows after the end of the session do not explain it.
         counts = end is not None and end.at_ns == seen.standing.ended_ns and not seen.standing.derived
-        self.upto = end.seq if counts and end is not None and end.seq is not None else FAR
+        self.until_ns = end.at_ns if counts and end is not None else FAR
         self.troubles = self._read_troubles()
         self.failed = {one.id for one in self.troubles if one.kind != "error"}
         self.failed |= {one.parent for one in self.errors if one.failed and one.parent}
@@ -94,6 +94,10 @@ class RunRows:
     def errors(self) -> list[Trouble]:
         """The error rows in `troubles`."""
         return [one for one in self.troubles if one.kind == "error"]
+
+    def errors_from(self, one: Trouble) -> list[Trouble]:
+        """Return an error, if it is one, and those after it, by their times."""
+        return [each for each in self.errors if (each.at_ns, each.id) >= (one.at_ns, one.id)]
 
     def _read_troubles(self) -> list[Trouble]:
         if not self.seen.totals.errors and not self.seen.totals.failed:
@@ -111,7 +115,15 @@ class RunRows:
     @cached_property
     def last_rows(self) -> list[Half]:
         """The last rows before the end of the session, newest first."""
-        return [Half(*row) for row in self.ask("last_rows", upto=self.upto, many=LAST)]
+        return self.last_before(self.until_ns)
+
+    def last_before(self, until_ns: int) -> list[Half]:
+        """Return the last rows up to a time, newest first: an import may have written them in another order."""
+        return [Half(*row) for row in self.ask("last_rows", upto=FAR, until=until_ns, many=AFTER, few=LAST)]
+
+    def after(self, seq: int) -> int:
+        """Return the seq after which rows are searched that follow one: 0 if that can be all rows of the session."""
+        return 0 if self.seen.totals.rows <= AFTER else seq
 
     def halves(self, id: bytes) -> list[Half]:
         """Return the rows of an operation, the opening row first."""

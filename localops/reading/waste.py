@@ -82,8 +82,8 @@ class _Tool:
     """A tool call, from its rows read so far, and the LLM calls that belong to it."""
 
     __slots__ = (
-        "agent", "began_ns", "call", "cost", "ended_ns", "error", "error_digest", "failed", "first_seq", "id",
-        "input_seq", "last_seq", "message", "models", "name", "opened", "parent", "run",
+        "agent", "began_ns", "call", "cost", "ended_ns", "error", "error_digest", "error_ns", "failed", "first_seq",
+        "id", "input_seq", "last_seq", "message", "models", "name", "opened", "parent", "run",
     )  # fmt: skip
 
     def __init__(self, row: _Row, run: int) -> None:
@@ -96,6 +96,7 @@ class _Tool:
         self.failed = False
         self.error: str | None = None
         self.error_digest: int | None = None
+        self.error_ns = 0
         self.message: str | None = None
         self.models: list[_Model] = []
         self.call: loops.Call | None = None
@@ -130,6 +131,8 @@ class Waste:
         self._pending: dict[bytes | None, list[_Model]] = {}
         # The LLM calls inside operations whose row comes later: a call with one row is written when it ends.
         self._early: dict[bytes, list[_Model]] = {}
+        # The errors of calls whose first row comes later, in an import.
+        self._early_errors: dict[bytes, list[_Row]] = {}
         self._resumed: list[int] = []
         self.is_complete = True
         figures = analytics.totals(reader, session)
@@ -145,7 +148,7 @@ class Waste:
         # Calls with a single row come in the order in which they ended.
         self._calls = sorted((tool.call for tool in ended if tool.call is not None), key=lambda call: call.began_ns)
         self.loops = loops.find(self._calls)
-        self.failing = [tool for tool in ended if tool.failed]
+        self.failing = sorted((tool for tool in ended if tool.failed), key=lambda tool: (tool.ended_ns, tool.id))
 
     def _read(self, many: int, most_rows: int, most_bytes: int) -> None:
         """Read the rows of the session, or the last rows of a long one."""
@@ -182,6 +185,8 @@ class Waste:
                 model.tokens_out += row.tokens_out or 0
         elif row.parent is not None and (tool := self._tools.get(row.parent)) is not None:
             self._add_error(row, tool)
+        elif row.parent is not None:
+            self._early_errors.setdefault(row.parent, []).append(row)
 
     def _add_tool_row(self, row: _Row) -> None:
         tool, body = self._tools.get(row.id), _load_body(row.body)
@@ -201,6 +206,8 @@ class Waste:
             return
         tool.ended_ns, tool.last_seq, tool.cost = row.at_ns, row.seq, row.cost or 0
         tool.failed = tool.failed or bool(row.failed)
+        for error in self._early_errors.pop(row.id, ()):
+            self._add_error(error, tool)
         if body.get("ended_by"):
             tool.error = str(body["ended_by"])
             # Calls that were cancelled together do not count as having the same error.
@@ -236,6 +243,9 @@ class Waste:
 
     def _add_error(self, row: _Row, tool: _Tool) -> None:
         details = _load_body(row.body).get("details")
+        if tool.error_ns > row.at_ns:
+            return  # a later one is known
+        tool.error_ns = row.at_ns
         tool.failed = tool.failed or bool(row.failed)
         tool.error, tool.message = row.name, details if isinstance(details, str) else None
         tool.error_digest = loops.error_digest(row.name, details, self._period)

@@ -12,17 +12,17 @@ select
 select e.seq, e.id, e.kind, e.name, e.parent, e.agent, e.at_ns, e.model, e.failed, e.cost, e.tokens_in, e.tokens_out
 {from_both_ends}
   and (e.kind = 'error' or e.failed = 1 and e.phase = 0)
-order by r.seq
+order by e.at_ns, e.kind <> 'error', e.id
 limit :many;
 
 -- thread_ends --
 -- The rows about exceptions that ended a thread of a session, oldest first.
-select r.seq, e.body
+select e.at_ns, e.body
 {from_both_ends}
   and e.kind = 'journal'
   and e.name = :name
   and e.body is not null
-order by r.seq
+order by e.at_ns, e.id
 limit :many;
 
 -- stopped_loops --
@@ -65,7 +65,7 @@ left join later l on l.parent = e.id
 where r.session = :session
   and e.kind = 'llm'
   and e.phase = 0
-order by coalesce(e.start_ns, e.at_ns), e.seq;
+order by coalesce(e.start_ns, e.at_ns), e.id;
 
 -- calls_of_ids --
 -- The LLM and tool calls in a JSON array of ids in hex, with the additions by later prices.
@@ -99,42 +99,47 @@ where e.seq in (
   (select seq from event not indexed where seq > (select seq from mark) and id = :id and phase = 0));
 
 -- last_rows --
--- The last rows of a session up to a seq, without their bodies; `cut_off` is 1 if a call ended with its session.
+-- The :few last rows of a session up to a time, among the :many that were written last, without their bodies; `cut_off`
+-- is 1 if a call ended with its session.
 select {e.half},
   e.kind = 'llm' and e.phase = 0 and instr(e.body, '"ended_by":"end of') > 0
 from {page_up_to}
 cross join event e on e.seq = page.at
-order by e.seq desc;
+where e.at_ns <= :until
+order by e.at_ns desc, e.phase, e.id desc
+limit :few;
 
 -- ended_inside --
--- The operations that ended directly inside those in a JSON array of ids in hex, among the :many last rows of a session
--- up to a seq: the :few newest of each, newest first, with their total number, and the number with that kind and name.
+-- The operations that ended directly inside those in a JSON array of ids in hex, up to a time, among the :many rows of a
+-- session that were written last: the :few newest of each, newest first, with their total number, and the number with that kind and name.
 select *
 from (
   select {e.half},
     count(*) over (partition by e.parent) as of_all,
     count(*) over (partition by e.parent, e.kind, e.name) as alike,
-    row_number() over (partition by e.parent order by e.seq desc) as place
+    row_number() over (partition by e.parent order by e.at_ns desc, e.id desc) as place
   from {page_up_to}
   cross join event e on e.seq = page.at
   where e.phase = 0
+    and e.at_ns <= :until
     and hex(e.parent) in (select upper(value) from json_each(:ids))
     and e.kind not in ({books})
     and e.kind not in ('error', 'agent')
     and coalesce(e.name, '') not in ('budget', 'on_loop')
     and not (e.kind = 'llm' and instr(e.body, '"ended_by":"end of') > 0))
 where place <= :few
-order by seq desc;
+order by at_ns desc, id desc;
 
 -- last_answers --
--- The last successful LLM calls, among the :many last rows of a session up to a seq, newest first.
+-- The last successful LLM calls up to a time, among the :many rows of a session that were written last, newest first.
 select {e.half}
 from {page_up_to}
 cross join event e on e.seq = page.at
 where e.kind = 'llm'
   and e.phase = 0
   and e.failed is null
-order by e.seq desc
+  and e.at_ns <= :until
+order by e.at_ns desc, e.id desc
 limit :few;
 
 -- tokens_of --
@@ -152,7 +157,7 @@ where e.kind not in ({books})
   and e.kind not in ('error', 'agent')
   and coalesce(e.name, '') not in ('budget', 'on_loop')
   and coalesce(e.start_ns, e.at_ns) >= :since
-order by e.agent is not :agent, e.seq
+order by e.agent is not :agent, coalesce(e.start_ns, e.at_ns), e.id
 limit 1;
 
 -- begun_since --
@@ -177,7 +182,7 @@ where e.phase = 0
   and e.agent is :agent
   and (e.kind = 'llm' or e.name is :name)
   and coalesce(e.start_ns, e.at_ns) >= :since
-order by e.seq
+order by e.at_ns, e.id
 limit :few;
 
 -- calls_after --
@@ -190,7 +195,7 @@ where e.kind = :kind
   and e.name is :name
   and e.model is :model
   and coalesce(e.start_ns, e.at_ns) >= :since
-order by coalesce(e.start_ns, e.at_ns), e.seq;
+order by coalesce(e.start_ns, e.at_ns), e.id;
 
 -- count_with --
 -- The number of operations with a text in a body, among the first :many rows of both ends of a session.
