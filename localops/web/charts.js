@@ -75,19 +75,26 @@ export class Charts {
 /**
  * A chart of bars or lines over days, or over other numbers with ticks at `steps`. `series` are
  * `{label, values, colour}` with integer values, one above the other if `stacked`. A click calls
- * `chosen(index, label)`, with the label of the series under the pointer, if any. Values are shown beside the pointer.
+ * `chosen(index, label)`, with the label of the series under the pointer, if any. Values are shown beside the pointer;
+ * with the focus, arrow keys move it from value to value, and Enter clicks.
  * Where there is `brushed(from, to)`, dragging across the chart calls it with the first and the last index. `kind` is a
  * class of the box. With `clips`, outliers are above the scale, and named below the chart.
  */
 class Plot {
   constructor(facts) {
-    this.place = make("div", { class: "plot" });
+    const keys = `arrow keys: values${facts.chosen ? "; Enter: open" : ""}`;
+    this.place = make("div", { class: "plot", role: "group", tabindex: 0, "aria-label": `${facts.title} (${keys})` });
+    this.place.addEventListener("keydown", (event) => this._key(event));
+    this.place.addEventListener("blur", () => this._leave());
+    this.spoken = make("p", { class: "visually-hidden", "aria-live": "polite" });
     this.note = make("p", { class: "faint", hidden: true });
     this.tip = make("div", { class: "tip", hidden: true });
     this.above = make("p", { class: "faint above", hidden: true });
-    this.element = box(facts.title, this.note, this.place, this.above);
+    this.element = box(facts.title, this.note, this.place, this.above, this.spoken);
     if (facts.kind) this.element.classList.add(facts.kind);
     this.chart = null;
+    // The value that the keys have reached.
+    this.at = null;
     this._set(facts);
     this.watch = new ResizeObserver(() => (this.chart ? this._fit() : this._draw()));
     this.watch.observe(this.place);
@@ -247,6 +254,37 @@ class Plot {
         setSelect: [(plotted) => this._brush(plotted)],
       },
     };
+  }
+
+  /** Move from value to value by keys, and choose one. */
+  _key(event) {
+    if (event.target !== this.place || event.ctrlKey || event.metaKey || event.altKey || !this.chart) return;
+    const { x, chosen } = this.facts,
+      last = x.length - 1;
+    if (event.key === "Enter" && chosen && this.at !== null) {
+      event.preventDefault();
+      return void chosen(this.at);
+    }
+    const next = {
+      ArrowRight: Math.min(last, (this.at ?? -1) + 1),
+      ArrowLeft: Math.max(0, (this.at ?? last + 1) - 1),
+      Home: 0,
+      End: last,
+    }[event.key];
+    if (next === undefined || last < 0) return;
+    event.preventDefault();
+    this.at = next;
+    this.chart.setCursor({ left: this.chart.valToPos(x[next], "x"), top: this.chart.over.clientHeight / 2 });
+    const lines = [...this.tip.children]
+      .slice(1)
+      .map(({ children: [, label, value] }) => `${label.textContent} ${value.textContent}`);
+    this.spoken.textContent = `${this.tip.firstChild.textContent}: ${lines.reverse().join(", ") || this.facts.yText(0)}`;
+  }
+
+  _leave() {
+    this.at = null;
+    this.spoken.textContent = "";
+    this.chart?.setCursor({ left: -10, top: -10 });
   }
 
   /** Show the values at the pointer beside it. */

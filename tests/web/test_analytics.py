@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,6 +133,33 @@ ABOVE = """async (values) => {
     plot.querySelector(".above button")?.click();
     return [plot.querySelector(".above:not([hidden])")?.textContent ?? "", at];
 }"""
+
+
+def test_a_chart_is_one_stop_of_the_keyboard(visit: Visit) -> None:
+    """Arrow keys show and speak each value, Enter leads where a click does; the next tab leaves the chart."""
+    page = visit.open("/analytics")
+    chart = page.locator("[data-id='Failed calls and operations per day']")
+    plot = chart.get_by_role("group")
+    chart.locator("canvas").wait_for()
+    plot.focus()
+    spoken, tip = chart.locator("[aria-live]"), chart.locator(".tip")
+    page.keyboard.press("End")
+    expect(spoken).to_have_text(re.compile(r"^\d{4}-\d\d-\d\d: failed \d+$"))
+    expect(tip).to_be_visible()
+    last = spoken.inner_text()
+    page.keyboard.press("ArrowLeft")
+    expect(spoken).not_to_have_text(last)
+    page.keyboard.press("ArrowRight")
+    expect(spoken).to_have_text(last)
+    assert visit.unusable("#charts") == []
+    page.keyboard.press("Tab")
+    expect(tip).to_be_hidden()
+    assert not chart.evaluate("chart => chart.contains(document.activeElement)")
+    page.keyboard.press("Shift+Tab")
+    expect(plot).to_be_focused()
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: "/analytics" not in url and last[:10] in url)
 
 
 def test_outliers_are_named_and_leave_the_scale_to_the_others(visit: Visit) -> None:
