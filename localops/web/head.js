@@ -72,9 +72,9 @@ export class Head {
     const state = byId("state");
     state.textContent = one.state;
     this._drawFigures(one);
-    this._drawReason();
     this.panel.querySelector("time").textContent = stamp(one.began);
     this.drawNotices();
+    this._drawReason();
   }
 
   _drawFigures(one) {
@@ -137,7 +137,8 @@ export class Head {
     const { run, quiet } = this.page;
     const inside = run.n ? run.tree.ends : [];
     const last = run.n ? `last event ${ago(quiet)} ago` : "waiting for the first event";
-    if (!inside.length) return last;
+    // The line below the head names the operation.
+    if (!inside.length || byId("notices").querySelector(".stuck")) return last;
     const at = inside.at(-1),
       more = inside.length > 1 ? ` and ${many(inside.length - 1, "other")}` : "";
     return `${last}, inside ${run.titleOf(at)}${more}`;

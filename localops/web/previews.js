@@ -3,6 +3,7 @@
 import { ask, data, make } from "./base.js";
 import { isReport } from "./clock.js";
 import { duration } from "./formats.js";
+import { stamp } from "./times.js";
 
 // Milliseconds in which rows are collected for one request, so that rows scrolled past are not fetched.
 const PAUSE = 100;
@@ -68,7 +69,8 @@ export function took(page, at) {
   const { run } = page;
   if (run.took[at] >= 0) return duration(run.took[at] / 1e6);
   if (!page.isUnderWay(at)) return "–";
-  return make("span", { class: "pending", "data-since": run.start[at] }, duration((page.now - run.start[at]) / 1e6));
+  const facts = { class: "pending", "data-since": run.start[at], title: `since ${stamp(run.clockOf(at))}` };
+  return make("span", facts, duration((page.now - run.start[at]) / 1e6));
 }
 
 /** Return a sign that a call is the first of a loop, or repeats an earlier one. */

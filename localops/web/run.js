@@ -104,6 +104,11 @@ export class Run {
     return since((this.start[at] - this.begin) / 1e6, this._gap / 1e6);
   }
 
+  /** Return when an event began, in milliseconds. */
+  clockOf(at) {
+    return this.t0 + this.start[at] / 1e3;
+  }
+
   /** The gap between two starts, in microseconds, that their texts have to show: most gaps are larger. */
   get _gap() {
     const { tree } = this;

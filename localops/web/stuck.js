@@ -4,6 +4,7 @@ import { ask, data, make } from "./base.js";
 import { QUIET } from "./formats.js";
 import { kindText } from "./kinds.js";
 import { took } from "./previews.js";
+import { when } from "./times.js";
 
 // The most characters of a name, of arguments and of a result: the line must leave room for the events.
 const NAME = 40,
@@ -29,7 +30,7 @@ function drawn(page, at, last, go) {
   const part = (event, words, more) =>
     make("span", {}, words, link(run, event, go), more, " ", fetched(run.seq[event]));
   return make("p", { class: "stuck" }, [
-    part(at, "Inside ", [" for ", took(page, at), ":"]),
+    part(at, "Inside ", [" for ", took(page, at), ` (since ${when(run.clockOf(at)).slice(11)}):`]),
     ...(last === null ? [] : [" ", part(last, "last event: ", null)]),
   ]);
 }

@@ -279,10 +279,15 @@ def test_a_run_that_is_stuck_looks_stuck(chromium: Browser, tmp_path: Path) -> N
         visit.leave()
         visit.page.add_init_script("const now = Date.now; Date.now = () => now() + 150_000;")
         page = visit.session("deploy", "events")
-        expect(page.locator("#reason")).to_have_text(re.compile(r"^last event [23]m \d\ds ago, inside rollout status$"))
+        # The line below the head names the operation; the name of the session has its room.
+        expect(page.locator("#reason")).to_have_text(re.compile(r"^last event [23]m \d\ds ago$"))
+        page.locator("h1").evaluate("name => name.textContent = 'incident 4493: checkout fails'")
+        assert page.locator("h1").evaluate("name => name.scrollWidth <= name.clientWidth")
         expect(page.locator("#state")).to_have_class(re.compile("quiet"))
         line = page.locator("#notices .stuck")
-        expect(line).to_contain_text(re.compile(r"^Inside tool rollout status for [23]m \d\ds: options=.*host-0"))
+        expect(line).to_contain_text(
+            re.compile(r"^Inside tool rollout status for [23]m \d\ds \(since [\d:]{8}\): options=.*host-0")
+        )
         expect(line).to_contain_text("last event: tool check pod=api-2 → not ready")
         assert visit.unusable("#notices") == []
         # Of long arguments the beginning: on a phone, all of them would leave no room for the events.
