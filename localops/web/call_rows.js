@@ -319,16 +319,18 @@ const FAILED =
 export function sums(one) {
   if (!one.calls && !one.unfinished) return [];
   const isPart = one.searching || one.unread > 0;
+  // Tools have neither.
+  const [spent, tokens] = [one.cost_nano, one.tokens_in + one.tokens_out];
   const rest = one.unfinished ? ` + ${count(one.unfinished)} not ended` : "";
   const parts = [
     make("b", {}, `${count(one.calls)} ${one.calls === 1 ? "call" : "calls"}${rest}${isPart ? " so far" : ""}`),
     one.failed
       ? make("span", { class: "failed", title: FAILED }, `${count(one.failed)} failed (${percent(one.failed_share)})`)
       : "none failed",
-    one.llm_calls ? cost(one) : money(one.cost_nano),
-    `${short(one.tokens_in + one.tokens_out)} tokens`,
+    one.llm_calls ? cost(one) : spent && money(spent),
+    (one.llm_calls || tokens) && `${short(tokens)} tokens`,
     make("span", { title: "The durations of all calls, added" }, duration(one.seconds)),
-  ];
+  ].filter(Boolean);
   return parts.map((part, index) =>
     make("span", { class: "part" }, index > 0 && make("span", { class: "dot" }, " · "), part),
   );
