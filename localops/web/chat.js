@@ -81,7 +81,10 @@ export class Chat {
     );
     const isRedrawn = isReset || key !== this._key;
     this._key = key;
-    this.turns.take(shown, isRedrawn);
+    // Without a filter, the reader goes on where the filter has led.
+    this.turns.stayed = null;
+    this.turns.take(shown, isRedrawn, !this.page.filtered && !this.agent);
+    this.sought = this.turns.stayed ?? this.sought;
     this._renew();
     if (!shown.length) this._empty();
     else if (isRedrawn && this.page.selected) this.selected(this.page.selected);

@@ -54,8 +54,9 @@ export class Turns {
     );
   }
 
-  /** Take the turns that there are now; those in the page stay, unless it `isReset`. */
-  take(all, isReset) {
+  /** Take the turns that there are now; those in the page stay, unless it `isReset`. Of all of them, the one in sight. */
+  take(all, isReset, isWhole = false) {
+    const seen = isReset && isWhole ? this.inSight() : null;
     const [first, last] = [this.all[this.first], this.all[this.end - 1]].map((at) => all.indexOf(at));
     this.all = all;
     this.isAtEnd = false;
@@ -64,8 +65,17 @@ export class Turns {
       this.opened.clear();
       this.touched = new WeakSet();
     }
-    if (isReset || first < 0 || last < first) this.begin(0);
+    if (seen && all.includes(seen.at)) this._stay(seen);
+    else if (isReset || first < 0 || last < first) this.begin(0);
     else this._set(Math.max(first, last + 1 - MOST), last + 1);
+  }
+
+  /** Draw turns from the one that was in sight on, and have it there again. */
+  _stay({ at, below }) {
+    this.begin(this.all.indexOf(at));
+    const turn = this.elements.get(at);
+    this.restore({ turn, below });
+    this.stayed = turn;
   }
 
   /** Draw turns from this one on: a turn far down does not wait for all turns above it. */
@@ -113,7 +123,7 @@ export class Turns {
     const { top } = this.scroll.getBoundingClientRect();
     for (const at of this.all.slice(this.first, this.end)) {
       const box = this.elements.get(at)?.getBoundingClientRect();
-      if (box && box.bottom > top) return { turn: this.elements.get(at), below: box.top - top };
+      if (box && box.bottom > top) return { at, turn: this.elements.get(at), below: box.top - top };
     }
     return null;
   }
