@@ -210,7 +210,7 @@ def test_one_bad_input_that_many_steps_fail_on() -> None:
         "6 of 6 errors are of calls that were given 'bad.pdf' as 'doc': "
         "tool 'parse' ×2, tool 'embed' ×2, tool 'index' ×2."
     )
-    assert first.startswith("The first of them is the first error above; 5 others followed, the last at ")
+    assert first.startswith("They begin with the first error above; the last was at ")
     assert sections["First error"][0].startswith("UnicodeError: 'parse 0 failed'")
     assert "1 more error of the same type came later with other messages." in sections["First error"]
 
@@ -246,7 +246,7 @@ def test_an_error_that_came_before_the_bad_input() -> None:
     )
     assert facts["common"]["value"] == "bad"
     _, first, _ = sections["What the errors have in common"]
-    assert re.fullmatch(r"The first of them, at .* UTC: TimeoutError: 'bad is late'\.", first)
+    assert re.fullmatch(r"The first was at .* UTC: TimeoutError: 'bad is late'\.", first)
 
 
 _HANDLED = """
@@ -267,19 +267,19 @@ _RETRIED = "call('resize', 'too slow', width=4096); call('resize', width=2048); 
             "call('put', 'no decimal number'); think(); session.end_session('Failure', 'no listing')",
             "last failure",
             "Last failure before the end",
-            "It is likely what ended the run, but that is not recorded: only LLM calls began after it.",
+            "It probably ended the run: only LLM calls began after it.",
         ),
         (
             "call('put', 'no decimal number'); call('mail'); session.end_session('Failure')",
             "last failure",
             "Last failure before the end",
-            "It is likely what ended the run, but that is not recorded: 1 more operation began after it.",
+            "It probably ended the run: only 1 more operation began after it.",
         ),
         (
             "call('put', 'no decimal number'); call('m', 'no mail'); call('m'); session.end_session('Failure')",
             "last failure",
             "Last failure before the end",
-            "It is likely what ended the run, but that is not recorded: 2 more operations began after it.",
+            "It probably ended the run: only 2 more operations began after it.",
         ),
         (
             "call('put', 'no decimal number'); call('m', 'no'); session.end_session('Failure', 'No decimal number')",
@@ -291,7 +291,7 @@ _RETRIED = "call('resize', 'too slow', width=4096); call('resize', width=2048); 
             "call('put', 'no decimal number'); think(); sys.exit(3)",
             "last failure",
             "Last failure before the end",
-            "It is likely what ended the run, but that is not recorded: only LLM calls began after it.",
+            "It probably ended the run: only LLM calls began after it.",
         ),
     ],
     ids=["an answer after it", "a step after it", "a later one retried", "named by the reason", "an exit code"],
@@ -317,12 +317,12 @@ def test_failures_that_were_made_good_ended_nothing(end: str) -> None:
         (
             "call('a', 'gone')",
             False,
-            "It is likely what ended the run, but that is not recorded: nothing began after it.",
+            "It probably ended the run: nothing began after it.",
         ),
         (
             "call('a', 'gone 1'); call('b'); call('a', 'gone 2', n=2)",
             True,
-            "The last error like it is likely what ended the run, but that is not recorded: nothing began after that.",
+            "The last error like it probably ended the run: nothing began after that.",
         ),
     ],
 )

@@ -218,9 +218,9 @@ def _ending(error: Facts) -> Iterator[Sentence]:
         yield ["It ended the run: the reason of the end names it."]
     elif (after := error["began_after"]) is not None:
         operations = output.counted(after["operations"], "more operation")
-        what = operations if after["operations"] else "only LLM calls" if after["llm_calls"] else "nothing"
+        what = f"only {operations}" if after["operations"] else "only LLM calls" if after["llm_calls"] else "nothing"
         which, it = ("The last error like it", "that") if after["of_a_repeat"] else ("It", "it")
-        yield [f"{which} is likely what ended the run, but that is not recorded: {what} began after {it}."]
+        yield [f"{which} probably ended the run: {what} began after {it}."]
 
 
 def common(shared: Facts | None) -> Iterator[Sentence]:
@@ -236,13 +236,13 @@ def common(shared: Facts | None) -> Iterator[Sentence]:
         sentence += [", " if number else "", Word(one["kind"]), *called, f" ×{output.count(one['errors'])}"]
     rest = shared["calls_count"] - len(shared["calls"])
     yield [*sentence, f" and {output.count(rest)} more." if rest > 0 else "."]
-    others = f"{output.counted(shared['errors'] - 1, 'other')} followed, the last at {when(shared['last'])} UTC."
+    last = f"last was at {when(shared['last'])} UTC."
     if first["is_first_error"]:
-        yield [f"The first of them is the first error above; {others}"]
+        yield [f"They begin with the first error above; the {last}"]
         return
     message: Sentence = [": ", Recorded(first["message"])] if first["message"] else []
-    yield ["The first of them, at ", f"{when(first['at'])} UTC: ", Word(first["type"] or "error"), *message, "."]
-    yield [others]
+    yield ["The first was at ", f"{when(first['at'])} UTC: ", Word(first["type"] or "error"), *message, "."]
+    yield [f"The {last}"]
 
 
 def _where(error: Facts) -> Iterator[Sentence]:
