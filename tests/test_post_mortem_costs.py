@@ -199,12 +199,12 @@ def test_loops_are_those_that_lint_finds() -> None:
     )
     spent = "3 tool calls, 3 LLM calls, 300,003 tokens, $0.7500"
     assert sections["Wasted"] == [
-        "[cycle] Tools 'edit', 'check' were called in turn, 3 rounds with the same results. Wasted: 4 tool calls.",
+        "Tools 'edit', 'check' were called in turn, 3 rounds with the same results. Wasted: 4 tool calls.",
         (
-            "[repeat] Tool 'search' was called 4 times in a row with the same arguments and result: 'query=tide'. "
+            "Tool 'search' was called 4 times in a row with the same arguments and result: 'query=tide'. "
             f"Wasted: {spent}."
         ),
-        "[repeat] Tool 'click' was called 3 times in a row with the same arguments and result. Wasted: 2 tool calls.",
+        "Tool 'click' was called 3 times in a row with the same arguments and result. Wasted: 2 tool calls.",
         f"All 3 loops wasted {spent.replace('3 tool', '9 tool')}.",
     ]
     with Home() as home:

@@ -66,7 +66,7 @@ class _By(common.Word):
     metavar="ZONE",
     help="Time zone of days, such as Europe/Berlin or local [default: UTC].",
 )
-@click.option("--percentiles", is_flag=True, help="Compute p50, p90 and p99, also in a large session.")
+@click.option("--percentiles", is_flag=True, help="Compute the median, p90 and p99, also in a large session.")
 @click.option(
     "-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many lines."
 )
@@ -358,7 +358,7 @@ def _print_lines(
         least=32 if by == "session" else 24,
         # Its short id, if the label begins with one.
         narrowest=13,
-        spare=("cached", "first token", "", "time", "p50", "tokens/s", "sessions", "out", "tokens in", "p99", "p90"),
+        spare=("cached", "first token", "", "time", "median", "tokens/s", "sessions", "out", "tokens in", "p99", "p90"),
         styles={"failed": common.errors},
     )
     if len(lines) > limit:
@@ -366,7 +366,7 @@ def _print_lines(
 
 
 # Of models and tools.
-_SPEEDS = ("p50", "p90", "p99", "first token", "tokens/s", "cached")
+_SPEEDS = ("median", "p90", "p99", "first token", "tokens/s", "cached")
 _OF_MODELS = ("first token", "tokens/s", "cached")
 _FIGURES = ("failed", "tokens in", "out", "cost", "", "time")
 

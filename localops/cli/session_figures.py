@@ -156,7 +156,7 @@ def _print_percentiles(report: Report) -> None:
         )
     elif report.took:
         rows = [[kind, *map(output.short_duration, values)] for kind, values in report.took.items()]
-        printing.print_table(rows, ("duration", "p50", "p90", "p99"), align="lrrr")
+        printing.print_table(rows, ("duration", "median", "p90", "p99"), align="lrrr")
 
 
 def _facts(project: str, session: Snapshot, report: Report) -> dict[str, Any]:

@@ -282,18 +282,20 @@ def _later_calls(again: Facts | None) -> Iterator[Sentence]:
     if not again["calls"]:
         yield ["The call was not retried."]
         return
-    calls, failed, became = again["calls"], again["failed"], "failed" if again["next_failed"] else "did not fail"
+    calls, failed = again["calls"], again["failed"]
+    became = "failed" if again["next_failed"] else "did not fail"
     within = f", in the {output.counted(again['within_rows'], 'row')} after it" if again["within_rows"] else ""
-    given = {True: ", with the same arguments,", False: ", with other arguments,", None: ""}[again["next_same"]]
-    unknown = "; whether with the same arguments is not recorded" if again["next_same"] is None else ""
+    arguments = {True: "the same arguments", False: "other arguments", None: None}[again["next_same"]]
+    given = f", with {arguments}," if arguments else ""
+    unknown = "" if arguments else "; whether it had the same arguments is not recorded"
     name = again["name"] or again["model"]
     what: Sentence = [Recorded(name), " was called"] if name else ["The same kind of call was made"]
     if calls == 1:
         yield [*what, f" once more{within}{given} and {became}{unknown}."]
         return
-    which = "all" if failed == calls else output.count(failed) if failed else "none"
-    yield [
-        *what,
-        f" {output.count(calls)} more times{within}; {which} of these calls failed. ",
-        f"The next{given} {became}{unknown}.",
-    ]
+    times = f" {output.count(calls)} more times{within}"
+    if 0 < failed < calls:
+        yield [*what, f"{times}; {output.count(failed)} of these calls failed. The next{given} {became}{unknown}."]
+        return
+    following = f"The next had {arguments}" if arguments else "Whether the next had the same arguments is not recorded"
+    yield [*what, f"{times}; {'all' if failed else 'none'} of these calls failed. {following}."]

@@ -506,7 +506,7 @@ def _waste(findings: Facts) -> Iterator[Sentence]:
         spent = f", {cost}{tokens}" if is_known else f"; {_without_cost(llms, tools, waste['unpriced'])}"
         yield [f"{' and '.join(counts)} failed{spent}."]
     yield from map(growing_prompts.sentence, waste["growing"])
-    yield from map(waste_page.sentence_of_group, waste["loop_groups"])
+    yield from (waste_page.sentence_of_group(group, with_kind=False) for group in waste["loop_groups"])
     if waste["loops_count"] > 1:
         yield [f"All {output.count(waste['loops_count'])} loops wasted {waste_page.spent(waste['looped'])}."]
     lint = f"localops lint {findings['session_id']}"

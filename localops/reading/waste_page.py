@@ -198,15 +198,16 @@ def _rest(shown: Sequence[Facts], many: int) -> Iterator[Sentence]:
         yield [f"And {output.count(rest)} more."]
 
 
-def sentence_of_group(group: Facts) -> Sentence:
+def sentence_of_group(group: Facts, *, with_kind: bool = True) -> Sentence:
     """Return a sentence about similar loops: the first of them, and what all of them wasted."""
     first, many = group["first"], group["count"]
     if many == 1:
-        return sentence_of(first)
+        return sentence_of(first, with_kind=with_kind)
     what = "habits" if first["kind"] == HABIT else "loops"
     has_many_tools = group["tools_count"] > len(set(first["tools"]))
     tools: Sentence = [" of tools ", *_names(group["tools"], group["tools_count"])] if has_many_tools else []
-    are_alike = [*_kind(first), f"{output.count(many)} {what}", *tools, " are similar; the first: "]
+    kind = _kind(first) if with_kind else []
+    are_alike = [*kind, f"{output.count(many)} {what}", *tools, " are similar; the first: "]
     return [*are_alike, *_what(first), *_then(first), f". Together they wasted {spent(group['wasted'])}."]
 
 
@@ -218,9 +219,10 @@ def _names(tools: Sequence[str | None], many: int) -> Sentence:
     return [*words, f" and {output.count(many - len(tools))} more"] if many > len(tools) else words
 
 
-def sentence_of(loop: Facts) -> Sentence:
+def sentence_of(loop: Facts, *, with_kind: bool = True) -> Sentence:
     """Return a sentence about a loop."""
-    return [*_kind(loop), *_what(loop), *_then(loop), f". Wasted: {spent(loop['wasted'])}."]
+    kind = _kind(loop) if with_kind else []
+    return [*kind, *_what(loop), *_then(loop), f". Wasted: {spent(loop['wasted'])}."]
 
 
 def _then(loop: Facts) -> Sentence:
