@@ -475,8 +475,8 @@ def resume(
 
     session_id: an id, its beginning, or "last" for the newest session of the project.  The session may be imported.
 
-    incomplete: with True, a session of which rows are or may be missing is resumed, too.  Steps whose rows are missing
-    run again.
+    incomplete: with True, the session is resumed even if rows of it are or may be missing.  Steps whose rows are
+    missing run again.
 
     Unlike `start_session` this always raises exceptions: NotFound or Ambiguous for the id, NotResumable for a session
     in which another process takes part, or whose steps may be missing here.

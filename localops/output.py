@@ -391,7 +391,7 @@ def _rounded(number: int, unit: int) -> int:
 
 
 def percent(share: float) -> str:
-    """Return a share as text, as the pages do: with a decimal near 0% and 100%, and never rounded to these.
+    """Return a share as text, as on the pages: with a decimal below 10% and above 99%, never rounded to 0% or 100%.
 
     >>> percent(0.251), percent(0.034), percent(0.997), percent(0.0001), percent(0.9999)
     ('25%', '3.4%', '99.7%', '<0.1%', '>99.9%')
@@ -402,7 +402,7 @@ def percent(share: float) -> str:
         return ">99.9%"
     digits = 1 if 0 < share < 0.1 or 0.99 < share < 1 else 0
     scale = 10**digits
-    # Half up, as JavaScript rounds.
+    # Round half up, as JavaScript does.
     return f"{int(share * 100 * scale + 0.5) / scale:.{digits}f}%"
 
 

@@ -254,7 +254,12 @@ def _walk(page, base: str, shoot: Callable[[str], None]) -> None:  # type: ignor
 def main() -> None:
     """Record, or take pictures of what was recorded."""
     parser = argparse.ArgumentParser(prog="scripts/screenshots", description="Take pictures of the pages.")
-    parser.add_argument("folder", nargs="?", type=Path, help="for all of them; otherwise those of the README are taken")
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        help="where to save all pictures; without it, only those of the README are taken",
+    )
     parser.add_argument("--record", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.record:

@@ -108,9 +108,8 @@ def test_a_file_that_was_cut_between_two_lines_is_not_whole(
     for rest in (1, len(of_it) - 1):
         cut.write_bytes(b"".join(lines[: of_it[rest]]))
         code, report = _import(capsys, cut, "--home", other)
-        has = f"it has {rest} {'row' if rest == 1 else 'rows'} of {len(of_it)}"
-        lacks = f"{cut}: the file was cut short: session {rows.id_text(session)[:13]} lacks rows, {has}"
-        assert (code, report["problems"][0]) == (3, lacks)
+        has = f"session {rows.id_text(session)[:13]} has {rest} of its {len(of_it)} rows"
+        assert (code, report["problems"][0]) == (3, f"{cut}: the file was cut short: {has}")
         assert {id for id, at_least in _bounds(other).items() if at_least != known[id]} == {session}
     assert _import(capsys, file, "--home", other)[1]["problems"] == []
     assert _bounds(other) == known

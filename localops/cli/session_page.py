@@ -108,7 +108,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
 
 
 def _split(snapshot: Snapshot) -> Iterator[str]:
-    """Say that two copies of a session went on, if they did."""
+    """Yield a notice if two copies of a session were continued."""
     if snapshot.story.resumes:
         # Imported here, as few sessions are resumed.
         from localops.reading import recorded_steps
@@ -146,7 +146,7 @@ def _notices(report: analytics.Report, story: Story) -> Iterator[str]:
         yield f"at least {were} lost when the journal was deleted, the last time at {output.when(at_ns)} UTC"
     if story.left:
         stayed = _count(story.left, "event", "events")
-        yield f"{stayed} stayed in a journal file that was moved away while it was recorded"
+        yield f"{stayed} stayed in a journal file that was moved away during the recording"
     if report.damaged:
         yield "some of its rows may be lost: the journal, or the file that it came from, was damaged"
     if report.cut:
@@ -191,7 +191,7 @@ def _open_ends(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _resumed(snapshot: Snapshot) -> str | None:
-    """Return how often a session was resumed, and when it was last, and how the run before that had ended."""
+    """Return how often a session was resumed, when last, and how the run before that had ended."""
     if not (resumes := snapshot.story.resumes):
         return None
     many = "once" if len(resumes) == 1 else f"{len(resumes)} times, the last"

@@ -118,8 +118,8 @@ def _chunk_encoder() -> Callable[[Any, int], Iterable[str]]:
 _chunks = _chunk_encoder()
 
 
-def _quote() -> Callable[[str], str]:
-    """Return the C function that writes a text as JSON with ASCII alone."""
+def _json_writer() -> Callable[[str], str]:
+    """Return the function that writes a text as a JSON string in ASCII, the fast one in C if there is one."""
     try:
         from _json import encode_basestring_ascii
     except ImportError:
@@ -127,7 +127,7 @@ def _quote() -> Callable[[str], str]:
     return encode_basestring_ascii
 
 
-_quoted = _quote()
+_as_json = _json_writer()
 
 
 def _standard_dumps(value: Any) -> bytes:
@@ -606,8 +606,8 @@ def _need(text: str) -> float:
     What orjson reserves for a short text is included in `_ROOM_AHEAD`.
     """
     size = len(text)
-    # Nothing was escaped: faster than looking for each sign that would be.
-    if size <= _SHORT and len(_quoted(text)) == size + 2:
+    # With the quotes alone, nothing was escaped.  This is faster than a search for characters that need it.
+    if size <= _SHORT and len(_as_json(text)) == size + 2:
         return float(size)
     return 8.0 * size if text.isascii() else 32.0 * size
 

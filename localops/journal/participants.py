@@ -4,7 +4,8 @@ A participant is alive as long as the lock on `alive/<id>` is held: the kernel f
 a forked child does not inherit it, and it is visible across pid namespaces.  A process never tests its own file, as
 closing any descriptor of it would release the lock.
 
-The file states its own inode, so that a copy of it is recognised: that a copy is not locked proves nothing.
+The file states its own inode, so that a copy of it is recognised: a copy without a lock does not prove that the
+process is dead.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _TRIES = 200  # attempts to lock the file before another process removes it; each takes about 50 µs
 _HIGH_TRIES = 5
-_IDENTITY = "file"  # begins the line of a lock file with its inode, its device and the place of its project
+_IDENTITY = "file"  # the first word of the line with the inode and device of the lock file and the place of its project
 _LEFT = "its process uses another file now"
 _MOST_BYTES = 1_000
 CARD = ("participant", "pid", "started", "host", "machine", "boot", "place", "watched", "pids")
@@ -133,7 +134,7 @@ class Participant:
         self._announce()
 
     def _leave_file(self) -> None:
-        """Note in a file that was moved with its home that its lock is free because the process uses another one."""
+        """Note in a lock file that was moved that its process uses another one, and so does not lock this one."""
         try:
             os.write(-1 if self._file is None else self._file, f"{_LEFT}\n".encode())
         except OSError as error:
@@ -183,7 +184,7 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
 
 
 def went_on_elsewhere(project: str, card: Mapping[str, object]) -> bool:
-    """Return whether the process of a card recorded on in another folder, as this one was moved while it ran."""
+    """Return whether the process of a card continued in another folder because this one was moved while it ran."""
     path = os.path.join(folder_of(project), str(card.get("participant")))
     if path in _mine:
         return False
@@ -199,10 +200,10 @@ def went_on_elsewhere(project: str, card: Mapping[str, object]) -> bool:
 
 
 def _is_original(handle: int, project: str) -> bool:
-    """Return whether a lock file is the one that its process holds, or held until its end; not a copy of it.
+    """Return whether a lock file is the one that its process locked last, and not a copy.
 
-    Files of earlier releases do not state their inode; they count as original.  The device may get another number when
-    a file system is mounted again, and the folder another name when it is moved, but not both at the same time.
+    Files of earlier releases do not state their inode; they count as original.  Either the device may differ, as it
+    gets another number when its file system is mounted again, or the path of the project, as it may have been moved.
     """
     try:
         lines, facts = os.pread(handle, _MOST_BYTES, 0).decode(errors="replace").splitlines(), os.fstat(handle)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
 
 _SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
-# What became of the events in the old file, in rows about losses.
+# How the events of the old file were lost: a key in rows about losses.
 _DELETED, _LEFT, _DAMAGED = "deleted", "left", "damaged"
 _IN_A_ROW, _PAUSE = 5, 60.0  # after so many warnings of losses, none for so many seconds
 
@@ -139,7 +139,7 @@ class Recovery:
             before = self._events(connection)
             recent = self._read_own(connection) + recent
         except apsw.Error:
-            # The rows cannot be read, as they were in the lost part of the file: the file had at most so many.
+            # The rows cannot be read, as they were in the lost part of the file.  This is the most that it had.
             before = dict.fromkeys(self._sessions, self.sound_seq)
         damaged = f"file {self._file.inodes[0] if self._file.inodes else 0}"
         if not self._file.set_aside(error):

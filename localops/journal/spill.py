@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
 
 _CLAIMED = ".taken"
-_SESSION, _HEAD, _ID = b'"session":"', 128, 32  # the key, the bytes of a line that hold it, and the digits behind it
+_SESSION, _HEAD, _ID = b'"session":"', 128, 32  # the key, the first bytes of a line, which have it, the digits of an id
 _wire: ModuleType | None = None
 
 

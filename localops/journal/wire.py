@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
     from localops.journal.stored import Stored
 
-# Keys in the first line of a session, in a file of rows: how many lines it has there, and whether another one follows.
+# Keys in the first line of a session in a file: the number of its lines there, and whether another session follows.
 SESSION_ROWS, MORE_SESSIONS = "session_rows", "more_sessions"
 
 _HEADS = rows.COLUMNS[:-1]  # all but the body
@@ -159,7 +159,7 @@ def _checked(name: str, column: Sequence[Any]) -> Sequence[Any]:
 
 
 def from_row(row: Row, more: Mapping[str, object] | None = None) -> bytes:
-    """Return one row as a line of JSON, with `more` keys than columns; the body is copied as it is stored."""
+    """Return one row as a line of JSON, with the keys of `more`, if any; the body is copied as it is stored."""
     columns = {
         name: value.hex() if name in _BINARY else value
         for name, value in zip(_HEADS, row[:_BODY], strict=True)
@@ -180,7 +180,7 @@ def to_row(line: bytes) -> Row:
 
 
 def more_of(line: bytes) -> dict[str, object]:
-    """Return the keys of a valid line that are no columns."""
+    """Return the keys of a valid line that are not columns, with their values."""
     columns, _ = _parts(line)
     return {name: value for name, value in columns.items() if name not in rows.COLUMNS}
 

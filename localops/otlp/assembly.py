@@ -372,7 +372,7 @@ def _own_row(
     body: dict[str, Any],
     **columns: Any,
 ) -> Row:
-    """Return a row that localops has sent: when it was recorded, began and ended are the times."""
+    """Return a row that localops sent as a span; `times` are when it was recorded, began and ended."""
     at, start, end = times
     return rows.make(
         writer.text(row.get("kind") or "operation", 64),

@@ -37,7 +37,7 @@ class CallIndex(RowIndex):
     """The index of one project's tool calls."""
 
     FILE = "calls.db"
-    # Up to 1, a call whose closing row was stored first had no arguments.
+    # In version 1, a call whose closing row was stored before its opening row had no arguments.
     SCHEMA = 2
     SOON = 10_000
     STATEMENTS = "calls.sql"

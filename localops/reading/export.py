@@ -241,8 +241,8 @@ def write_json(runs: Iterable[Run], file: BinaryIO) -> None:
 def write_jsonl(runs: Iterable[Run], file: BinaryIO) -> None:
     """Write every row of the sessions as it is stored, one JSON object per line.
 
-    The first line of a session also has how many lines it has, and whether another session follows.  So a file that was
-    cut short between two lines is recognised, and every line is a row.
+    The first line of a session also has the number of its lines and whether another session follows, so that a file
+    that was cut between two lines is recognised.
     """
     waiting: Run | None = None
     for run in runs:
@@ -254,7 +254,7 @@ def write_jsonl(runs: Iterable[Run], file: BinaryIO) -> None:
 
 
 def _write_rows(run: Run, file: BinaryIO, *, is_last: bool) -> None:
-    # Counted first: a session that runs may have more rows then, and never fewer.
+    # Counted before the rows are read: in the meantime a running session may get more rows, but never fewer.
     count = analytics.totals(run.reader, run.id).rows
     more: dict[str, object] | None = {wire.SESSION_ROWS: count, wire.MORE_SESSIONS: not is_last}
     for row in stored.of_session(run.reader, run.id):

@@ -452,11 +452,11 @@ class _Walk:
         self.index = project.index() if chosen.text is not None else None
 
     @lazy
-    def unfolded(self) -> list[bytes]:
-        """Return the sessions that are listed from their rows.
+    def fresh_ids(self) -> list[bytes]:
+        """Return the sessions with rows that are not folded yet, which `fresh` lists.
 
-        Read once: with rows that another process writes or folds while the list is read, a session would be in neither
-        part of the list, or in both.
+        They are read once: as another process may write or fold rows in the meantime, a second read could differ, and a
+        session be listed twice or not at all.
         """
         return [session for (session,) in self.project.ask("fresh")]
 
@@ -465,7 +465,7 @@ class _Walk:
         shared = {
             "facets": _json([[number, *row] for number, row in self._rows_of_facets()]),
             "scores": _json(scores.asked(self.scores)),
-            "fresh": _json([session.hex() for session in self.unfolded]),
+            "fresh": _json([session.hex() for session in self.fresh_ids]),
             "since": self.filters.since if self.filters.since is not None else -_LATEST_NS,
             "many": _PAGE,
         }
@@ -600,8 +600,8 @@ class _Walk:
         return analytics.until_ns(listed.last_ns, running=listed.state == "Running") - listed.first_ns
 
     def fresh(self, limit: tuple[int, int]) -> Iterator[Listed]:
-        """Yield the sessions that had rows which were not folded yet: usually none, and never many."""
-        listed_sessions = map(self.one, self.unfolded)
+        """Yield the sessions of `fresh_ids`: usually none, and never many."""
+        listed_sessions = map(self.one, self.fresh_ids)
         passing = [listed for listed in listed_sessions if listed is not None and self._passes(listed, limit)]
         return iter(sorted(passing, key=_by_start))
 

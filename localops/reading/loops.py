@@ -339,28 +339,28 @@ class _Stream:
         return self._same_error(call)
 
     def _count(self, call: Call) -> None:
-        """Count for each length of a cycle whether a call equals the one in its place of the round before."""
-        recent, alike, swapped = self._recent, self._equal_counts, self._swapped(call)
+        """For each length of a cycle, count the last calls that equal the call at their place in the round before."""
+        recent, alike, parallel = self._recent, self._equal_counts, self._equal_parallel_calls(call)
         for period in range(1, LONGEST + 1):
             is_alike = len(recent) >= period and call.is_like(recent[-period])
-            if swapped and not is_alike and 1 < period <= len(recent):
-                # An equal call ran beside the one in its place: neither came first.
+            if parallel and not is_alike and 1 < period <= len(recent):
+                # An equal call overlaps the one at this place, so the order of the two means nothing.
                 before = recent[-period]
-                is_alike = any(place < 2 * period and each.overlaps(before) for place, each in swapped)
+                is_alike = any(back < 2 * period and equal.overlaps(before) for back, equal in parallel)
             alike[period] = alike[period] + 1 if is_alike else 0
 
-    def _swapped(self, call: Call) -> list[tuple[int, Call]]:
-        """Return the recent calls that a call equals and that ran beside others, with how many places before it is.
+    def _equal_parallel_calls(self, call: Call) -> list[tuple[int, Call]]:
+        """Return the recent calls that equal a call and overlap a neighbour, each with how many calls back it is.
 
-        Only the last calls are compared, as for the rest: all orders of up to four parallel calls are recognised.
+        Only the last `LONGEST` calls are compared: that recognises all orders of up to four parallel calls.
         """
         near = list(islice(reversed(self._recent), LONGEST))
         return [
-            (place, each)
-            for place, each in enumerate(near, 1)
-            if each.given == call.given
-            and any(each.overlaps(other) for other in (*near[max(0, place - 2) : place - 1], *near[place : place + 1]))
-            and call.is_like(each)
+            (back, recent)
+            for back, recent in enumerate(near, 1)
+            if recent.given == call.given
+            and any(recent.overlaps(other) for other in (*near[max(0, back - 2) : back - 1], *near[back : back + 1]))
+            and call.is_like(recent)
         ]
 
     def _round_of(self, call: Call) -> Call | None:
@@ -476,13 +476,13 @@ def _habits(same: Iterable[Call]) -> Iterator[Loop]:
 def _is_loop(calls: Sequence[Call], period: int) -> bool:
     """Return whether rounds of similar calls have the same calls, and no duration in their results counts down."""
     rounds = [calls[first : first + period] for first in range(0, len(calls), period)]
-    return len({tuple(sorted(call.given or 0 for call in each)) for each in rounds}) == 1 and not _counts_down(
+    return len({tuple(sorted(call.given or 0 for call in one)) for one in rounds}) == 1 and not _counts_down(
         _in_order(calls, period), period
     )
 
 
 def _in_order(calls: Sequence[Call], period: int) -> list[Call]:
-    """Return the calls with each round in the order of the first one: parallel calls begin in any order."""
+    """Return the calls with each round in the order of the first round, as parallel calls begin in any order."""
     first, ordered = calls[:period], list(calls[:period])
     for begin in range(period, len(calls), period):
         rest = list(calls[begin : begin + period])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from localops.journal.stored import Source
     from localops.reading.story import Story
 
-GO_ON = "localops.resume(..., incomplete=True) resumes it nevertheless, and runs the steps again that are missing here"
+GO_ON = "localops.resume(..., incomplete=True) resumes it anyway, and runs the steps again that are missing here"
 
 _FIELD = '"once":{'
 
@@ -27,7 +27,7 @@ def reason(source: Source, folder: str, story: Story, session: bytes, *, whole: 
 
 
 def not_here(source: Source, folder: str, story: Story, session: bytes, *, whole: bool = True) -> str | None:
-    """Return the same without the losses that rows of the session state: why rows may be elsewhere."""
+    """Return why rows of a session may be elsewhere, apart from losses that its own rows state, or None."""
     return (
         _waits_elsewhere(folder, session)
         or _went_on_elsewhere(folder, story)
@@ -41,7 +41,7 @@ def _lost(story: Story) -> str | None:
         return f"at least {counted(deleted, 'event was', 'events were')} lost when the journal was deleted"
     if story.left:
         stayed = counted(story.left, "event", "events")
-        return f"{stayed} stayed in a journal file that was moved away while it was recorded"
+        return f"{stayed} stayed in a journal file that was moved away during the recording"
     if story.damaged > 0:
         return "some of its rows may be lost: the journal, or the file that it came from, was damaged"
     return None
@@ -51,7 +51,7 @@ def _waits_elsewhere(folder: str, session: bytes) -> str | None:
     files = spill.elsewhere_of(folder, session)
     if not files:
         return None
-    rows = counted(sum(files.values()), "row of it waits", "rows of it wait")
+    rows = counted(sum(files.values()), "of its rows waits", "of its rows wait")
     home = shlex.quote(os.path.dirname(os.path.abspath(folder)))
     return f"{rows} in {next(iter(files))}: `localops doctor --home {home}` says how to move them here"
 
@@ -59,18 +59,18 @@ def _waits_elsewhere(folder: str, session: bytes) -> str | None:
 def _went_on_elsewhere(folder: str, story: Story) -> str | None:
     for card in story.present().values():
         if participants.went_on_elsewhere(folder, card):
-            return f"this home was moved while process {card.get('pid')} recorded it, whose later rows are elsewhere"
+            return f"this home was moved while process {card.get('pid')} recorded: later rows of it are elsewhere"
     return None
 
 
 def _partial(source: Source, story: Story, session: bytes, *, whole: bool) -> str | None:
     """Return a reason if rows of the session are not here, as with a partial import."""
     if story.lacks_beginning:
-        return "its first row is not here, so other rows of it may be missing, too"
+        return "its first row is not here, so others may be missing, too"
     if not whole:
         return None
     [(many,)] = source.all("steps_without_beginning", session=session, field=_FIELD)
     if many:
         lacking = "1 finished step lacks its first row" if many == 1 else f"{many} finished steps lack their first row"
-        return f"{lacking} here, so other rows of it may be missing, too"
+        return f"{lacking} here, so other rows may be missing, too"
     return None

@@ -45,8 +45,8 @@ def of(source: Source, session: bytes, story: Story) -> list[Pause]:
 
 def end_before(ends: Iterable[Milestone], pause: Pause) -> Milestone | None:
     """Return the end of the run before a pause, or None."""
-    # A derived end has the time of the last row of its run.  If that is the row of the resume, the run that the resume
-    # began recorded nothing else, and the end is its own.
+    # A derived end has the time of the last row of its run.  If that row is the resume, the end is that of the resumed
+    # run, which recorded nothing else.
     own = [
         end
         for end in ends

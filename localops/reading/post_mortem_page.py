@@ -612,7 +612,7 @@ def _record(findings: Facts) -> Iterator[Sentence]:
             yield [f"{output.counted(findings[name], one, more)}{rest}."]
     if findings["left"]:
         stayed = output.counted(findings["left"], "event of it", "events of it")
-        yield [f"{stayed} stayed in a journal file that was moved away while it was recorded."]
+        yield [f"{stayed} stayed in a journal file that was moved away during the recording."]
     # How many is not known: a file that was cut short does not tell what followed.
     if findings["damaged"]:
         yield ["Some of its rows may be lost: the journal, or the file that it came from, was damaged."]

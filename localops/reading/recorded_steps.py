@@ -174,18 +174,18 @@ def missing_rows(source: Source, folder: str, story: Story, session: bytes, *, w
 
 
 def unknown_steps(source: Source, story: Story, session: bytes) -> str | None:
-    """Return why the steps of a session cannot be known here; None if they can, even if some may be missing."""
+    """Return why the steps of a session are not known here; None if they are, even if some may be missing."""
     if story.is_unattributed:
         return "it only holds events whose session was unknown"
     if story.metadata_only:
         return "it came without its content, so its steps are not known here"
     if (split := split_at(source, story, session)) is not None:
-        return f"{two_histories(split)}: resume it in a home that has one of them, or begin a new session"
+        return f"{two_histories(split)}: resume it in a home that has only one of them, or begin a new session"
     return _UNKNOWN_STEPS if story.is_imported and not _stated_rows(story) else None
 
 
 def split_at(source: Source, story: Story, session: bytes) -> Milestone | None:
-    """Return the resume of a session that did not know all that its earlier processes did; None without one."""
+    """Return the first resume that lacked steps of the processes before it; None without one."""
     if story.split is not None or not story.resumes:
         return story.split
     steps = steps_by_process(source, session)
@@ -201,10 +201,10 @@ def steps_by_process(source: Source, session: bytes) -> Counter[str]:
 
 
 def two_histories(split: Milestone) -> str:
-    """Describe a session of which two copies went on."""
+    """State that two copies of a session were continued, and where the second one began."""
     return (
         f"it has two histories (process {split.body.get('pid')} resumed a copy of it at {when(split.at_ns)} UTC, "
-        "without what another process recorded), so steps may have run twice"
+        "without all rows of another process), so steps may have run twice"
     )
 
 
@@ -366,7 +366,7 @@ def _forecast(seen: Snapshot, steps: list[Recorded], refused: set[bytes]) -> For
 
 
 def refusal_of(seen: Snapshot, *, whole: bool = True) -> str | None:
-    """Return why a session cannot be resumed now; None if it can.  `whole` is that of `refusal`."""
+    """Return why a session cannot be resumed now; None if it can.  `whole`: see `refusal`."""
     if seen.waiting:
         return "rows of it wait in a spill file, so its steps are not all known; `localops doctor` says what to do"
     return refusal(seen.source, seen.folder, seen.story, seen.id, whole=whole)

@@ -142,9 +142,9 @@ def measure(seen: Snapshot, steps: Steps, *, waiting: int = 0) -> Measured:
 
 
 def _why_longer(seen: Snapshot) -> str | None:
-    """Return why a run took longer than its rows show; None if it did not."""
+    """Return why a run may have taken longer than its rows show; None if it did not."""
     if seen.story.lacks_beginning:
-        return "its beginning is not here"
+        return "its first row is not here"
     return "it has no end" if seen.is_cut_off else "it is still running" if seen.is_running else None
 
 
@@ -169,7 +169,7 @@ def _incomplete(seen: Snapshot, steps: Steps, waiting: int) -> str | None:
     if state in ("Running", "Unknown"):
         return "it is still running" if state == "Running" else f"its state is unknown: {seen.standing.reason}"
     if seen.story.lacks_beginning:
-        return "its beginning is not here"
+        return "its first row is not here"
     if seen.is_cut_off:
         return f"it has no end: {seen.standing.reason}"
     if seen.died and (left_open := seen.open_now):

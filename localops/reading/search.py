@@ -40,8 +40,8 @@ _OF_BOOKS = ("reason", "params", "returns", "metadata", "host")
 # Older than every row, for `between`.
 NEWEST = 1 << 62
 _SIDE = 48  # characters of a snippet to either side of the match
-_FEW = 32  # matches that one snippet can have
-_NEAR = 4_000  # characters around the first match in which a place with more of the terms is looked for
+_MATCHES = 32  # the most matches of a snippet
+_NEAR = 4_000  # characters around the first match that are searched for a place with more of the terms
 
 # In scripts without spaces between words, each character is a word.
 _SINGLE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
@@ -133,7 +133,7 @@ class Query:
         return all(run in flat for run in self._runs)
 
     def snippet(self, text: str, side: int = _SIDE) -> str:
-        """Return the text around the match with most of the terms near it, on one line, `side` characters before it."""
+        """Return the place of a text with most of the terms, on one line that begins `side` characters before it."""
         flat = " ".join(text.split())
         at, last = self.place(flat)
         if len(self.terms) > 1:
@@ -147,7 +147,7 @@ class Query:
         return self._first_among(written) or self._first_among(_folded_words(text)) or (0, 0)
 
     def _densest(self, text: str, start: int) -> tuple[int, int] | None:
-        """Return start and end of a term after which most of the others fit in a snippet; the first of equals."""
+        """Return start and end of the first match with the most other terms in the snippet that begins there."""
         read = [(_folded(word[0]), word.start(), word.end()) for word in _WRITTEN.finditer(text, start)]
         places = []
         for term in range(len(self.terms)):
@@ -159,7 +159,7 @@ class Query:
         places.sort()
         best, most = None, 0
         for at, (begin, end, _) in enumerate(places):
-            seen = {term for _, other, term in places[at : at + _FEW] if other <= begin + 2 * _SIDE}
+            seen = {term for _, other, term in places[at : at + _MATCHES] if other <= begin + 2 * _SIDE}
             if len(seen) > most:
                 best, most = (begin, end), len(seen)
         return best

@@ -120,7 +120,7 @@ class Snapshot:
     def is_cut_off(self) -> bool:
         """Return whether it may have begun before its first row, or continued after its last one.
 
-        Its first row is not here, a process died, or may have died, in it, or rows wait.
+        So it is if its first row is not here, if a process died or may have died in it, or if rows of it wait.
         """
         stands = self.standing
         if self.story.lacks_beginning or (self.waiting and not self.is_running):

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 # The name and the tag of a session for events whose session is unknown.
 UNATTRIBUTED = "unattributed"
-# In the row of a process that resumed a session: how many rows of processes that began or joined it were there, and
-# which processes had not left it, each with the number of its recorded steps.
+# Fields in the row of a resume: how many rows there were about processes that began or joined the session, and which
+# processes had not left it, each with the number of its recorded steps.
 KNOWN_STARTS, PRESUMED_DEAD = "known_starts", "presumed_dead"
 
 
@@ -234,16 +234,16 @@ class Story:
 
     @lazy
     def split(self) -> Milestone | None:
-        """The first resume that did not know of an earlier process, or of one that still ran; None without one.
+        """The first resume that lacked the join of an earlier process, or took one for dead that left later, or None.
 
-        Two copies of the session went on, and their rows came together later: both may have run the same steps.
+        Then two copies of the session were continued, and both may have run the same steps.
         """
         for one in self.resumes:
             known = one.body.get(KNOWN_STARTS)
             if isinstance(known, int) and known < sum(other.at_ns < one.at_ns for other in self.of_kind(*rows.STARTS)):
                 return one
-            left = {other.participant.hex() for other in self.of_kind(*rows.LEAVES) if other.participant}
-            if left & presumed_dead(one).keys():
+            departed = {other.participant.hex() for other in self.of_kind(*rows.LEAVES) if other.participant}
+            if departed & presumed_dead(one).keys():
                 return one
         return None
 

@@ -1,4 +1,4 @@
-"""Bundle the files of `localops/web`: modules in one script, and for a page without a server styles in one sheet.
+"""Bundle the files of `localops/web`: modules in one script and, for a page without a server, styles in one sheet.
 
 Each module becomes a function with unchanged code, which runs when it is first needed, in the way of browsers.  Forms
 of `import` and `export` that no module uses are refused, so that none is overlooked.
@@ -37,7 +37,7 @@ const load = async (name) => use(name);
 
 @cache
 def script(start: str, without: frozenset[str] = frozenset()) -> str:
-    """Return a module and its imports as `together` does, as the text of an element; it is kept for the next call."""
+    """Return the script of `together` as the text of an element; it is cached."""
     return _checked(together(start, without))
 
 
@@ -69,7 +69,7 @@ def _gather(name: str, without: Collection[str], sources: dict[str, str]) -> Non
 
 
 def _imported_by(start: str, sources: dict[str, str]) -> set[str]:
-    """Return the modules that run when `start` does: itself, and what it and they import, but for late imports."""
+    """Return `start` and the modules that run with it: all that it and they import, except by late imports."""
     names, waiting = {start}, [start]
     while waiting:
         new = {match[2] for match in _STATIC.finditer(sources[waiting.pop()])} - names
@@ -79,7 +79,7 @@ def _imported_by(start: str, sources: dict[str, str]) -> set[str]:
 
 
 def _function(body: str, *, runs_at_once: bool) -> str:
-    # Browsers compile a function in parentheses at once; any other they only look through, and compile when it runs.
+    # Browsers compile a function in parentheses at once, and any other only when it first runs.
     return f"(function () {{\n{body}}})" if runs_at_once else f"() => {{\n{body}}}"
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _SESSION = rows.COLUMNS.index("session")
 _AHEAD_NS = 1_000_000_000
 _MOST_DEAD = 100  # processes that had not left, to keep in the row of a resume
-_TRIES, _PAUSE = 5, 0.1  # for what another process does at this moment, and has soon done
+_TRIES, _PAUSE = 5, 0.1  # attempts, and seconds between them, as another process may be at work for a moment
 
 
 def find(own: str, ident: str, open_here: Container[bytes]) -> tuple[str, bytes]:
@@ -49,7 +49,7 @@ def find(own: str, ident: str, open_here: Container[bytes]) -> tuple[str, bytes]
                 reason = _why_incomplete(home, os.path.basename(own) if ident.lower() == "last" else None)
                 if reason is None:
                     raise
-                # An empty home says how to record, which is no help here.
+                # The error of an empty home says how to record, which does not help here.
                 missing = error if home.projects else f"whether there is a session {ident!r} is not known"
                 problem, cause = f"{missing}; but {reason}", error
         time.sleep(_PAUSE)
@@ -91,7 +91,7 @@ def rejoin(recorder: Recorder, extra: Mapping[str, object]) -> None:
 
 
 def _known(source: Source, session: bytes) -> dict[str, object]:
-    """Return what is known of the processes of a session: a reader finds later rows that this does not include."""
+    """Return what this home knows of the processes of a session, so that rows that it lacked are recognised later."""
     story = Story.read(source, session)
     steps = recorded_steps.steps_by_process(source, session)
     dead = [id.hex() for id in story.present()][-_MOST_DEAD:]
@@ -101,7 +101,7 @@ def _known(source: Source, session: bytes) -> dict[str, object]:
 def check(recorder: Recorder, *, incomplete: bool = False) -> None:
     """Raise NotResumable if some of the session's recorded steps may be missing from this journal.
 
-    With `incomplete`, only warn of steps that may be missing because rows are.
+    With `incomplete`, only warn if steps may be missing because rows are.
     """
     short = rows.id_text(recorder.session)[:13]
     journal = recorder.journal
@@ -127,8 +127,8 @@ def check(recorder: Recorder, *, incomplete: bool = False) -> None:
         say(f"session {short} is resumed without all its rows: {missing}")
     if _may_run_elsewhere(journal, story):
         say(
-            f"session {short} was recorded in another home, or on another machine or container: whether its process "
-            "still runs cannot be seen from here; make sure that it does not"
+            f"session {short} was recorded in another home, or on another machine or container, so it is not known "
+            "whether its process still runs; if it does, end it: both would run the same steps"
         )
     if (session_state.last_row_ns(journal, recorder.session) or 0) > now_ns() + _AHEAD_NS:
         say(f"the last row of session {short} is later than now: is a clock wrong? Its state may be shown as before")

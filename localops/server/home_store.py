@@ -312,17 +312,17 @@ class HomeStore(HomeReader):
         since, upto = self._files_known.get(project, 0.0), time.time() - _UPLOAD_KEPT
         if upto - since < _FILES_EVERY:
             return set()
-        came = set()
+        unused = set()
         for digest in blobs.digests(folder):
             # It may have been pruned in the meantime.
             with suppress(FileNotFoundError):
                 if since <= blobs.touched(folder, digest) < upto:
-                    came.add(digest)
-        if came:
+                    unused.add(digest)
+        if unused:
             with self._project(project) as where:
-                came -= proof.still_named(where.reader, came)
+                unused -= proof.still_named(where.reader, unused)
         self._files_known[project] = upto
-        return came
+        return unused
 
     def beneath(self) -> list[Family]:
         """Return the metrics of the database and the bucket, if rows or files are kept there."""

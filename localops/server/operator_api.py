@@ -77,10 +77,11 @@ class OperatorApi:
         """Return the machines that send to a project, the longest silence first."""
         # A key for the hub as a whole has no project of its own.
         names = [call.owner] if call.owner else await self._service.read(self._service.store.projects)
-        heard = [(name, each) for name in names for each in await self._service.read(self._service.store.senders, name)]
-        heard.sort(key=lambda pair: pair[1].last_ns)
+        read, store = self._service.read, self._service.store
+        senders = [(name, sender) for name in names for sender in await read(store.senders, name)]
+        senders.sort(key=lambda pair: pair[1].last_ns)
         now = clock.now_ns()
-        return {"senders": [all_senders.facts(name, sender, now) for name, sender in heard[:_MOST_SENDERS]]}
+        return {"senders": [all_senders.facts(name, sender, now) for name, sender in senders[:_MOST_SENDERS]]}
 
     async def health(self) -> tuple[int, Facts]:
         """Return the status and the facts of `/health`."""

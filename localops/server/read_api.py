@@ -139,17 +139,17 @@ class ReadApi:
             page = await self._with_hint(call, page, chosen.score)
         return page if chosen.text is None else {**page, "unsearched": unsearched}
 
-    async def _with_hint(self, call: Call, facts: Facts, asked: Sequence[str]) -> Facts:
+    async def _with_hint(self, call: Call, facts: Facts, scores: Sequence[str]) -> Facts:
         """Return facts with a sentence about the first requested score that no session has, if any."""
-        if not asked:
+        if not scores:
             return facts
         names = await self._read(self._store.score_names, call.project)
-        hint = filters.hint_of_score(asked, lambda: names)
+        hint = filters.hint_of_score(scores, lambda: names)
         return facts if hint is None else {**facts, "hint": hint}
 
-    async def _of_chosen(self, call: Call, work: Callable[..., Facts], *given: object, **options: Any) -> Facts:
+    async def _of_chosen(self, call: Call, work: Callable[..., Facts], *arguments: object, **options: Any) -> Facts:
         """Return facts about the sessions that pass the filters of a request."""
-        facts = await self._read(work, call.chosen_project(), *given, **options)
+        facts = await self._read(work, call.chosen_project(), *arguments, **options)
         return await self._with_hint(call, facts, _filters(call).score)
 
     async def facets(self, call: Call) -> Response:
@@ -454,9 +454,10 @@ class ReadApi:
 
     async def compare_groups(self, call: Call) -> Response:
         """Compare two groups of sessions."""
-        one, other = _group(call, "a"), _group(call, "b")
-        compared = await self._read(self._store.compare_groups, one, other)
-        return self._answer(await self._with_hint(call, compared, [*one[1].score, *other[1].score]))
+        groups = _group(call, "a"), _group(call, "b")
+        compared = await self._read(self._store.compare_groups, *groups)
+        scores = [score for _, chosen in groups for score in chosen.score]
+        return self._answer(await self._with_hint(call, compared, scores))
 
     async def download(self, call: Call) -> Response:
         """Return a session as a file."""

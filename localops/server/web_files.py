@@ -4,8 +4,8 @@ A page names its files in a folder that stands for the contents of all of them, 
 versions, and the next page asks for none of them again.  Without that folder in the address, a browser has to ask
 whether a file is the same as before.
 
-`NAME.bundle.js` is the module `NAME.js` with all that it imports, as one script.  As single files they would be up to
-forty requests of a page, each after the one for the file that names it.
+`NAME.bundle.js` is the module `NAME.js` with all that it imports, as one script.  As single files, a page would need up
+to forty requests, each sent only when the file that imports it has arrived.
 """
 
 from __future__ import annotations

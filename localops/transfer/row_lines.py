@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 1_000  # rows that are written together
 _MOST_SIZE = 8 << 20  # bytes of their lines
 _LONGEST = 256 << 20  # bytes of a line; a longer one is no row
-_MOST_ROWS = 1 << 40  # a larger number is no count of rows
+_MOST_ROWS = 1 << 40  # a larger number is not a count of rows
 _SESSION, _KIND, _AT = map(rows.COLUMNS.index, ("session", "kind", "at_ns"))
 _HEAD = re.compile(rb'\s*\{"id":"([0-9a-f]{32})","phase":([01]),"session":"([0-9a-f]{32})"')
 _STATED = f'"{wire.SESSION_ROWS}":'.encode()
@@ -89,9 +89,9 @@ class _Unread:
 
     def __init__(self) -> None:
         self._last: dict[bytes, int] = {}  # session -> the time of its last row in the file
-        self._counts: Counter[bytes] = Counter()  # its rows in the file
-        self._stated: dict[bytes, int] = {}  # its rows in the file when that was whole
-        self._is_followed = False  # whether a session followed the last one in the file when that was whole
+        self._counts: Counter[bytes] = Counter()  # session -> its rows in the file
+        self._stated: dict[bytes, int] = {}  # session -> its rows in the file when that was written
+        self._is_followed = False  # whether another session followed the last one when the file was written
         self._begun: set[bytes] = set()
         self._ended: set[bytes] = set()
         # Unreadable lines, each with the row and the session that it names, or with the session of a row beside it.
@@ -121,13 +121,12 @@ class _Unread:
             self._is_followed = more.get(wire.MORE_SESSIONS) is True
 
     def cuts(self, path: str) -> Iterator[str]:
-        """Yield what the file lacks between its whole lines."""
-        named = Counter(session for _, _, session in self._lines)
+        """Yield a problem for each session of which lines are missing, and for missing sessions at the end."""
+        damaged = Counter(session for _, _, session in self._lines)
         for session, stated in self._stated.items():
-            read = self._counts[session] + named[session]
-            if read < stated:
-                lacks = f"it has {output.counted(self._counts[session], 'row')} of {output.count(stated)}"
-                yield f"{path}: the file was cut short: session {rows.id_text(session)[:13]} lacks rows, {lacks}"
+            if self._counts[session] + damaged[session] < stated:
+                here = f"{output.count(self._counts[session])} of its {output.counted(stated, 'row')}"
+                yield f"{path}: the file was cut short: session {rows.id_text(session)[:13]} has {here}"
         if self._is_followed:
             yield f"{path}: the file was cut short: more sessions followed"
 
@@ -154,8 +153,8 @@ class _Unread:
             lost = stated - self._counts[session] - damaged[session]
             if lost > 0 and analytics.totals(journal, session).rows < stated:
                 yield self._note(session, b"cut short", lost)
-        is_whole = {session for session, stated in self._stated.items() if self._counts[session] >= stated}
-        for session in (is_whole | (self._begun & self._ended) - self._stated.keys()) - damaged.keys():
+        whole = {session for session, stated in self._stated.items() if self._counts[session] >= stated}
+        for session in (whole | (self._begun & self._ended) - self._stated.keys()) - damaged.keys():
             for id, count in _noted(Story.read(journal, session)):
                 if count > 0:
                     yield self._note(session, id, -count)

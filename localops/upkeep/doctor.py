@@ -164,8 +164,8 @@ def _home(home: str, names: list[str]) -> Iterator[Finding]:
         return
     if ours:
         yield from _private(home, home, 0o700)
-    if whose := host.owner(home):
-        yield Finding(home, f"it belongs to {whose}", "record into a home of your own", fault=os.getuid() != 0)
+    if owner := host.owner(home):
+        yield Finding(home, f"it belongs to {owner}", "record into a home of your own", fault=os.getuid() != 0)
     if not os.access(home, os.W_OK):
         cure = "make it writable, or choose another"
         yield Finding(home, "it cannot be written: new events go to the spill folder of your user", cure)
@@ -174,11 +174,11 @@ def _home(home: str, names: list[str]) -> Iterator[Finding]:
 
 
 def _of_other_homes(home: str, names: list[str]) -> Iterator[Finding]:
-    """Report what waits in the user's state folder, and does not belong to the path of this home."""
+    """Report files in the user's state folder that were left for homes at other paths."""
     for path in spill.elsewhere(home)[:_SHOWN]:
         if (name := _project_of(home, names, path)) is not None:
             into = shlex.quote(os.path.join(config.project_folder(home, name), "spill"))
-            text = f"rows of its sessions wait in {path}, under the path of another home, so the sessions lack them"
+            text = f"rows of its sessions wait in {path}, under the path of another home, and are missing here"
             yield Finding(name, text, f"if this home was moved: mkdir -p {into} && mv {shlex.quote(path)} {into}/")
             continue
         what = "blobs" if os.path.basename(path) == "blobs" else "rows"
@@ -195,7 +195,7 @@ def _project_of(home: str, names: list[str], path: str) -> str | None:
             if not sessions.isdisjoint(_sessions(home, name)):
                 return name
         except Exception:
-            # Wide, as `_project` reports what is wrong with it.
+            # Any error: `_project` reports what is wrong with it.
             continue
     return None
 
@@ -407,8 +407,8 @@ def _unreadable(name: str, path: str, error: Exception) -> Finding:
         return Finding(name, f"{path} is not a journal, and holds no row of one", _ELSEWHERE)
     if isinstance(error, ForeignJournal):
         return Finding(name, f"{path} is damaged from its first page on", _repair(name))
-    whose = host.owner(path) or host.owner(os.path.dirname(path))
-    return Finding(name, f"{reason(error)}{f'; it belongs to {whose}' if whose else ''}", _CHECK_AGAIN)
+    owner = host.owner(path) or host.owner(os.path.dirname(path))
+    return Finding(name, f"{reason(error)}{f'; it belongs to {owner}' if owner else ''}", _CHECK_AGAIN)
 
 
 def _twins(home: str, names: list[str]) -> Iterator[Finding]:
@@ -523,8 +523,8 @@ def _waiting(name: str, folder: str, *, mendable: bool = True) -> Iterator[Findi
         move = partial(_move_blobs, folder) if mendable else None
         yield Finding(name, f"{text} in the state folder, as blobs/ could not be written", cure, mend=move)
     for path in spill.foreign(folder):
-        whose = host.owner(path) or "an unknown user"
-        yield Finding(name, f"{path} belongs to {whose}: only its owner's programs read it", "check its owner")
+        owner = host.owner(path) or "an unknown user"
+        yield Finding(name, f"{path} belongs to {owner}: only its owner's programs read it", "check its owner")
     for place in spill.places(folder):
         for path in sorted(glob.glob(os.path.join(glob.escape(place), "*.unreadable"))):
             yield Finding(name, f"unreadable lines are kept in {path}", fault=False)

@@ -461,8 +461,8 @@ def take_receipts(
         ]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(
-            f"{path} is neither a bundle nor a file of receipts: give what `localops bundle` or `localops import` "
-            "wrote, or an export as jsonl, or with --otlp as otlp; exports in other formats cannot be imported"
+            f"{path} cannot be imported: expected a bundle, receipts that `localops import` wrote, "
+            "or an export as jsonl, or as otlp with --otlp"
         ) from error
     if project is not None and len({sender for sender, _, _ in entries}) > 1:
         raise BundleError(f"{path} holds receipts of several projects: --project is for one; leave it out")

@@ -48,12 +48,12 @@ def unpack(path: str, home: str) -> Opened:
 
 def _kind_of(path: str) -> tuple[str, Callable[[str, str], list[str]]]:
     kind = file_kinds.of(path)
-    if kind == file_kinds.LOST_JOURNAL:
+    if kind == file_kinds.EMPTY_JOURNAL:
         raise ConfigError(f"{path} is a damaged journal, and no row is left in it: open a backup")
     if kind is None:
         raise ConfigError(f"{path} cannot be opened: {_EXPECTED}")
-    # JSON may have spans after other lines.
-    return _TAKEN_AS.get(kind, ("otlp", _otlp))
+    # Other JSON is read as OTLP, too: spans may follow other lines.
+    return _READERS.get(kind, ("otlp", _otlp))
 
 
 def _bundle(path: str, home: str) -> list[str]:
@@ -136,7 +136,7 @@ def _sqlite(path: str, home: str) -> list[str]:
     return problems
 
 
-_TAKEN_AS: dict[str, tuple[str, Callable[[str, str], list[str]]]] = {
+_READERS: dict[str, tuple[str, Callable[[str, str], list[str]]]] = {
     file_kinds.BUNDLE: ("bundle", _bundle),
     file_kinds.ROWS: ("rows", _rows),
     file_kinds.JOURNAL: ("journal", _journal),

@@ -63,7 +63,7 @@ def test_a_copy_of_a_home_warns(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     shutil.rmtree(tmp_path / "home")
     (tmp_path / "copy").rename(tmp_path / "home")
     localops.resume("last")
-    assert "whether its process still runs cannot be seen from here" in capsys.readouterr().err
+    assert "it is not known whether its process still runs" in capsys.readouterr().err
     assert (effects.step(name="act")("x"), effects) == ("x", [])
 
 
@@ -93,7 +93,7 @@ def test_a_home_that_was_moved_during_the_run(tmp_path: Path, capsys: pytest.Cap
         run.communicate("\n", timeout=60)
     shutil.rmtree(tmp_path / "home")
     (tmp_path / "moved").rename(tmp_path / "home")
-    _refused("this home was moved while process [0-9]+ recorded it", capsys)
+    _refused("this home was moved while process [0-9]+ recorded: later rows of it are elsewhere", capsys)
 
 
 def test_lines_that_an_import_could_not_read(lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,7 +130,7 @@ def test_rows_in_the_spill_file_of_another_home(
     (tmp_path / "old").write_text("in the way")
     spill = Spill(str(tmp_path / "old" / "default"))
     assert all(spill.write(wire.to_row(line.encode())) for line in lines[3:])
-    _refused(rf"{len(lines) - 3} rows of it wait in {re.escape(str(tmp_path / 'state'))}", capsys)
+    _refused(rf"{len(lines) - 3} of its rows wait in {re.escape(str(tmp_path / 'state'))}", capsys)
     _command("doctor", exit_code=1)
     findings = capsys.readouterr().out
     assert "No problems" not in findings

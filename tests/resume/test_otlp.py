@@ -225,7 +225,7 @@ def test_spans_say_of_a_run_what_a_bundle_says(tmp_path: Path) -> None:
     assert "Indeterminate: process died inside tool 'step'" in warm.localops("why", "last", "--home", of_spans).stdout
     for home in (of_spans, of_bundle):
         resumed = programs.run(_RESUMING, env={"LOCALOPS_HOME": str(home)})
-        assert resumed.stderr.endswith("make sure that it does not\n")
+        assert resumed.stderr.endswith("run the same steps\n")
     # This copy is from before it was killed.
     assert "! no end is recorded of tool 'step'" in warm.localops("show", "last", "--home", of_bundle).stdout
 
@@ -266,7 +266,9 @@ def test_an_export_of_an_earlier_release_accuses_no_process(tmp_path: Path) -> N
     programs.first_line(program)
     programs.kill(program)
     killed = _without_processes(tmp_path, "killed")
-    assert programs.run(_GOING, "second", env={"LOCALOPS_HOME": killed}).stderr.endswith("that it does not\n")
+    assert programs.run(_GOING, "second", env={"LOCALOPS_HOME": killed}).stderr.endswith(
+        "both would run the same steps\n"
+    )
     assert programs.run(_GOING, "second").stderr == ""
     answered = "! no end is recorded of tool 'step'; when resumed, the program provided its result"
     assert answered in warm.localops("show", "last", "--home", _without_processes(tmp_path, "resumed")).stdout

@@ -261,7 +261,7 @@ def test_any_damage_is_called_so(home: str, tmp_path: Path) -> None:
         bundle_file.unpack(there, str(path))
     for text in ("[" * 100_000, "import localops\n"):
         path.write_text(text)
-        with pytest.raises(BundleError, match="neither a bundle nor a file of receipts: give what"):
+        with pytest.raises(BundleError, match="cannot be imported: expected a bundle, receipts that"):
             bundle_file.take_receipts(home, str(path))
 
 

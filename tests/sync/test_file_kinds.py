@@ -10,9 +10,9 @@ import pytest
 from tests import recorded_runs, warm
 from tests.sync.test_opened_file import KINDS, _write
 
-_OPEN = "which is not imported: `localops open {file}` shows it; to import its runs, export them as jsonl"
+_OPEN = "which cannot be imported: `localops open {file}` shows it; to import its runs, export them as jsonl"
 _OTLP = "has spans as OTLP JSON: run `localops import --otlp {file}`"
-_NO_OTLP = "and has no OTLP JSON: run `localops import {file}`"
+_NO_OTLP = "not OTLP JSON: run `localops import {file}`"
 
 
 @pytest.fixture(scope="module")
@@ -62,4 +62,4 @@ def test_json_of_others_is_no_export(tmp_path: Path) -> None:
     path.write_text('{"a": 1}')
     done = warm.localops("import", str(path))
     assert done.returncode != 0
-    assert "an export as jsonl, or with --otlp as otlp; exports in other formats cannot be imported" in done.stderr
+    assert "expected a bundle, receipts that `localops import` wrote, or an export as jsonl" in done.stderr

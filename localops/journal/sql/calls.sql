@@ -12,7 +12,7 @@ create table opened(
   args integer not null                  -- the digest of its arguments
 ) strict, without rowid;
 create table failed_early(
-  id blob primary key                    -- of an operation that has an error, and whose closing row is not in `call`
+  id blob primary key                    -- of an operation that has an error, but no row in `call` yet
 ) strict, without rowid;
 create table call(
   seq integer primary key,               -- of the row it ended with

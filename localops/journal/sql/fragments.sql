@@ -164,7 +164,7 @@ asked as materialized (
 select {t.listed};
 
 -- on_page --
--- Whether a session follows the limit of the page, matches the filters, and is not in the JSON array :fresh.
+-- Whether a session is past the end of the previous page, matches the filters, and is not in the JSON array :fresh.
 (t.first_ns, t.key) < (:before_ns, :before_key)
   and t.first_ns >= :since
   and not exists (

@@ -84,7 +84,7 @@ from meta
 where key = :key;
 
 -- seen_journals --
--- When the first and the newest rows of each journal came.
+-- When the first and the newest rows of each journal arrived.
 select journal, min(at_ns), (
   select n.at_ns
   from received n

@@ -1,6 +1,6 @@
 -- The lists of sessions and events.  Each reads an index in the order of the list and tests all filters for each
--- session, so it does not build a set of matches.  Unset filters are null.  :fresh are the sessions (ids in hex) that
--- had rows past the mark when the list was begun, which home.py reads one by one.  :facets is a JSON array of [clause,
+-- session, so it does not build a set of matches.  Unset filters are null.  :fresh has the ids (in hex) of the sessions
+-- with rows past the mark when the list was begun, which home.py reads one by one.  :facets is a JSON array of [clause,
 -- dim, value, is a pattern, excluded]: a session must have a value of each clause, or must not if the clause is excluded.
 
 -- behind --
