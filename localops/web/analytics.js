@@ -75,7 +75,7 @@ function drawTotals(change) {
   ]);
 }
 
-/** Return what failed, as a note: calls, which a link leads to, and operations around them or without any. */
+/** Return a note of what failed: the number of calls, with a link to them, and that of operations. */
 function partsOf(failed) {
   const calls = Object.values(failedCalls).reduce((sum, each) => sum + each, 0);
   if (Object.keys(failedCalls).length < CALLED.length || !failed || calls > failed) return "calls and operations";
@@ -86,19 +86,18 @@ function partsOf(failed) {
 
 const CALLED = ["model", "tool"];
 const ERRORS = "Errors that were raised or recorded, inside and outside of calls";
-const FAILED =
-  "Calls, and operations around them or without any, that did not succeed; an error outside of them is no failure";
+const FAILED = "Calls and operations that did not succeed; an error outside of them is only counted as an error";
 const RATE = "Output tokens divided by the duration of the calls, without calls of less than 0.1 s";
 const CACHED = "Share of the input tokens that were read from a cache, of the calls that report it";
 const rate = (value) => (value === null ? "" : value < 10 ? value.toFixed(1) : count(Math.round(value)));
 const shareOf = (value) => (value === null ? "" : percent(value));
 
-const named = (percentile) => (percentile === "p50" ? "median" : percentile);
+const nameOf = (percentile) => (percentile === "p50" ? "median" : percentile);
 
 /** Return a median, and the other percentiles as its title; the arguments of a figure. */
 function took(percentiles) {
   if (!percentiles) return [percentiles === null ? "–" : "…"];
-  const parts = Object.entries(percentiles).map(([name, value]) => `${named(name)} ${duration(value)}`);
+  const parts = Object.entries(percentiles).map(([name, value]) => `${nameOf(name)} ${duration(value)}`);
   return [duration(percentiles.p50), false, parts.join(", ")];
 }
 
@@ -231,7 +230,7 @@ function distribution(title, one, text, sort) {
     none.classList.add("third");
     return none;
   }
-  const shares = Object.entries(one.percentiles).map(([name, value]) => `${named(name)} ${text(value)}`);
+  const shares = Object.entries(one.percentiles).map(([name, value]) => `${nameOf(name)} ${text(value)}`);
   return charts.plot({
     title,
     kind: "third",

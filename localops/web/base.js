@@ -165,7 +165,7 @@ export function say(text) {
 export const notice = (text, kind = "empty") =>
   make("p", { class: kind, role: kind === "problem" ? "alert" : null }, text);
 
-/** Return what the server says of a filter that nothing can pass, if it does. */
+/** Return the server's sentence about a filter that no session can pass, if there is one. */
 export const hintOf = ({ hint }) => hint && make("p", {}, `${hint[0].toUpperCase()}${hint.slice(1)}.`);
 
 /** Put text on the clipboard, and say so. */

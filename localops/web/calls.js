@@ -20,7 +20,7 @@ let shown = data.calls || data.lines || [],
   next = data.next || null,
   more = Boolean(data.more),
   isPart = false,
-  // The last answer: what it says beside its calls.
+  // The last answer of the server, for its hint.
   answered = data,
   asking = null,
   again = 0;

@@ -4,8 +4,8 @@ import { ask, make } from "./base.js";
 import { callsOf, clipped, conversation, isConversation, parsed, shown } from "./values.js";
 
 /**
- * Return elements for the content of an event: on the left its input, on the right its result, or the `error` inside
- * it if it names none itself.
+ * Return elements for the content of an event: on the left its input, on the right its result.  `error` is the error
+ * inside it, which is shown if the event has none of its own.
  */
 export function content(event, error = null) {
   const sides = [[], []];

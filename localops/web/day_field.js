@@ -5,7 +5,7 @@ import { EARLIEST, LATEST } from "./query.js";
 import { day, midnight } from "./times.js";
 
 export class DayField {
-  /** `name` is the filter, `label` that of the field, and `apply` is called with the begin of a day, or "" for none. */
+  /** `name` is the filter, `label` that of the field; `apply` is called with the beginning of a day, or "" for none. */
   constructor(name, label, apply) {
     Object.assign(this, { label, apply, applied: "" });
     this.input = make("input", {
@@ -27,7 +27,7 @@ export class DayField {
     this.input.removeAttribute("aria-invalid");
   }
 
-  /** Apply a whole day, or an empty field: with a part missing, or the first digits of a year, typing goes on. */
+  /** Apply a complete day or an empty field; an incomplete or invalid day may still be typed. */
   take() {
     const { value, validity } = this.input;
     if (!validity.valid) return;
@@ -37,7 +37,7 @@ export class DayField {
     this.apply(midnight(value));
   }
 
-  /** Apply the day that is left, or say what it lacks. */
+  /** Apply the day when the field loses the focus, or say what is expected. */
   leave() {
     if (this.input.validity.valid) return this.take();
     this.input.setAttribute("aria-invalid", "true");

@@ -66,7 +66,7 @@ export class Figures {
     const over = this._over();
     over.classList.add("wide");
     const others = Array.from(run.order).filter((at) => hasEnded(at) && !COUNTED.has(run.kindOf(at)));
-    // The time of one with calls inside is theirs.
+    // The time of an event with others inside is counted as theirs.
     const leaves = others.filter((at) => run.tree.first[at] < 0 && run.kindOf(at) !== "action");
     // Those of like height side by side.
     const boxes = [
@@ -225,7 +225,7 @@ export class Figures {
           tokens
             ? { label: "Tokens", num: true, text: (row) => count(row.tokens), sort: (row) => row.tokens }
             : { label: "Time", num: true, text: (row) => duration(row.took / 1e6), sort: (row) => row.took },
-          // Most tools and actions cost nothing, which is no price of $0.00.
+          // Most tools and actions have no cost, which is not a cost of $0.00.
           ...(costs || tokens
             ? [
                 {

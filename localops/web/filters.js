@@ -52,8 +52,8 @@ function since(value) {
   return begin === null ? "" : `, since ${when(begin).slice(0, 16)}`;
 }
 
-/** Return the words of a filter, with its name apart from its value. */
-function apart(text) {
+/** Return an element with the words of a filter, in which its name has an element of its own. */
+function labelled(text) {
   const [, name, value] = /^([^:]+:)( .*)$/s.exec(text) || [];
   return make("span", {}, name && make("span", { class: "of" }, name), name ? value : text);
 }
@@ -67,7 +67,7 @@ export function menu(label, kind = "menu") {
     summary = make("summary", {}, label);
   const element = make("details", { class: kind }, summary, box);
   const cut = () => {
-    // To measure what is closed, a browser would lay it out for that alone.
+    // Measuring a closed menu would make the browser lay it out only for that.
     if (element.open) box.classList.toggle("cut", box.scrollHeight - box.clientHeight - box.scrollTop > 8);
   };
   box.addEventListener("scroll", cut, { passive: true });
@@ -150,7 +150,7 @@ class FacetMenu {
     // A few states need no field.
     this.input.hidden = name === "state";
     const mode =
-      "One of the chosen values is enough; one with ≠ is left out. The number of a value is that of choosing it alone.";
+      "Sessions with any of the chosen values, and none with ≠. A value's number is for choosing that value alone.";
     this.any = make("div", { class: "faint any", hidden: true, title: mode }, "Match any of the chosen");
     this.box.append(this.input, this.any, this.values, this.note);
     this.element.addEventListener("toggle", () => this.opened());
@@ -415,7 +415,7 @@ export class FilterBar {
           "aria-label": `Remove the filter ${words(name, value)}`,
           onclick: () => this.set({ [name]: (this.query()[name] || []).filter((one) => one !== value) }),
         },
-        apart(`${words(name, value, filters[at - 1])}${name === "since" ? since(value) : ""} ×`),
+        labelled(`${words(name, value, filters[at - 1])}${name === "since" ? since(value) : ""} ×`),
       );
       return make("span", { class: "filter", "data-id": `${name}=${value}` }, this.turner(name, value), chip);
     });
@@ -537,10 +537,10 @@ export class ViewsMenu {
     });
     this.box.append(this.list, form);
     this.element.addEventListener("toggle", () => {
-      this.doomed = "";
+      this.deleting = "";
       if (this.element.open) this.load();
     });
-    Object.assign(this, { views: null, doomed: "" });
+    Object.assign(this, { views: null, deleting: "" });
   }
 
   async load() {
@@ -563,7 +563,7 @@ export class ViewsMenu {
       this.list,
       views.map(({ name, filters, project }) => {
         const id = project ? `${project}/${name}` : name,
-          isDoomed = this.doomed === id;
+          isDeleting = this.deleting === id;
         return make(
           "div",
           { class: "entry", "data-id": id },
@@ -576,14 +576,14 @@ export class ViewsMenu {
             "button",
             {
               type: "button",
-              class: isDoomed ? "not sure" : "not",
+              class: isDeleting ? "not sure" : "not",
               "data-key": name,
-              title: isDoomed ? "Click again to delete it" : `Delete ${name}`,
-              "aria-label": isDoomed ? `Confirm: delete ${name}` : `Delete ${name}`,
-              // The second click of a double click confirms nothing.
-              onclick: ({ detail }) => (isDoomed ? detail < 2 && this.drop(name, project) : this.doom(id)),
+              title: isDeleting ? "Click again to delete it" : `Delete ${name}`,
+              "aria-label": isDeleting ? `Confirm: delete ${name}` : `Delete ${name}`,
+              // The second click of a double click is no confirmation.
+              onclick: ({ detail }) => (isDeleting ? detail < 2 && this.drop(name, project) : this.confirm(id)),
             },
-            isDoomed ? "Delete?" : "×",
+            isDeleting ? "Delete?" : "×",
           ),
         );
       }),
@@ -617,8 +617,9 @@ export class ViewsMenu {
     this.button.textContent = name ? "Replace" : "Save";
   }
 
-  doom(id) {
-    this.doomed = id;
+  /** Ask whether to delete a view: its button then has to be clicked again. */
+  confirm(id) {
+    this.deleting = id;
     this.draw();
   }
 

@@ -159,7 +159,7 @@ export function bytes(size) {
   return size < 1048576 ? `${(size / 1024).toFixed(1)} kB` : `${(size / 1048576).toFixed(1)} MB`;
 }
 
-/** Return a share with a decimal near 0% and 100%, and never rounded to these. */
+/** Return a share with a decimal below 10% and above 99%, never rounded to 0% or 100%. */
 export function percent(share) {
   if (share === null || share === undefined) return "–";
   if (share > 0 && share < 0.0005) return "<0.1%";

@@ -21,7 +21,7 @@ export const moreTags = (id) =>
     },
   });
 
-/** Count the tags that have no room in the first line; one pass reads, and another writes. */
+/** Count the tags that have no room in the first line.  All rows are measured before any is changed: one layout. */
 export function fit(part) {
   const isWide = matchMedia(WIDE).matches;
   const measured = Array.from(part.querySelectorAll(".more-tags"), (button) => {

@@ -21,7 +21,7 @@ const BEFORE = 16,
 const NAMED_VALUE = /^([a-z]+) ?[=:] ?(.+)$/i;
 // The fewest hex digits of an id with which a search finds the session.
 const NAMED = 8;
-// The beginning of an id: eight hex digits, one a figure as no word has them, and perhaps more of them.
+// The beginning of an id: at least eight hex digits, of which one is 0 to 9, as words have none.
 const IDENT = /^(?=.*\d)[0-9a-f]{8}(?:-?[0-9a-f]+)*-?$/i;
 // An id among other words: of a session or an event, whole or its beginning as commands print it.
 const ID_INSIDE = /(?<![0-9a-z])[0-9a-f]{8}-[0-9a-f]{4}(?:-[0-9a-f]{4}-[0-9a-f]{4}(?:-[0-9a-f]{12})?)?(?![0-9a-z])/i;
@@ -321,7 +321,7 @@ class Palette {
   }
 
   async choose(at) {
-    // Where the words are may still be on its way.
+    // The place of the words may still be loading.
     const { finding } = this;
     if (this.options[at]?.isFound) await finding?.catch(() => {});
     if (finding !== this.finding) return;
@@ -346,7 +346,7 @@ function rank(name, text) {
   return parts.some((part) => !/[\p{L}\p{N}]$/u.test(part)) ? 2 : 3;
 }
 
-/** Return what an option leads to, by which it is the same when it is drawn again. */
+/** Return a key by which an option is recognised when it is drawn again: what it leads to. */
 const keyOf = ({ kind, label, note, to, one }) =>
   one && !one.event ? `session ${one.session_id}` : to || `${kind} ${label} ${note}`;
 

@@ -4,7 +4,7 @@ import { theme } from "./base.js";
 import { address, changed } from "./query.js";
 import { day, midnight } from "./times.js";
 
-// Letters with which a word of an entry is found.
+// The fewest letters that find a word of an entry.
 const FEWEST = 2;
 const PERIODS = [
   ["Last hour", "1h"],
@@ -14,7 +14,7 @@ const PERIODS = [
   ["Last 90 days", "90d"],
 ];
 const UNITS = { minute: "m", hour: "h", day: "d", week: "w" };
-// Entries, the words that lead to them beside their own, their filters and their page.
+// Of each entry: its label, more words that find it, its filters, its page.
 const FILTERS = [
   ["Sessions that failed", "failure", { state: "Failure" }, ""],
   ["Sessions with errors", "failed failures", { errors: 1 }, ""],

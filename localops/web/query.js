@@ -174,7 +174,7 @@ const EXPECTED = {
   score: "enter a name, or a comparison such as correct<0.5, grade=good or correct@ann>=1",
 };
 
-/** Return what the server answers about a filter in the words of the pages: the field, its value, what to enter. */
+/** Return an error of the server about a filter in the words of the page: the field, its value, what to enter. */
 export function refusal(message) {
   const [, name, value] = /^(\w+): invalid [^']*'(.*)': /.exec(message) || [];
   return Object.hasOwn(EXPECTED, name) ? `${OTHERS[name]}: ${value} is not valid; ${EXPECTED[name]}.` : message;

@@ -60,15 +60,15 @@ export class Rows {
     table.classList.toggle("stale", isStale);
     table.ariaBusy = String(isStale);
     this.sign.hidden = !isStale;
-    this.sign.textContent = "Loading … these rows are the ones before";
+    this.sign.textContent = "Loading … these are the previous rows";
     this.isFormer = false;
     document.body.classList.remove("former");
   }
 
-  /** Say that the rows stay those before, and the figures, as the others could not be loaded. */
+  /** Say that the rows and figures are the previous ones, as new ones could not be loaded. */
   failed() {
     this.body.closest("table").ariaBusy = "false";
-    this.sign.textContent = "Not loaded: these rows are the ones before";
+    this.sign.textContent = "Not loaded: these are the previous rows";
     this.isFormer = true;
     document.body.classList.add("former");
   }

@@ -62,7 +62,7 @@ let lastPicked = null;
 const places = { text: "", by: new Map(), asked: new Set() };
 let shown = data.sessions || [],
   next = data.next_before,
-  // The last answer: what it says beside its sessions.
+  // The last answer of the server, for its hint.
   answered = data,
   // How long sessions have been quiet, as the rows say.
   silences = "",

@@ -7,7 +7,7 @@ const SPARE = 8;
 const TALLEST = 8_000_000;
 
 export class VirtualList {
-  /** `draw(index, element)` fills a row; `choose(index, how)` is called when one is chosen; by a click it `isStep`. */
+  /** `draw(index, element)` fills a row; `choose(index, how)` gets the chosen one, `how.isStep` after a click. */
   constructor({ label, role = "grid", height = 28, draw, choose, key = () => false }) {
     Object.assign(this, { height, draw, choose, count: 0, current: -1, _rows: new Map(), _scale: 1 });
     this.rows = make("div", { class: "rows", role: "presentation" });

@@ -140,7 +140,7 @@ def _box(part: Locator) -> Any:
 
 
 def test_as_many_tags_are_shown_as_fit(chromium: Browser, tmp_path: Path) -> None:
-    """They use the whole line; a button beside the last counts the others, and shows them where they are."""
+    """They use the whole line; a button after the last one counts the rest, and shows them in place."""
     tags = ["support", "prompt-v2", "customer-facing", "region-eu-central-1", "an-experiment"]
     tags += [f"shard-{number}" for number in range(12)]
     recorded(tmp_path / "home", "one")
@@ -172,7 +172,7 @@ def test_as_many_tags_are_shown_as_fit(chromium: Browser, tmp_path: Path) -> Non
         page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
         expect(more).to_have_text("−")
         assert row.locator(".titled").evaluate("line => line.scrollHeight <= line.clientHeight")
-        # Nor does the star, which is shown under the pointer, take the place of a tag.
+        # The star, which appears under the pointer, covers no tag.
         assert row.locator(".star").get_attribute("aria-pressed") == "false"
         star: Any = row.locator(".star").bounding_box()
         assert star["x"] >= max(each["x"] + each["width"] for each in map(_box, row.locator(".tag").all()))
@@ -186,7 +186,7 @@ def test_the_figures_of_all_sessions_stand_below_each_other_on_a_phone(visit: Vi
     page.locator("#rows .state.Success").first.wait_for()
     lefts = "cells => cells.map((cell) => Math.round(cell.getBoundingClientRect().left))"
     assert len(set(page.locator("#rows [data-col=llm_calls]").evaluate_all(lefts))) == 1
-    # Nor do compact rows lay one part over another.
+    # In compact rows, no part covers another.
     page.locator("#filters summary", has_text="Display").click()
     page.get_by_label("Compact rows").check()
     page.locator("#sessions.compact").wait_for()
@@ -227,19 +227,19 @@ def test_a_wide_window_shows_the_names_of_several_models(visit: Visit) -> None:
         ("/calls", "**/api/1/calls*", "#calls", "#sums"),
     ],
 )
-def test_rows_that_could_not_be_loaded_are_those_before(
+def test_rows_stay_if_new_ones_cannot_be_loaded(
     visit: Visit, path: str, requests: str, table: str, figures: str
 ) -> None:
-    """Rows and figures are pale and say so, under the head of another order, until the next read that succeeds."""
+    """Until a read succeeds, the previous rows and figures are pale, with a notice, under the head of the new order."""
     page = visit.open(path)
     page.locator("#rows tr").first.wait_for()
     page.locator("#live", has_text="live").wait_for()
     page.route(requests, lambda route: route.fulfill(status=503, json={"message": "the disk is full"}))
     page.locator(f"{table} thead button", has_text="Cost").click()
-    expect(page.locator(".loading")).to_have_text("Not loaded: these rows are the ones before")
+    expect(page.locator(".loading")).to_have_text("Not loaded: these are the previous rows")
     for part in (f"{table}.stale", figures):
         expect(page.locator(part)).to_have_css("opacity", "0.55")
-    # The next look finds the same, and then what is asked for.
+    # The next request also fails, and the one after it succeeds.
     page.locator("#live", has_text="not updating: the disk is full").wait_for()
     page.unroute(requests)
     expect(page.locator(".loading")).to_be_hidden()
@@ -251,7 +251,7 @@ def test_rows_that_could_not_be_loaded_are_those_before(
 
 
 def test_a_refused_filter_stops_no_updates(visit: Visit) -> None:
-    """The page says what is wrong with it, and goes on with the next one."""
+    """The page says what is wrong with the filter, and continues to update with the next one."""
     page = visit.open("/")
     page.locator("#live", has_text="live").wait_for()
     page.locator("#filters summary", has_text="More").click()
