@@ -110,7 +110,7 @@ def test_a_participant_without_a_lock_is_not_dead(tmp_path: Path) -> None:
 
 
 def test_a_copy_of_a_lock_file_proves_nothing(tmp_path: Path) -> None:
-    """In a copy of a project no process can be seen to be dead; in one that was only renamed it can."""
+    """A copy of a project does not show whether a process is dead; a project that was only renamed does."""
     project, copy, renamed = programs.project(), str(tmp_path / "copy"), str(tmp_path / "renamed")
     with programs.start(_TAKE_PART, project) as program:
         who = card(programs.first_line(program).strip())
@@ -123,7 +123,7 @@ def test_a_copy_of_a_lock_file_proves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_process_whose_home_was_moved_is_not_seen_as_dead_there(tmp_path: Path) -> None:
-    """It goes on in another file, at the old place: that the moved one is free is no sign of its death."""
+    """It locks a new file at the old place: the moved file without a lock does not mean that it died."""
     project, moved = programs.project(), str(tmp_path / "moved")
     mine = participants.Participant(project)
     os.rename(project, moved)

@@ -287,7 +287,7 @@ def test_it_says_that_a_run_was_resumed(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_runs_that_die_before_they_record_anything_hide_no_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    """The reason of each run stays with it: a derived end at the time of a resume is of the run that began then."""
+    """Each run keeps its own reason: a derived end at the time of a resume belongs to the run that began then."""
     programs.run(_KILLED)
     for _ in range(2):
         programs.run(_PAYING + "die()", "resume")

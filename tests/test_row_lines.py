@@ -98,7 +98,7 @@ def test_costs_of_a_cut_file_are_lower_bounds(file: Path, tmp_path: Path, capsys
 def test_a_file_that_was_cut_between_two_lines_is_not_whole(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first line of a session says how many it has; a whole file that is imported later makes up for it."""
+    """The first line of a session states the number of its lines; importing the whole file later removes the doubt."""
     with recorded_runs.opened() as runs:
         known = {run.id: run.cost_at_least for run in runs}
     lines = file.read_bytes().splitlines(keepends=True)
@@ -113,7 +113,7 @@ def test_a_file_that_was_cut_between_two_lines_is_not_whole(
         assert {id for id, at_least in _bounds(other).items() if at_least != known[id]} == {session}
     assert _import(capsys, file, "--home", other)[1]["problems"] == []
     assert _bounds(other) == known
-    # Between two sessions: those that are here lack nothing.
+    # Cut between two sessions: those before the cut are complete.
     first_end = next(number for number, line in enumerate(lines[1:], 1) if b'"session_rows":' in line)
     cut.write_bytes(b"".join(lines[:first_end]))
     code, report = _import(capsys, cut, "--home", tmp_path / "third")
@@ -123,7 +123,7 @@ def test_a_file_that_was_cut_between_two_lines_is_not_whole(
 def test_a_file_of_an_earlier_release_is_taken_as_it_is(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its lines do not say how many they are: nothing shows that such a file ends early."""
+    """It does not state the number of its lines, so nothing shows whether it was cut."""
     lines = [json.loads(line) for line in file.read_bytes().splitlines()]
     counts = [(line.pop("session_rows"), line.pop("more_sessions")) for line in lines if "session_rows" in line]
     assert sum(count for count, _ in counts) == len(lines)

@@ -247,7 +247,7 @@ def test_a_passage_has_the_word_however_it_is_written(query: str, text: str, sho
 
 
 def test_a_passage_has_as_many_of_the_words_as_are_near_each_other() -> None:
-    """The first place of one word is not shown where another has all of them."""
+    """A place that has all words is shown rather than the first place of one of them."""
     text = f"reviewed last week{' lorem' * 100} in the last 7 days{' ipsum' * 100} 7 pages"
     assert "the last 7 days" in Query("day* last 7").snippet(text)
     assert Query("last missing").snippet(text).startswith("reviewed last week")

@@ -1,4 +1,4 @@
-"""What pages say of a session of which rows still wait in a spill file, as at a full disk."""
+"""Pages state that rows of a session wait in a spill file, for example because the disk was full."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_rows_that_wait_are_not_called_missing(journal: Journal) -> None:
 
 
 def test_a_dead_run_has_later_rows_that_wait(journal: Journal) -> None:
-    """Neither page says that nothing was recorded after the last row of the journal."""
+    """Neither `why` nor `show` says that nothing was recorded after the last row of the journal."""
     spill = Spill(journal.folder)
     assert spill.write(_row("tool", 2, "look", phase=rows.OPEN))
     claim = Claim(waiting(journal.folder)[0])

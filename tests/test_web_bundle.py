@@ -76,7 +76,7 @@ def test_modules_run_once_each_when_they_are_used(tmp_path: Path, monkeypatch: p
 
 
 def test_what_runs_at_once_is_compiled_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In parentheses; what a late import brings along is compiled when it runs, unless it is also imported before."""
+    """It is in parentheses; a module that only a late import needs is compiled when it runs."""
     monkeypatch.setattr(web_bundle, "WEB", str(tmp_path))
     (tmp_path / "a.js").write_text('import { B } from "./b.js";\nconst late = () => import("./c.js");\n')
     (tmp_path / "b.js").write_text("export const B = 1;\n")

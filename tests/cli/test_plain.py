@@ -49,7 +49,7 @@ def _both(*arguments: str, first: str = _PLAIN, **options: Any) -> tuple[int, st
 
 
 def _noted(*arguments: str) -> tuple[bool, str]:
-    """Do the same, and return whether the first loads click, and what both print."""
+    """Do the same as `_both`, and return whether the command without a parser loads click, and what both print."""
     note = Path(f"{os.environ['LOCALOPS_HOME']}-click")
     _, out, _ = _both(*arguments, first=_PLAIN + _NOTED, env={"CLICK": str(note)})
     return note.exists(), out

@@ -20,8 +20,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "my_scores.py"
 
 
-def test_nothing_is_no_score(path: Path, command: Command) -> None:
-    """A function that gives nothing gave no score and took none back, and the next run leaves its sessions alone."""
+def test_a_function_that_returns_nothing_gives_no_score(path: Path, command: Command) -> None:
+    """It neither gives nor withdraws a score, and the next run does not call it again for its sessions."""
     results = ("None", "[]", "{}", "{'x': None}", "[localops.Score('x', None)]", "(None, 'why')")
     functions = (f"def score_{number}(session):\n    return {result}\n" for number, result in enumerate(results))
     path.write_text("import localops\n" + "".join(functions))

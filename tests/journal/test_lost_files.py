@@ -249,7 +249,7 @@ def test_dropped_locks_are_noticed_by_themselves(journal: Journal, folder: str) 
 
 
 def test_rows_that_may_be_lost_with_a_journal_that_was_cut_short_are_noted(journal: Journal) -> None:
-    """The session goes on in a new file, with its first row, and without those that were in the old one."""
+    """The session continues in a new file, which has its first row, but not the others of the old file."""
     journal.sessions.add(SESSION)
     for n in range(100):
         journal.append(event(f"{n}"))

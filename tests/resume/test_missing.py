@@ -1,4 +1,4 @@
-"""A session of which rows may be missing is not resumed by itself: its steps would run twice without a warning."""
+"""A session of which rows may be missing is not resumed unless the program asks for it, as steps could run twice."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_events_lost_while_it_was_recorded(how: str, reason: str, capsys: pytest
 
 
 def test_a_home_that_was_moved_during_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its process went on where the home had been, with rows that are not in the moved one."""
+    """Its process continued at the old place, with rows that are not in the moved home."""
     with programs.start(RUN) as run:
         assert programs.first_line(run) == "ready\n"
         (tmp_path / "home").rename(tmp_path / "moved")
@@ -111,7 +111,7 @@ def test_a_session_without_its_first_row(lines: list[str], capsys: pytest.Captur
 
 
 def test_steps_without_their_first_row(lines: list[str], capsys: pytest.CaptureFixture[str], effects: Effects) -> None:
-    """A step whose end alone is here is known to be missing; `incomplete` resumes, and runs it again."""
+    """A step of which only the closing row is here counts as missing; `incomplete` resumes, and runs it again."""
     opening = next(line for line in lines if '"phase":1' in line)
     _take("".join(line for line in lines if line is not opening))
     _refused("1 finished step lacks its first row", capsys)
@@ -142,7 +142,7 @@ def test_rows_in_the_spill_file_of_another_home(
 
 @pytest.mark.foreign_open  # it writes the file of the journal
 def test_a_project_that_cannot_be_read_is_not_without_sessions(lines: list[str]) -> None:
-    """A program that starts over where there is no session would repeat all steps."""
+    """It is not `NotFound`, after which a program may start over and repeat all steps."""
     os.makedirs(project())
     for content in (b"SQLite format 3\0" + b"damaged" * 1000, b"not a journal"):
         Path(project(), "journal.db").write_bytes(content)

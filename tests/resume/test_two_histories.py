@@ -1,4 +1,4 @@
-"""A session of which two copies went on, and whose rows came together: its steps may have run twice."""
+"""Two copies of a session were continued, and their rows are in one journal: its steps may have run twice."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _refusals(home: Path) -> list[bool]:
 
 @pytest.mark.foreign_open  # it copies a home
 def test_two_resumed_copies_are_two_histories(tmp_path: Path) -> None:
-    """Each of them can be resumed as it is; their rows together cannot."""
+    """Each of them can be resumed; a journal with the rows of both cannot."""
     one, two = tmp_path / "home", tmp_path / "two"
     programs.run(_BEGUN, "first", **_in(one))
     shutil.copytree(one, two)
@@ -62,7 +62,7 @@ def test_two_resumed_copies_are_two_histories(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", ["session.end_session('Success')", "die()"])
 def test_a_run_that_goes_on_beside_its_resumed_copy_is_a_second_history(tmp_path: Path, end: str) -> None:
-    """It was taken for dead: the copy did not have its later steps, nor that it left."""
+    """It was presumed dead, as the copy has neither its later steps nor the row with which it left."""
     one, two = tmp_path / "home", tmp_path / "two"
     living = programs.start(_LIVING + end, "first", **_in(one))
     programs.first_line(living)

@@ -15,7 +15,7 @@ from tests.test_watch import WAYS, lose_the_shared_file
 ROUNDS = int(os.environ.get("STRESS_ROUNDS", "1"))
 
 
-# In an ordinary run, recorders are killed or not, commands are killed, and both together are not.
+# An ordinary run has later recorders with and without a kill, commands only with one, and both only without.
 @pytest.mark.parametrize(
     ("late", "commands", "kill"),
     [

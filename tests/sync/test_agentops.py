@@ -302,7 +302,7 @@ def test_trouble_at_any_step_leaves_each_event_once(service: Service, url: str, 
     """Whichever request is not answered, committed or not, in this process or the next: rows and figures are right."""
     record(3)
     record(1, end="Failure")
-    # Of eight steps one is tried in the same process, and another one in the next; scripts/stress tries each in both.
+    # Only one of eight steps is tried in the same process, and one in the next; scripts/stress tries each in both.
     both = examples(1) > 1
     for step in range(0 if both else (_TROUBLES.index(weather) + 4 * restart) % 8, 100, 1 if both else 8):
         fresh = Service()

@@ -78,7 +78,7 @@ class Trip:
         session.end_session("Success")
 
     def add(self, calls: int) -> None:
-        """Store the rows of a session of many calls, faster than recording them."""
+        """Store the rows of a session of many calls; recording them would take longer."""
         journal = Journal(self.folder)
         journal.add(session_rows(calls))
         journal.close()
@@ -679,7 +679,7 @@ def test_a_line_is_spared_within_a_request(trip: Trip, chaos_before: Chaos) -> N
 
 def test_interrupted_while_the_line_is_spared(trip: Trip) -> None:
     """Ctrl-C ends a pass that waits for its share of a slow line, which it would for minutes."""
-    trip.add(7_000)  # three batches: it is the second that another is packed beside
+    trip.add(7_000)  # three batches: while the second is sent, the third is packed
     everything = trip.unsent()
     program = trip.start("--bwlimit", "1000")
     try:

@@ -1,4 +1,4 @@
-"""`localops import` of a file that another command takes, or the same with another option, names that command."""
+"""`localops import` of a file for another command, or for itself with another option, names that command."""
 
 from __future__ import annotations
 

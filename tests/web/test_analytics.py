@@ -241,7 +241,7 @@ def test_what_is_shown_is_not_moved(visit: Visit) -> None:
 
 
 def test_an_empty_home_has_no_figures(chromium: Browser, tmp_path: Path) -> None:
-    """Nor filters to remove: the page tells how to begin."""
+    """There are no filters to remove either; the page shows how to begin."""
     with serving(tmp_path) as link, visiting(chromium, link) as visit:
         page = visit.open("/analytics")
         expect(page.locator("#charts .empty")).to_have_text("No sessions yet: record one with localops demo.")

@@ -49,7 +49,7 @@ def test_a_refused_filter_is_named_as_on_the_page(visit: Visit, path: str, menu:
 
 @pytest.mark.parametrize("path", ["/", "/calls", "/analytics"])
 def test_a_period_that_ends_before_it_begins_is_named(visit: Visit, path: str) -> None:
-    """Not the other filters are wrong, but the order of the two days; amounts are written as amounts."""
+    """The page names the order of the two days, and not the other filters; amounts are written with their units."""
     page = visit.open(f"{path}?since=2026-11-23T00:00:00Z&until=2026-11-20T00:00:00Z&min_cost=0.20")
     message = "From (2026-11-23) must be earlier than Before (2026-11-20): change one of them in When."
     page.locator(".empty", has_text=message).wait_for()

@@ -337,7 +337,7 @@ def test_the_palette_goes_anywhere(visit: Visit) -> None:
 
 
 def test_the_palette_offers_what_is_meant(visit: Visit) -> None:
-    """A day, a period, a value with its facet, what failed, the colours; the event with the words; or nothing."""
+    """A day, a period, a value of a facet, failures, a theme or the event with the words; else it says "nothing"."""
     page = visit.open("/analytics")
     options = page.get_by_role("option")
 

@@ -27,7 +27,7 @@ def served(tmp_path: Path) -> Iterator[RealHub]:
 
 @contextmanager
 def _visiting(chromium: Browser, served: RealHub, *, strips: bool) -> Iterator[Visit]:
-    """Log in through a proxy; whatever is asked for beside the path fails the test."""
+    """Log in through a proxy; a request outside its path fails the test."""
     with (
         Proxy(served.url, _ROOT, strips=strips) as proxy,
         visiting(chromium, proxy.url, locale="en-GB") as visit,
@@ -43,7 +43,7 @@ def _visiting(chromium: Browser, served: RealHub, *, strips: bool) -> Iterator[V
 
 @pytest.fixture
 def visit(chromium: Browser, served: RealHub) -> Iterator[Visit]:
-    """Return the visit of somebody whose proxy passes requests on without the path."""
+    """Return a visit through a proxy that passes requests on without its path."""
     with _visiting(chromium, served, strips=True) as visit:
         yield visit
 
@@ -82,7 +82,7 @@ def test_a_visit_below_a_path(served: RealHub, visit: Visit) -> None:
     assert (page.url, page.context.cookies()) == (f"{visit.base}/login", [])
 
 
-def test_a_proxy_may_leave_the_path(chromium: Browser, served: RealHub) -> None:
+def test_a_proxy_may_keep_the_path(chromium: Browser, served: RealHub) -> None:
     """The hub then gets it with each request, for pages, scripts, news and facts."""
     with _visiting(chromium, served, strips=False) as visit:
         page = visit.page

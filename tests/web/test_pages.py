@@ -447,7 +447,7 @@ def test_money_rounds_as_in_the_commands(visit: Visit) -> None:
 
 
 def test_shares_round_as_in_the_commands(visit: Visit) -> None:
-    """Also halves, those near nothing and everything, and no share of nothing."""
+    """Also shares halfway between two figures, near 0% and 100%, and without a value."""
     visit.page.goto(visit.base + "/")
     shares = [0, 0.0004, 0.0005, 0.034, 0.0996, 0.125, 0.251, 0.625, 0.985, 0.997, 0.9996, 1, 1.5]
     code = "async shares => { const { percent } = await import('/web/formats.js'); return shares.map(percent); }"

@@ -175,7 +175,7 @@ def test_a_link_to_a_turn_shows_it(visit: Visit) -> None:
 
 
 def test_a_failed_turn_has_the_text_of_its_error(visit: Visit) -> None:
-    """Beside the arguments; also in a conversation of several sessions, in which events have other numbers."""
+    """It is beside the arguments, also in a conversation of several sessions, which numbers events otherwise."""
     page = visit.session("a night in the forest", "chat")
     failed = page.locator(".turn.tool", has=page.locator(".failed"))
     expect(failed.locator(".side").last).to_have_text(re.compile("error.*LookupError: no such animal", re.DOTALL))
