@@ -79,7 +79,7 @@ def facts(a: Group, b: Group) -> Facts:
 
 
 def _states(a: Group, b: Group) -> list[Facts]:
-    """Return for each state the shares of the sessions of both groups that are in it, the most frequent state first."""
+    """Return for each state its share of the sessions of both groups, the most frequent state first."""
     counts = {state: a.states.get(state, 0) + b.states.get(state, 0) for state in [*a.states, *b.states]}
     return [
         {"name": state, **_shares(*((each.states.get(state, 0), each.sessions) for each in (a, b)))}

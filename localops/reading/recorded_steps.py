@@ -167,7 +167,7 @@ def refusal(source: Source, folder: str, story: Story, session: bytes, *, whole:
 
 
 def missing_rows(source: Source, folder: str, story: Story, session: bytes, *, whole: bool = True) -> str | None:
-    """Return why steps of a session may be missing here, as its rows are; None if nothing indicates it."""
+    """Return why steps of a session may be missing here because rows are; None if nothing indicates it."""
     if story.is_imported and known_rows(source, story, session) is None:
         return _UNKNOWN_STEPS
     return missing_steps.reason(source, folder, story, session, whole=whole)

@@ -47,8 +47,8 @@ MOST_RUNS = 26
 # Rows that explain how the runs differ.
 KEY_ROWS = 6
 _PAIR = 2
-# A row changes the cost notably if by more than the cost of the costlier run through this.
-_NOTABLE = 10
+# A row changes the cost notably if it does so by more than this share of the cost of the more expensive run.
+_NOTABLE = 0.1
 # Runs that a sentence names; if there are more, it has their number.
 _NAMED = 4
 # The index of a step's key for kind, name and input.
@@ -302,7 +302,7 @@ class RunsTable:
             return None
         row = max(self.differing, key=lambda row: abs(_cost_change(row)))
         spent = max(sum(_cost(row.steps[run]) for row in self.rows) for run in range(_PAIR))
-        return row if abs(_cost_change(row)) > spent / _NOTABLE else None
+        return row if abs(_cost_change(row)) > spent * _NOTABLE else None
 
     def _is_repeated(self, row: Row) -> bool:
         steps = [(run, step) for run, step in zip(self.runs, row.steps, strict=True) if step is not None]
@@ -493,7 +493,7 @@ def _cell(run: Run, step: Step | None) -> Facts | None:
 def table_facts(table: RunsTable, rows: Sequence[Row] | None = None) -> Facts:
     """Return the table, with all rows or some; `key` marks the rows that best show how the runs differ.
 
-    `costliest` marks that of them which changed the cost most.
+    `costliest` marks the row that changed the cost of two runs most.
     """
     key_rows, costliest = table.key_rows(), table.costliest()
     return {
