@@ -14,7 +14,7 @@ from localops.encoding import encode
 from localops.journal import rows
 from localops.journal.journal import Journal
 from localops.reading import call_query, call_search
-from localops.reading.call_query import Asked, Source
+from localops.reading.call_query import CallFilters, Source
 from localops.reading.call_search import PARTS, CallSearch, Wanted
 from localops.reading.call_table import CallTable
 from localops.reading.home import Home
@@ -107,9 +107,9 @@ def test_words_choose_calls(tmp_path: Path) -> None:
             expected = program.matching(query, part)
             for search in (whole, steps):
                 source = Source(project, table, None, lambda _: False, search.mask())
-                asked = Asked(text=query, part=part)
+                call_filters = CallFilters(text=query, part=part)
                 order: dict[str, Any] = {"sort": "began", "ascending": False, "after": None, "many": 1_000}
-                listed, _ = call_query.page([source], asked, **order)
+                listed, _ = call_query.page([source], call_filters, **order)
                 assert {call.id for call in listed} == expected, (query, part)
             for call in listed[:20]:
                 match = call_search.match(project, call.id, call.error_seq, Wanted(query, part))
@@ -127,7 +127,7 @@ def test_words_choose_calls(tmp_path: Path) -> None:
     for search in slow.values():
         search.go_on(project, table)
     source = Source(project, table, None, lambda _: False, slow["harb*", None].mask())
-    read = call_query.total([source], Asked(text="harb*"))
+    read = call_query.total([source], CallFilters(text="harb*"))
     assert read.sum("calls") + read.sum("unfinished") == len(program.matching("harb*", None))
     table.close()
     home.close()

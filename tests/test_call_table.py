@@ -20,7 +20,7 @@ from localops.errors import ConfigError
 from localops.journal import rows
 from localops.journal.journal import Journal
 from localops.reading import analytics, call_facts, call_query, call_speeds, call_table, indexes
-from localops.reading.call_query import Asked, Place, Source
+from localops.reading.call_query import CallFilters, Place, Source
 from localops.reading.call_speeds import Speeds
 from localops.reading.call_table import CallTable
 from localops.reading.home import Home, Project
@@ -166,12 +166,12 @@ def _in_order(calls: list[dict[str, Any]], sort: str, ascending: bool) -> list[b
     return [call["id"] for call in [*known, *(call for call in newest if _value(call, sort) is None)]]
 
 
-def _read_all(sources: list[Source], asked: Asked, **order: Any) -> list[call_query.Call]:
+def _read_all(sources: list[Source], call_filters: CallFilters, **order: Any) -> list[call_query.Call]:
     """Return every page of an order."""
     read: list[call_query.Call] = []
     after = None
     while True:
-        listed, after = call_query.page(sources, asked, after=after, **{"ascending": False, "many": 7, **order})
+        listed, after = call_query.page(sources, call_filters, after=after, **{"ascending": False, "many": 7, **order})
         read += listed
         if after is None:
             return read
@@ -184,7 +184,7 @@ def test_calls_are_listed_in_every_order(written: tuple[str, _Program], sort: st
     """Page by page, each call once, in the order of a sort of all calls; calls without the figure are last."""
     home, program = written
     with _sources(home) as sources:
-        read = _read_all(sources, Asked(), sort=sort, ascending=ascending)
+        read = _read_all(sources, CallFilters(), sort=sort, ascending=ascending)
     assert [call.id for call in read] == _in_order(list(program.calls.values()), sort, ascending)
     for call in read:
         known = program.calls[call.id]
@@ -194,32 +194,35 @@ def test_calls_are_listed_in_every_order(written: tuple[str, _Program], sort: st
         assert call.error == known.get("error")
 
 
-_FILTERS: list[tuple[Asked, Any]] = [
-    (Asked(kind="llm"), lambda call: call["kind"] == "llm"),
-    (Asked(model=("gpt-4o", "my-own")), lambda call: call.get("model") in ("gpt-4o", "my-own")),
-    (Asked(tool=("search",)), lambda call: call.get("tool") == "search"),
-    (Asked(tool=("nothing",)), lambda _: False),
-    (Asked(error=("TimeoutError",)), lambda call: call.get("error") == "TimeoutError"),
-    (Asked(model=("gpt-*",)), lambda call: call.get("model") == "gpt-4o"),
-    (Asked(not_model=("gpt-*", "my-own")), lambda call: call.get("model") in (None, "claude-sonnet-4-5")),
-    (Asked(not_tool=("search",)), lambda call: call.get("tool") != "search"),
-    (Asked(not_error=("Time*",)), lambda call: call.get("error") != "TimeoutError"),
-    (Asked(failed=True), lambda call: call["failed"]),
-    (Asked(argument="CATS"), lambda call: call.get("args", {}).get("query") == "cats"),
-    (Asked(argument='"n":1', tool=("fetch",)), lambda call: call.get("tool") == "fetch" and call["args"]["n"] == 1),
+_FILTERS: list[tuple[CallFilters, Any]] = [
+    (CallFilters(kind="llm"), lambda call: call["kind"] == "llm"),
+    (CallFilters(model=("gpt-4o", "my-own")), lambda call: call.get("model") in ("gpt-4o", "my-own")),
+    (CallFilters(tool=("search",)), lambda call: call.get("tool") == "search"),
+    (CallFilters(tool=("nothing",)), lambda _: False),
+    (CallFilters(error=("TimeoutError",)), lambda call: call.get("error") == "TimeoutError"),
+    (CallFilters(model=("gpt-*",)), lambda call: call.get("model") == "gpt-4o"),
+    (CallFilters(not_model=("gpt-*", "my-own")), lambda call: call.get("model") in (None, "claude-sonnet-4-5")),
+    (CallFilters(not_tool=("search",)), lambda call: call.get("tool") != "search"),
+    (CallFilters(not_error=("Time*",)), lambda call: call.get("error") != "TimeoutError"),
+    (CallFilters(failed=True), lambda call: call["failed"]),
+    (CallFilters(argument="CATS"), lambda call: call.get("args", {}).get("query") == "cats"),
+    (
+        CallFilters(argument='"n":1', tool=("fetch",)),
+        lambda call: call.get("tool") == "fetch" and call["args"]["n"] == 1,
+    ),
     # Behind the part of the arguments that the table keeps.
-    (Asked(argument='corns "}'), lambda call: len(call.get("args", {}).get("query", "")) > 100),
-    (Asked(failed=True, kind="tool"), lambda call: call["failed"] and call["kind"] == "tool"),
+    (CallFilters(argument='corns "}'), lambda call: len(call.get("args", {}).get("query", "")) > 100),
+    (CallFilters(failed=True, kind="tool"), lambda call: call["failed"] and call["kind"] == "tool"),
 ]
 
 
-@pytest.mark.parametrize(("asked", "fits"), _FILTERS)
-def test_filters_choose_calls(written: tuple[str, _Program], asked: Asked, fits: Any) -> None:
+@pytest.mark.parametrize(("call_filters", "fits"), _FILTERS)
+def test_filters_choose_calls(written: tuple[str, _Program], call_filters: CallFilters, fits: Any) -> None:
     """The same calls as a look at every call finds."""
     home, program = written
     with _sources(home) as sources:
-        read = _read_all(sources, asked, sort="cost")
-        summed = call_query.total(sources, asked)
+        read = _read_all(sources, call_filters, sort="cost")
+        summed = call_query.total(sources, call_filters)
     chosen = [call for call in program.calls.values() if fits(call)]
     assert [call.id for call in read] == _in_order(chosen, "cost", False)
     assert summed.sum("calls") + summed.sum("unfinished") == len(chosen)
@@ -232,10 +235,10 @@ def test_sessions_choose_their_calls(written: tuple[str, _Program]) -> None:
     some = program.sessions[::4]
     for sessions in (some, [], [clock.new_id()]):
         with _sources(home, sessions) as sources:
-            read = {call.id for call in _read_all(sources, Asked(), sort="began")}
+            read = {call.id for call in _read_all(sources, CallFilters(), sort="began")}
         assert read == {call["id"] for call in program.calls.values() if call["session"] in sessions}
     with _sources(home) as sources:
-        read = {call.id for call in _read_all(sources, Asked(session=some[0]), sort="began")}
+        read = {call.id for call in _read_all(sources, CallFilters(session=some[0]), sort="began")}
     assert read == {call["id"] for call in program.calls.values() if call["session"] == some[0]}
 
 
@@ -302,7 +305,10 @@ def test_groups_have_the_figures_of_their_calls(written: tuple[str, _Program], b
     truth = sorted((_figures(calls) for calls in _brute_groups(program, by).values()), key=str)
     with _sources(home) as sources:
         whole, short = (
-            {sort: call_query.grouped(sources, Asked(), by, sort=sort, many=many) for sort in call_query.GROUP_SORTS}
+            {
+                sort: call_query.grouped(sources, CallFilters(), by, sort=sort, many=many)
+                for sort in call_query.GROUP_SORTS
+            }
             for many in (10_000, 3)
         )
     for sort, listed in whole.items():
@@ -332,13 +338,13 @@ def test_a_group_tells_what_its_failed_calls_were_given(written: tuple[str, _Pro
     """The most frequent inputs first, each with an example that failed; the filter of a group chooses its calls."""
     home, program = written
     with _sources(home) as sources:
-        listed = call_query.grouped(sources, Asked(), "tool", sort="failed", many=10)
+        listed = call_query.grouped(sources, CallFilters(), "tool", sort="failed", many=10)
         lines = call_facts.groups("tool", listed, lambda *_: "run")["lines"]
         for by in ("arguments", "prompt"):
-            groups = call_query.grouped(sources, Asked(), by, sort="calls", many=5)
+            groups = call_query.grouped(sources, CallFilters(), by, sort="calls", many=5)
             for line in call_facts.groups(by, groups, lambda *_: "run")["lines"]:
                 keys: dict[str, Any] = {name: call_facts.key_of(key) for name, key in line["filter"].items()}
-                read = _read_all(sources, Asked(**keys), sort="began")
+                read = _read_all(sources, CallFilters(**keys), sort="began")
                 assert sum(call.finished for call in read) == line["calls"]
     for line in lines:
         failed = [call for call in program.calls.values() if call.get("tool") == line["tool"] and call["failed"]]
@@ -355,9 +361,11 @@ def test_a_group_of_an_error_has_the_newest_message(written: tuple[str, _Program
     """With the time at which its calls began first and last."""
     home, _ = written
     with _sources(home) as sources:
-        listed = call_query.grouped(sources, Asked(), "error", sort="calls", many=10)
+        listed = call_query.grouped(sources, CallFilters(), "error", sort="calls", many=10)
         lines = [line for line in call_facts.groups("error", listed, lambda *_: "run")["lines"] if line["error"]]
-        newest = [max(_read_all(sources, Asked(error=(line["error"],)), sort="began"), key=_began) for line in lines]
+        newest = [
+            max(_read_all(sources, CallFilters(error=(line["error"],)), sort="began"), key=_began) for line in lines
+        ]
         calls = call_facts.page(newest, None, lambda *_: "run", lambda _: False)["calls"]
     assert [(line["last"], line["message"]) for line in lines] == [(one["began"], one["message"]) for one in calls]
     assert all(line["message"] and line["first"] <= line["last"] for line in lines)
@@ -367,7 +375,7 @@ def test_a_group_of_an_error_has_its_messages_and_tools(written: tuple[str, _Pro
     """Messages that differ only in numbers are one; each leads to its calls."""
     home, program = written
     with _sources(home) as sources:
-        listed = call_query.grouped(sources, Asked(), "error", sort="calls", many=10)
+        listed = call_query.grouped(sources, CallFilters(), "error", sort="calls", many=10)
         for line in call_facts.groups("error", listed, lambda *_: "run")["lines"]:
             calls = [call for call in program.calls.values() if call["failed"] and call.get("error") == line["error"]]
             messages = Counter(call.get("message") for call in calls)
@@ -382,7 +390,7 @@ def test_a_group_of_an_error_has_its_messages_and_tools(written: tuple[str, _Pro
             assert all(called[one["kind"], one["name"] or None] == one["calls"] for one in line["called"])
             for one in line["messages"]:
                 key = call_facts.key_of(one["filter"]["message"])
-                assert len(_read_all(sources, Asked(message=key), sort="began")) == one["calls"]
+                assert len(_read_all(sources, CallFilters(message=key), sort="began")) == one["calls"]
 
 
 def test_equal_messages_are_no_example_of_others(tmp_path: Path) -> None:
@@ -397,7 +405,7 @@ def test_equal_messages_are_no_example_of_others(tmp_path: Path) -> None:
 
     def varying(by: str) -> dict[str, bool]:
         with _sources(str(tmp_path)) as sources:
-            listed = call_query.grouped(sources, Asked(), by, sort="calls", many=10)
+            listed = call_query.grouped(sources, CallFilters(), by, sort="calls", many=10)
             lines = call_facts.groups(by, listed, lambda *_: "run")["lines"]
         return {one["message"]: one["message_varies"] for line in lines for one in line.get("messages", [line])}
 
@@ -419,7 +427,7 @@ def test_sums_are_those_of_analytics(written: tuple[str, _Program]) -> None:
     home, _ = written
     with _sources(home) as sources:
         for by in ("model", "tool"):
-            listed = call_query.grouped(sources, Asked(), by, sort="calls", many=100)
+            listed = call_query.grouped(sources, CallFilters(), by, sort="calls", many=100)
             mine = {
                 group.text: (group.sum("calls"), group.sum("failed"), group.sum("cost"), group.sum("unpriced"))
                 for group in listed.first
@@ -480,7 +488,7 @@ def test_pages_hold_while_others_record(tmp_path: Path) -> None:
         after = None
         while True:
             table.extend(project.reader)
-            listed, after = call_query.page([source], Asked(), sort=sort, ascending=False, after=after, many=5)
+            listed, after = call_query.page([source], CallFilters(), sort=sort, ascending=False, after=after, many=5)
             seen += [call.id for call in listed]
             if after is None:
                 break
@@ -498,10 +506,10 @@ def test_a_call_that_is_counted_elsewhere_goes(tmp_path: Path) -> None:
     id = clock.new_id()
     journal.add([made.event("", "llm", id=id, phase=rows.OPEN)])
     table.extend(project.reader)
-    assert len(_read_all([source], Asked(), sort="began")) == 1
+    assert len(_read_all([source], CallFilters(), sort="began")) == 1
     journal.add([made.event("", "llm_copy", id=id)])
     table.extend(project.reader)
-    assert _read_all([source], Asked(), sort="began") == []
+    assert _read_all([source], CallFilters(), sort="began") == []
     table.close()
     project.close()
     journal.close()
@@ -521,8 +529,8 @@ def test_rows_that_arrive_in_another_order_come_to_the_same(tmp_path: Path) -> N
         journal.add(written)
         journal.close()
         with _sources(str(tmp_path / name)) as sources:
-            calls = _read_all(sources, Asked(), sort="cost")
-            groups = call_query.grouped(sources, Asked(), "arguments", sort="calls", many=100)
+            calls = _read_all(sources, CallFilters(), sort="cost")
+            groups = call_query.grouped(sources, CallFilters(), "arguments", sort="calls", many=100)
             figures = sorted((group.key, group.sum("calls"), group.sum("failed")) for group in groups.first)
         own = ("project", "num", "seq", "error_seq")
         listed.append(([{k: v for k, v in call._asdict().items() if k not in own} for call in calls], figures))
@@ -565,7 +573,7 @@ def test_an_error_in_an_operation_is_that_of_the_calls_it_left(
     for batch in [[*_NESTED, *ended]] if at_once else [[row] for row in (*_NESTED, *ended)]:
         journal.add(batch)
         table.extend(project.reader)
-    calls = {call.tool: call.error for call in _read_all([source], Asked(), sort="began")}
+    calls = {call.tool: call.error for call in _read_all([source], CallFilters(), sort="began")}
     assert [calls["settle"], calls["order"]] == errors
     table.close()
     project.close()
@@ -598,10 +606,10 @@ def test_the_table_follows_another_journal_and_a_deletion(tmp_path: Path) -> Non
     gone = clock.new_id()
     journal.add([made.event("", "tool", gone), made.event("", "tool")])
     table.extend(project.reader)
-    assert len(_read_all([source], Asked(), sort="began")) == 2
+    assert len(_read_all([source], CallFilters(), sort="began")) == 2
     journal.add([made.event("run", "pruned", rows.NO_SESSION, parent=gone)])
     table.extend(project.reader)
-    assert [call.session for call in _read_all([source], Asked(), sort="began")] == [made.SESSION]
+    assert [call.session for call in _read_all([source], CallFilters(), sort="began")] == [made.SESSION]
     before = table.is_current
     indexes.forget(project.folder)
     assert (before, table.is_current) == (True, False)
@@ -638,7 +646,7 @@ def test_a_prompt_is_known_by_its_system_part(tmp_path: Path) -> None:
             body = encode.dumps({"prompt": prompt}).decode()
             journal.add([rows.make("llm", made.SESSION, id=clock.new_id(at), at_ns=at, body=body)])
     table.extend(project.reader)
-    groups = call_query.grouped([source], Asked(), "prompt", sort="calls", many=10)
+    groups = call_query.grouped([source], CallFilters(), "prompt", sort="calls", many=10)
     assert {(group.text, group.sum("calls")) for group in groups.first} == {
         ("Today is <time>. Run <id>.", 3),
         ("Sum:", 3),
@@ -654,7 +662,7 @@ def test_a_single_group_has_its_whole_prompt(tmp_path: Path) -> None:
     body = encode.dumps({"system_instructions": "Be brief. " * 100, "prompt": "Why?"}).decode()
     journal.add([rows.make("llm", made.SESSION, id=clock.new_id(), at_ns=clock.now_ns(), body=body)])
     table.extend(project.reader)
-    groups = call_query.grouped([source], Asked(), "prompt", sort="calls", many=10)
+    groups = call_query.grouped([source], CallFilters(), "prompt", sort="calls", many=10)
     [line] = call_facts.groups("prompt", groups, lambda *_: "run")["lines"]
     assert line["cut"]
     assert line["whole"] == "Be brief. " * 100

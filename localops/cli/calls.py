@@ -10,7 +10,7 @@ from localops import clock, output
 from localops.cli import call_sources, common, filters
 from localops.errors import ConfigError
 from localops.reading import call_facts, call_query, call_search
-from localops.reading.call_query import Asked, Place, Source
+from localops.reading.call_query import CallFilters, Place, Source
 from localops.reading.home import Filters
 from localops.recording import events
 
@@ -111,29 +111,31 @@ def calls(
     sort = _sort(sort, by)
     if by is not None and (reverse or after is not None):
         raise click.UsageError("--reverse and --after are for the list of calls: leave them out with --by")
-    of_calls, wanted = call_query.split(filters.chosen(given))
+    of_calls, session_filters = call_query.split(filters.chosen(given))
     if part is not None and of_calls["text"] is None:
         raise click.UsageError("--in says where words are: add --text")
     with common.look(home, project) as opened, ExitStack() as tables:
         id = None if session is None else opened.find(session)[1]
         own: dict[str, Any] = {"part": part, "argument": argument, "same": same, "prompt": prompt, "message": message}
-        asked = Asked(kind, **of_calls, **own, failed=failed, session=id)
-        filters.prepare(opened, wanted._replace(text=asked.text))
-        sources = [_source(each, asked, wanted, tables) for each in opened.projects]
+        call_filters = CallFilters(kind, **of_calls, **own, failed=failed, session=id)
+        filters.prepare(opened, session_filters._replace(text=call_filters.text))
+        sources = [_source(each, call_filters, session_filters, tables) for each in opened.projects]
         if by is not None:
-            _print_groups(sources, asked, by, sort, limit, as_json=as_json)
-            filters.say_hint(opened, wanted)
+            _print_groups(sources, call_filters, by, sort, limit, as_json=as_json)
+            filters.say_hint(opened, session_filters)
             return
         order: dict[str, Any] = {"sort": sort, "ascending": reverse, "after": _place(after), "many": limit}
-        listed, following = call_query.page(sources, asked, **order)
-        facts = call_facts.page(listed, following, Names(), call_query.running(sources), call_query.wanted(asked))
+        listed, following = call_query.page(sources, call_filters, **order)
+        facts = call_facts.page(
+            listed, following, Names(), call_query.running(sources), call_query.wanted(call_filters)
+        )
         if as_json:
             common.print_json(facts)
-            filters.say_hint(opened, wanted)
+            filters.say_hint(opened, session_filters)
         elif listed:
             _print_calls(facts)
         else:
-            output.say(_nothing(opened, asked, wanted))
+            output.say(_nothing(opened, call_filters, session_filters))
 
 
 class Names:
@@ -169,11 +171,13 @@ def _place(after: str | None) -> Place | None:
         raise click.BadParameter(str(error), param_hint="--after") from error
 
 
-def _source(project: Project, asked: Asked, wanted: Filters, tables: ExitStack) -> Source:
+def _source(project: Project, call_filters: CallFilters, session_filters: Filters, tables: ExitStack) -> Source:
     table = call_sources.table_of(project, tables)
-    sessions = None if wanted == Filters() else [listed.session for listed in project.sessions(wanted)]
+    sessions = (
+        None if session_filters == Filters() else [listed.session for listed in project.sessions(session_filters)]
+    )
     matching = None
-    if (words := call_query.wanted(asked)) is not None:
+    if (words := call_query.wanted(call_filters)) is not None:
         search = call_search.CallSearch(words)
         search.go_on(project, table)
         matching = search.mask()
@@ -184,12 +188,12 @@ def _is_running_in(project: Project) -> Callable[[bytes], bool]:
     return lambda session: project.standing(session).state == "Running"
 
 
-def _nothing(opened: Home, asked: Asked, wanted: Filters) -> str:
+def _nothing(opened: Home, call_filters: CallFilters, session_filters: Filters) -> str:
     if not opened.projects:
         return opened.nothing_yet()
-    if (asked, wanted) == (Asked(), Filters()):
+    if (call_filters, session_filters) == (CallFilters(), Filters()):
         return "no calls yet"
-    return f"no call matches these filters{filters.unknown_score(opened, wanted)}"
+    return f"no call matches these filters{filters.unknown_score(opened, session_filters)}"
 
 
 # Tables
@@ -256,8 +260,10 @@ def _duration(seconds: float | None) -> str:
     return "" if seconds is None else output.short_duration(round(seconds * 1e9))
 
 
-def _print_groups(sources: list[Source], asked: Asked, by: str, sort: str, limit: int, *, as_json: bool) -> None:
-    listed = call_query.grouped(sources, asked, by, sort=sort, many=limit)
+def _print_groups(
+    sources: list[Source], call_filters: CallFilters, by: str, sort: str, limit: int, *, as_json: bool
+) -> None:
+    listed = call_query.grouped(sources, call_filters, by, sort=sort, many=limit)
     facts = call_facts.groups(by, listed, Names())
     if as_json:
         common.print_json(facts)

@@ -109,7 +109,7 @@ _LEAST = -(1 << 63)
 
 
 @dataclass(frozen=True)
-class Asked:
+class CallFilters:
     """The filters of calls; empty or None selects all.
 
     If a filter has several values, any may match; `*` stands for any characters, as in filters of sessions.
@@ -134,15 +134,15 @@ class Asked:
 
 
 def split(filters: Filters) -> tuple[dict[str, Any], Filters]:
-    """Split filters into those of calls, as fields of Asked, and the others, which select sessions."""
+    """Split filters into those of calls, as fields of CallFilters, and the others, which select sessions."""
     names = [*NAMED, *(f"{NOT}{name}" for name in NAMED)]
     of_calls = {name: getattr(filters, name) for name in (*names, "text")}
     return of_calls, filters._replace(**dict.fromkeys(names, ()), text=None)
 
 
-def wanted(asked: Asked) -> Wanted | None:
+def wanted(call_filters: CallFilters) -> Wanted | None:
     """Return the words that calls must contain, if any."""
-    return None if asked.text is None else Wanted(asked.text, asked.part)
+    return None if call_filters.text is None else Wanted(call_filters.text, call_filters.part)
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Source:
     table: CallTable
     sessions: Sequence[bytes] | None
     is_running: Callable[[bytes], bool]
-    matching: bytes | None = None  # a byte for each call: 1 if it has the words of Asked.text
+    matching: bytes | None = None  # a byte for each call: 1 if it has the words of CallFilters.text
 
 
 class Place(NamedTuple):
@@ -260,12 +260,12 @@ class Groups(NamedTuple):
 
 
 def page(
-    sources: Sequence[Source], asked: Asked, *, sort: str, ascending: bool, after: Place | None, many: int
+    sources: Sequence[Source], call_filters: CallFilters, *, sort: str, ascending: bool, after: Place | None, many: int
 ) -> tuple[list[Call], Place | None]:
     """Return the first calls after a place, and the place after which the next page begins (None at the end)."""
     places: list[tuple[Place, Source, int]] = []
     for source in sources:
-        query = _Query(source, asked)
+        query = _Query(source, call_filters)
         value = query.sql[f"value_{sort}"]
         if after is not None:
             query.require(_after_condition(after, ascending=ascending), **after._asdict())
@@ -305,15 +305,15 @@ def _details(source: Source, nums: Sequence[int]) -> dict[int, Call]:
 # Groups
 
 
-def total(sources: Sequence[Source], asked: Asked) -> Group:
+def total(sources: Sequence[Source], call_filters: CallFilters) -> Group:
     """Return all calls as one group."""
-    groups = grouped(sources, asked, _ALL, sort="calls", many=1, examples=0).first
+    groups = grouped(sources, call_filters, _ALL, sort="calls", many=1, examples=0).first
     return groups[0] if groups else Group(0, "", False, [])
 
 
 def grouped(
     sources: Sequence[Source],
-    asked: Asked,
+    call_filters: CallFilters,
     by: str,
     *,
     sort: str,
@@ -325,7 +325,7 @@ def grouped(
 
     `like`: only groups (by one of NAMED) whose names contain this text.
     """
-    queries = [_Query(source, _with_group_filters(asked, by)) for source in sources]
+    queries = [_Query(source, _with_group_filters(call_filters, by)) for source in sources]
     for query in queries if like else ():
         query.require_like(by, like)
     if len(queries) == 1 and sort not in _BY_DURATION:
@@ -343,17 +343,17 @@ def grouped(
 
 def speeds(source: Source) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of the statement `speeds`: each model, each tool, and LLM calls without a model."""
-    query = _Query(source, Asked())
+    query = _Query(source, CallFilters())
     return source.table.stream(query.text("speeds"), query.values)
 
 
-def _with_group_filters(asked: Asked, by: str) -> Asked:
+def _with_group_filters(call_filters: CallFilters, by: str) -> CallFilters:
     """Return the filters with those that a grouping implies."""
-    kind = "tool" if by in _OF_TOOLS else "llm" if by in _OF_LLMS else asked.kind
-    if asked.kind not in (None, kind):
+    kind = "tool" if by in _OF_TOOLS else "llm" if by in _OF_LLMS else call_filters.kind
+    if call_filters.kind not in (None, kind):
         kind = ""  # matches no call
-    asked = replace(asked, kind=kind)
-    return replace(asked, failed=True) if by in _OF_FAILED else asked
+    call_filters = replace(call_filters, kind=kind)
+    return replace(call_filters, failed=True) if by in _OF_FAILED else call_filters
 
 
 def _read_groups(query: _Query, by: str, sort: str | None, many: int) -> Iterator[tuple[Source, _Sums]]:
@@ -549,36 +549,40 @@ def _percentiles(ordered: list[int]) -> tuple[int | None, int | None]:
 class _Query:
     """A query of one project's table, with the conditions of a request."""
 
-    def __init__(self, source: Source, asked: Asked) -> None:
+    def __init__(self, source: Source, call_filters: CallFilters) -> None:
         self.source = source
         self.sql = source.table.sql
         self.values: dict[str, object] = {}
         self.also: list[str] = []
         table = source.table
-        self._require_names(asked)
-        for dim, key in (("prompt", asked.prompt), ("same", asked.same), ("message", asked.message)):
+        self._require_names(call_filters)
+        for dim, key in (
+            ("prompt", call_filters.prompt),
+            ("same", call_filters.same),
+            ("message", call_filters.message),
+        ):
             if key is not None:
                 numbers = table.numbers_of("args" if dim == "same" else dim, [key])
                 self.require(f"where_{dim}", **{dim: next(iter(numbers), 0)})
-        if asked.argument:
-            self._among("argument", _with_argument(source, asked.argument))
-        if asked.failed:
+        if call_filters.argument:
+            self._among("argument", _with_argument(source, call_filters.argument))
+        if call_filters.failed:
             self.require("where_failed")
-        if asked.session is not None:
-            self.require("where_session", session=table.number_of_session(asked.session))
-        if asked.id is not None:
-            self.require("where_id", id=asked.id)
-        if asked.text is not None:
+        if call_filters.session is not None:
+            self.require("where_session", session=table.number_of_session(call_filters.session))
+        if call_filters.id is not None:
+            self.require("where_id", id=call_filters.id)
+        if call_filters.text is not None:
             self.require("where_matching", matching=source.matching)
         if source.sessions is not None:
             self.require("where_sessions", sessions=table.mask(source.sessions))
 
-    def _require_names(self, asked: Asked) -> None:
-        if asked.kind is not None:
-            self.require("where_kind", kind=asked.kind)
+    def _require_names(self, call_filters: CallFilters) -> None:
+        if call_filters.kind is not None:
+            self.require("where_kind", kind=call_filters.kind)
         for dim in NAMED:
             for name in (dim, f"{NOT}{dim}"):
-                if values := getattr(asked, name):
+                if values := getattr(call_filters, name):
                     self._among(name, _matching_names(self.source.table, Clause(dim, values)))
 
     def _among(self, name: str, values: Sequence[object]) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 256
 
 
-def asked(call: Call, of_calls: Mapping[str, Any]) -> call_query.Asked:
+def filters_of_calls(call: Call, of_calls: Mapping[str, Any]) -> call_query.CallFilters:
     """Return the filters of calls; `of_calls` are those that sessions have, too."""
     kind = call.param("kind")
     if kind not in (None, *call_query.KINDS):
@@ -28,7 +28,7 @@ def asked(call: Call, of_calls: Mapping[str, Any]) -> call_query.Asked:
     if part not in (None, *call_search.PARTS):
         raise HttpError(400, f"invalid in: use one of {', '.join(call_search.PARTS)}")
     ident = call.param("session")
-    return call_query.Asked(
+    return call_query.CallFilters(
         **of_calls,
         kind=kind,
         part=part,

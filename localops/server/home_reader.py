@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from localops.journal.stored import Stored
-    from localops.reading.call_query import Asked, Source
+    from localops.reading.call_query import CallFilters, Source
     from localops.reading.call_query import Place as CallPlace
     from localops.reading.call_table import CallTable
     from localops.reading.facts import Facts
@@ -496,7 +496,7 @@ class HomeReader(Reports, RunReads):
     def calls(
         self,
         project: str | None,
-        asked: Asked,
+        call_filters: CallFilters,
         filters: Filters,
         *,
         sort: str,
@@ -505,16 +505,16 @@ class HomeReader(Reports, RunReads):
         limit: int,
     ) -> Facts:
         """Return a page of LLM and tool calls across sessions."""
-        with self._home(project) as home, self._calls_of(home, asked, filters) as (sources, asked, known):
+        with self._home(project) as home, self._calls_of(home, call_filters, filters) as (sources, call_filters, known):
             order: dict[str, Any] = {"sort": sort, "ascending": ascending, "after": after, "many": limit}
-            listed, following = call_query.page(sources, asked, **order)
-            running, wanted = call_query.running(sources), call_query.wanted(asked)
+            listed, following = call_query.page(sources, call_filters, **order)
+            running, wanted = call_query.running(sources), call_query.wanted(call_filters)
             return {**call_facts.page(listed, following, self._name, running, wanted), **known}
 
     def call_groups(
         self,
         project: str | None,
-        asked: Asked,
+        call_filters: CallFilters,
         filters: Filters,
         *,
         by: str | None,
@@ -523,21 +523,23 @@ class HomeReader(Reports, RunReads):
         like: str = "",
     ) -> Facts:
         """Return groups of calls, or the figures of all of them."""
-        with self._home(project) as home, self._calls_of(home, asked, filters) as (sources, asked, known):
+        with self._home(project) as home, self._calls_of(home, call_filters, filters) as (sources, call_filters, known):
             if by is None:
-                return {**call_facts.total(call_query.total(sources, asked)), **known}
-            listed = call_query.grouped(sources, asked, by, sort=sort, many=limit, like=like)
+                return {**call_facts.total(call_query.total(sources, call_filters)), **known}
+            listed = call_query.grouped(sources, call_filters, by, sort=sort, many=limit, like=like)
             return {**call_facts.groups(by, listed, self._name), **known}
 
     @contextmanager
-    def _calls_of(self, home: Home, asked: Asked, filters: Filters) -> Iterator[tuple[list[Source], Asked, Facts]]:
-        """Yield where the calls of the chosen sessions are, which are asked for, and how complete they are."""
-        if (named := session_facets.named(home, asked.text)) is not None:
+    def _calls_of(
+        self, home: Home, call_filters: CallFilters, filters: Filters
+    ) -> Iterator[tuple[list[Source], CallFilters, Facts]]:
+        """Yield where the calls of the chosen sessions are, which calls are chosen, and how complete they are."""
+        if (named := session_facets.named(home, call_filters.text)) is not None:
             # An error belongs to the call that it is about.
             row = None if named.event is None else named.event[1]
             id = None if row is None else row.parent if row.kind == "error" else row.id
-            asked = replace(asked, text=None, session=named.listed.session, id=id)
-        wanted = call_query.wanted(asked)
+            call_filters = replace(call_filters, text=None, session=named.listed.session, id=id)
+        wanted = call_query.wanted(call_filters)
         sources: list[Source] = []
         unread, is_searched = 0, True
         with ExitStack() as tables:
@@ -554,7 +556,7 @@ class HomeReader(Reports, RunReads):
                     is_searched = is_searched and is_whole and not unsearched
                 sources.append(call_query.Source(each, table, sessions, self._is_running_in(each), matching))
             known = {"unread": unread, "exact": is_searched and not unread}
-            yield sources, asked, known if wanted is None else {**known, "searching": not is_searched}
+            yield sources, call_filters, known if wanted is None else {**known, "searching": not is_searched}
 
     def _table_of(self, project: Project) -> AbstractContextManager[tuple[CallTable, int]]:
         return self._call_tables.of(project)

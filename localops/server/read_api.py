@@ -383,9 +383,9 @@ class ReadApi:
     async def calls_of(self, call: Call) -> Facts:
         """Return a page of calls as facts."""
         of_calls, chosen = call_query.split(_filters(call))
-        asked, order = call_params.asked(call, of_calls), call_params.order(call)
+        call_filters, order = call_params.filters_of_calls(call, of_calls), call_params.order(call)
         limit = call.limit(50, most=500)
-        return await self._of_chosen(call, self._store.calls, asked, chosen, **order, limit=limit)
+        return await self._of_chosen(call, self._store.calls, call_filters, chosen, **order, limit=limit)
 
     async def call_groups(self, call: Call) -> Response:
         """Return groups of calls."""
@@ -394,9 +394,9 @@ class ReadApi:
     async def groups_of(self, call: Call) -> Facts:
         """Return groups of calls as facts."""
         of_calls, chosen = call_query.split(_filters(call))
-        asked, grouping = call_params.asked(call, of_calls), call_params.grouping(call)
+        call_filters, grouping = call_params.filters_of_calls(call, of_calls), call_params.grouping(call)
         limit = call.limit(50, most=500)
-        return await self._of_chosen(call, self._store.call_groups, asked, chosen, **grouping, limit=limit)
+        return await self._of_chosen(call, self._store.call_groups, call_filters, chosen, **grouping, limit=limit)
 
     async def compare(self, call: Call) -> Response:
         """Compare two sessions."""

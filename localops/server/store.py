@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from localops.otlp.records import Record
     from localops.otlp.spans import Span
     from localops.reading.analytics import Chosen
-    from localops.reading.call_query import Asked
+    from localops.reading.call_query import CallFilters
     from localops.reading.call_query import Place as CallPlace
     from localops.reading.facts import Facts
     from localops.reading.filters import Filters
@@ -144,7 +144,7 @@ if TYPE_CHECKING:
         def calls(
             self,
             project: str | None,
-            asked: Asked,
+            call_filters: CallFilters,
             filters: Filters,
             *,
             sort: str,
@@ -157,7 +157,7 @@ if TYPE_CHECKING:
         def call_groups(
             self,
             project: str | None,
-            asked: Asked,
+            call_filters: CallFilters,
             filters: Filters,
             *,
             by: str | None,

@@ -13,7 +13,7 @@ from localops import dialects
 from localops.errors import LocalopsError
 from localops.journal import rows
 from localops.reading import analytics
-from localops.reading.call_query import Asked
+from localops.reading.call_query import CallFilters
 from localops.reading.home import Filters
 from localops.server.home_store import HomeStore
 from localops.server.policy import Rules
@@ -110,16 +110,16 @@ def _about_all(store: HomeStore, program: Program) -> Iterator[tuple[str, Callab
         yield f"distributions {chosen}", partial(store.distributions, PROJECT, chosen)
     for sort in ("began", "cost", "seconds", "tokens"):
         order: dict[str, Any] = {"sort": sort, "ascending": False, "after": None, "limit": 40}
-        yield f"calls {sort}", partial(store.calls, PROJECT, Asked(), Filters(), **order)
+        yield f"calls {sort}", partial(store.calls, PROJECT, CallFilters(), Filters(), **order)
     for by in (None, "tool", "model", "prompt", "arguments", "error", "message", "repeat"):
         grouping: dict[str, Any] = {"by": by, "sort": "calls", "limit": 20}
-        yield f"groups of calls {by}", partial(store.call_groups, PROJECT, Asked(), Filters(), **grouping)
-    asked = Asked(tool=("search",), argument="harbour")
+        yield f"groups of calls {by}", partial(store.call_groups, PROJECT, CallFilters(), Filters(), **grouping)
+    call_filters = CallFilters(tool=("search",), argument="harbour")
     order = {"sort": "began", "ascending": True, "after": None, "limit": 40}
-    yield "calls with harbour", partial(store.calls, PROJECT, asked, Filters(tag="nightly"), **order)
+    yield "calls with harbour", partial(store.calls, PROJECT, call_filters, Filters(tag="nightly"), **order)
     for text, part in (("gull", None), ("harb* gull", None), ("harbour", "prompt"), ("harbour", "result")):
-        asked = Asked(text=text, part=part)
-        yield f"calls with {text} in {part}", partial(_searched, store, asked, {**order, "limit": 500})
+        call_filters = CallFilters(text=text, part=part)
+        yield f"calls with {text} in {part}", partial(_searched, store, call_filters, {**order, "limit": 500})
     both = ((PROJECT, Filters(tag="nightly")), (PROJECT, Filters(model="gpt-4o")))
     yield "groups", partial(store.compare_groups, *both)
     yield "summary", partial(store.summary, PROJECT, Filters(), Filters(until=T0 + 300_000_000_000))
@@ -135,9 +135,9 @@ def _about_all(store: HomeStore, program: Program) -> Iterator[tuple[str, Callab
     yield "find nothing", lambda: store.find(PROJECT, "ffff")
 
 
-def _searched(store: HomeStore, asked: Asked, order: dict[str, Any]) -> object:
+def _searched(store: HomeStore, call_filters: CallFilters, order: dict[str, Any]) -> object:
     while True:
-        page = store.calls(PROJECT, asked, Filters(), **order)
+        page = store.calls(PROJECT, call_filters, Filters(), **order)
         if not page["searching"]:
             return page
 

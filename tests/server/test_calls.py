@@ -17,7 +17,7 @@ from localops.journal import rows
 from localops.journal.journal import Journal
 from localops.reading import call_table
 from localops.reading.analytics import Chosen
-from localops.reading.call_query import Asked
+from localops.reading.call_query import CallFilters
 from localops.reading.filters import Filters
 from localops.reading.home import Home
 from localops.server.home_reader import HomeReader
@@ -134,17 +134,17 @@ def test_a_reader_follows_projects_and_deletions(tmp_path: Path) -> None:
     _, written = _session("first")
     folder = _write(tmp_path, "one", written)
     reader = HomeReader(str(tmp_path), fresh=0)
-    assert len(reader.calls(None, Asked(), Filters(), **_ORDER)["calls"]) == 6
+    assert len(reader.calls(None, CallFilters(), Filters(), **_ORDER)["calls"]) == 6
     ident, written = _session("second", ends=False)
     _write(tmp_path, "two", written)
-    both = reader.calls(None, Asked(), Filters(), **_ORDER)
+    both = reader.calls(None, CallFilters(), Filters(), **_ORDER)
     assert {(call["project"], call["session_name"]) for call in both["calls"]} == {("one", "first"), ("two", "second")}
     assert len(both["calls"]) == 13
-    listed = reader.calls(None, Asked(session=uuid.UUID(ident).bytes), Filters(), **{**_ORDER, "sort": "began"})
+    listed = reader.calls(None, CallFilters(session=uuid.UUID(ident).bytes), Filters(), **{**_ORDER, "sort": "began"})
     newest = listed["calls"][0]
     assert (newest["finished"], newest["seconds"], newest["cost_nano"]) == (False, None, None)
     # Its process is not known to be alive, so that what it cost is not known either.
-    [line] = reader.call_groups(None, Asked(), Filters(), by="model", sort="cost", limit=5)["lines"]
+    [line] = reader.call_groups(None, CallFilters(), Filters(), by="model", sort="cost", limit=5)["lines"]
     assert (line["calls"], line["unfinished"], line["unpriced"], line["cost_at_least"]) == (6, 1, 0, True)
     assert reader.analytics(None, "model", Chosen(), limit=5)["lines"][0]["cost_at_least"] is True
     with Home(str(tmp_path), "one") as home:
@@ -153,7 +153,7 @@ def test_a_reader_follows_projects_and_deletions(tmp_path: Path) -> None:
     prune.take(journal, choices)
     journal.close()
     assert not os.path.exists(os.path.join(folder, call_table.FILE))
-    assert len(reader.calls(None, Asked(), Filters(), **_ORDER)["calls"]) == 7
+    assert len(reader.calls(None, CallFilters(), Filters(), **_ORDER)["calls"]) == 7
     # What was deleted is not read on from a file without a name.
     assert os.path.exists(os.path.join(folder, call_table.FILE))
     reader.close()
@@ -164,10 +164,10 @@ def test_many_rows_are_read_in_the_background(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(call_table, "SOON", 5)
     _write(tmp_path, "one", _session("first")[1])
     reader = HomeReader(str(tmp_path))
-    first = reader.call_groups(None, Asked(), Filters(), by=None, sort="calls", limit=5)
+    first = reader.call_groups(None, CallFilters(), Filters(), by=None, sort="calls", limit=5)
     assert (first["unread"], first["exact"]) == (12, False)
     for _ in range(500):
-        later = reader.call_groups(None, Asked(), Filters(), by=None, sort="calls", limit=5)
+        later = reader.call_groups(None, CallFilters(), Filters(), by=None, sort="calls", limit=5)
         if not later["unread"]:
             break
         time.sleep(0.02)
