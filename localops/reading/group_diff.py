@@ -82,7 +82,7 @@ def _states(a: Group, b: Group) -> list[Facts]:
     """Return for each state its share of the sessions of both groups, the most frequent state first."""
     counts = {state: a.states.get(state, 0) + b.states.get(state, 0) for state in [*a.states, *b.states]}
     return [
-        {"name": state, **_shares(*((each.states.get(state, 0), each.sessions) for each in (a, b)))}
+        {"name": state, **_shares(*((group.states.get(state, 0), group.sessions) for group in (a, b)))}
         for state in sorted(counts, key=lambda state: -counts[state])
     ]
 

@@ -476,9 +476,8 @@ def _habits(same: Iterable[Call]) -> Iterator[Loop]:
 def _is_loop(calls: Sequence[Call], period: int) -> bool:
     """Return whether rounds of similar calls have the same calls, and no duration in their results counts down."""
     rounds = [calls[first : first + period] for first in range(0, len(calls), period)]
-    return len({tuple(sorted(call.given or 0 for call in one)) for one in rounds}) == 1 and not _counts_down(
-        _in_order(calls, period), period
-    )
+    are_equal = len({tuple(sorted(call.given or 0 for call in same_round)) for same_round in rounds}) == 1
+    return are_equal and not _counts_down(_in_order(calls, period), period)
 
 
 def _in_order(calls: Sequence[Call], period: int) -> list[Call]:
@@ -487,7 +486,7 @@ def _in_order(calls: Sequence[Call], period: int) -> list[Call]:
     for begin in range(period, len(calls), period):
         rest = list(calls[begin : begin + period])
         for known in first[: len(rest)]:
-            place = next((at for at, each in enumerate(rest) if each.given == known.given), 0)
+            place = next((at for at, call in enumerate(rest) if call.given == known.given), 0)
             ordered.append(rest.pop(place))
     return ordered
 

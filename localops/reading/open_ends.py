@@ -79,7 +79,7 @@ class Processes:
         """Return whether a process that took part when an operation began died, by its card or the end of its run."""
         if session_state.died_before_a_resume(self._seen.story, began_ns):
             return True
-        return any(came_ns <= began_ns and self.state(card) == "died" for card, came_ns, _ in self.everyone)
+        return any(joined_ns <= began_ns and self.state(card) == "died" for card, joined_ns, _ in self.everyone)
 
     def _look(self, card: dict[str, Any]) -> str:
         joined_ns = next((at_ns for one, at_ns, _ in self.everyone if one.get(PARTICIPANT) == card.get(PARTICIPANT)), 0)

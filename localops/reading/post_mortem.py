@@ -137,13 +137,13 @@ class _PostMortem:
             {
                 "pid": card.get("pid"),
                 "host": short(card.get("host")),
-                "came": iso(came_ns),
+                "joined": iso(joined_ns),
                 "left": None if left_ns is None or of_all.state(card) != "left" else iso(left_ns),
                 "state": of_all.state(card),
                 "inside": inside.get(str(card.get(PARTICIPANT)), [])[-SHOWN:],
                 "had_open": str(card.get(PARTICIPANT)) in with_open,
             }
-            for card, came_ns, left_ns in everyone[:SHOWN]
+            for card, joined_ns, left_ns in everyone[:SHOWN]
         ]
         return {
             "count": len(everyone),

@@ -204,7 +204,7 @@ def _processes(processes: Facts, how: str) -> Iterator[Sentence]:
         if one["state"] == "died" and processes["count"] > 1 and is_idle:
             idle += 1
         elif one["state"] in states and (processes["count"] > 1 or how not in ("died", "running", "unknown")):
-            yield [*_process(one), f", in the session since {when(one['came'])} UTC, {states[one['state']]}."]
+            yield [*_process(one), f", in the session since {when(one['joined'])} UTC, {states[one['state']]}."]
     if idle:
         many, its = ("One", "its") if idle == 1 else (output.count(idle), "their")
         yield [f"{many} of them ended without recording {its} end; none of {its} operations was in progress."]

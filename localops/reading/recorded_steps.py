@@ -189,9 +189,9 @@ def split_at(source: Source, story: Story, session: bytes) -> Milestone | None:
     if story.split is not None or not story.resumes:
         return story.split
     steps = steps_by_process(source, session)
-    for one in story.resumes:
-        if any(steps[process] > known for process, known in presumed_dead(one).items()):
-            return one
+    for resume in story.resumes:
+        if any(steps[process] > known for process, known in presumed_dead(resume).items()):
+            return resume
     return None
 
 
@@ -222,7 +222,8 @@ def known_rows(source: Source, story: Story, session: bytes) -> int | None:
 
 def _stated_rows(story: Story) -> list[int]:
     """Return how many rows of steps an imported session should have; empty if its spans do not state it."""
-    return [count for one in story.of_kind("end", "metadata") if type(count := one.body.get(ONCE_ROWS)) is int]
+    stated = (milestone.body.get(ONCE_ROWS) for milestone in story.of_kind("end", "metadata"))
+    return [count for count in stated if type(count) is int]
 
 
 def _parse_object(text: str | None) -> dict[str, Any] | None:

@@ -238,13 +238,14 @@ class Story:
 
         Then two copies of the session were continued, and both may have run the same steps.
         """
-        for one in self.resumes:
-            known = one.body.get(KNOWN_STARTS)
-            if isinstance(known, int) and known < sum(other.at_ns < one.at_ns for other in self.of_kind(*rows.STARTS)):
-                return one
-            departed = {other.participant.hex() for other in self.of_kind(*rows.LEAVES) if other.participant}
-            if departed & presumed_dead(one).keys():
-                return one
+        departed = {leave.participant.hex() for leave in self.of_kind(*rows.LEAVES) if leave.participant}
+        for resume in self.resumes:
+            known = resume.body.get(KNOWN_STARTS)
+            before = sum(start.at_ns < resume.at_ns for start in self.of_kind(*rows.STARTS))
+            if isinstance(known, int) and known < before:
+                return resume
+            if departed & presumed_dead(resume).keys():
+                return resume
         return None
 
     @property

@@ -60,10 +60,10 @@ def _find(home: Home, own: str, ident: str, open_here: Container[bytes]) -> tupl
     if ident.lower() != "last":
         project, id = home.find(ident)
         return project.folder, id
-    for one in home.sessions():
-        is_other = one.session not in open_here and not one.project.is_unattributed(one)
-        if one.project.folder == own and is_other:
-            return own, one.session
+    for listed in home.sessions():
+        is_other = listed.session not in open_here and not listed.project.is_unattributed(listed)
+        if listed.project.folder == own and is_other:
+            return own, listed.session
     raise NotFound(f"there is no session to resume in {own}")
 
 

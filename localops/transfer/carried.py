@@ -65,7 +65,7 @@ def keep(execute: Execute, remote: str, receipts: Iterable[dict[str, Any]]) -> N
     _write(execute, remote, before.place, ranges)
 
 
-def came(execute: Execute, remote: str, receipt: dict[str, Any], compared: Mapping[str, list[Range]]) -> None:
+def note_direct(execute: Execute, remote: str, receipt: dict[str, Any], compared: Mapping[str, list[Range]]) -> None:
     """Note a direct answer, in the open transaction: it covers the carried receipts that the pass has compared."""
     text = execute(_VALUE, (key(remote),)).get
     if text is not None:

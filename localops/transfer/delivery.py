@@ -316,7 +316,7 @@ class Ledger:
             if ack.receipt is not None:
                 taken = len(batch.rows) - len(ack.refused) - len(ack.withheld)
                 execute(_KEEP_RECEIPT, (self.remote, clock.now_ns(), taken, _json(ack.receipt)))
-                carried.came(execute, self.remote, ack.receipt, self._compared)
+                carried.note_direct(execute, self.remote, ack.receipt, self._compared)
             newest = execute("select max(seq) from event").get or 0
 
         journal.transact(work, full=True, folded=False)
