@@ -278,7 +278,8 @@ class Plot {
     const lines = [...this.tip.children]
       .slice(1)
       .map(({ children: [, label, value] }) => `${label.textContent} ${value.textContent}`);
-    this.spoken.textContent = `${this.tip.firstChild.textContent}: ${lines.reverse().join(", ") || this.facts.yText(0)}`;
+    const values = lines.reverse().join(", ") || this.facts.yText(0);
+    this.spoken.textContent = `${this.tip.firstChild.textContent}: ${values}`;
   }
 
   _leave() {

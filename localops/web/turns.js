@@ -54,7 +54,7 @@ export class Turns {
     );
   }
 
-  /** Take the turns that there are now; those in the page stay, unless it `isReset`. Of all of them, the one in sight. */
+  /** Take the turns that there are now. Those in the page stay; after a reset to all turns, the one in sight stays. */
   take(all, isReset, isWhole = false) {
     const seen = isReset && isWhole ? this.inSight() : null;
     const [first, last] = [this.all[this.first], this.all[this.end - 1]].map((at) => all.indexOf(at));
