@@ -7,8 +7,9 @@ import click
 from localops import output
 from localops.cli import common
 from localops.errors import ConfigError
-from localops.reading import filters
+from localops.reading import analytics, filters, given_scores
 from localops.reading.filters import STATES, Filters
+from localops.recording import scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,8 +131,16 @@ def chosen(given: Mapping[str, Any]) -> Filters:
 
 def unknown_score(opened: Home, wanted: Filters) -> str:
     """Return the end of a message about an empty list if no session has a requested score."""
-    hint = hint_of_score(opened, wanted)
+    hint = hint_of_score(opened, wanted) or _hint_of_condition(opened, wanted)
     return "" if hint is None else f": {hint}"
+
+
+def _hint_of_condition(opened: Home, wanted: Filters) -> str | None:
+    """Return a sentence about the first requested author or value that no score of that name has."""
+    if not wanted.score:
+        return None
+    given = [one for project in opened.projects for one in given_scores.counted(project.reader, analytics.Chosen())]
+    return next(filter(None, (given_scores.hint(given, scores.condition(text)) for text in wanted.score)), None)
 
 
 def hint_of_score(opened: Home, wanted: Filters) -> str | None:

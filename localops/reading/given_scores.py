@@ -9,6 +9,7 @@ from localops.clock import iso
 from localops.journal import rows
 from localops.reading import analytics
 from localops.reading.story import unpacked
+from localops.recording import scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ else:
 _Z = 1.959963984540054  # of the normal distribution, for 95%
 _FEW = 30  # up to this many degrees of freedom, Student's distribution is computed exactly
 # The kind of an author, by its name or the part before a colon; any other author is a program.
+_MOST_NAMED = 6  # authors or values in a hint
 _KINDS = {"human": "HUMAN", "user": "HUMAN", "llm": "LLM", "model": "LLM", "judge": "LLM"}
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<": lambda left, right: left < right,
@@ -178,7 +180,32 @@ def match(given: Iterable[Given], wanted: Condition) -> bool:
     return any(_is_wanted(one, wanted) for one in given if one.counts)
 
 
-def _is_wanted(one: Given, wanted: Condition) -> bool:
+def hint(known: Iterable[Counted], wanted: Condition) -> str | None:
+    """Return a sentence about the author or the value of a filter that no score of its name has; None if one has."""
+    named = [one for one in known if one.name == wanted.name]
+    own = [one for one in named if wanted.author in (None, one.author)]
+    if named and not own:
+        authors = _first_of(repr(one.author) for one in named)
+        return f"no score {wanted.name!r} is by {wanted.author!r}; there are some by {authors}"
+    if not own or any(_is_wanted(one, wanted) for one in own):
+        return None
+    by = "" if wanted.author is None else f" by {wanted.author!r}"
+    which = "is true" if wanted.op is None else f"is {wanted.op} {scores.shown(wanted.value)}"
+    return f"no score {wanted.name!r}{by} {which}; existing values: {_first_of(_shown(one) for one in own)}"
+
+
+def _shown(one: Counted) -> str:
+    number = bool(one.number) if one.type == "bool" else one.number
+    return str(one.label) if number is None else scores.shown(number)
+
+
+def _first_of(texts: Iterable[str]) -> str:
+    there = sorted({*texts})
+    rest = len(there) - _MOST_NAMED
+    return f"{', '.join(there[:_MOST_NAMED])}{f' and {rest} more' if rest > 0 else ''}"
+
+
+def _is_wanted(one: Given | Counted, wanted: Condition) -> bool:
     if one.name != wanted.name or wanted.author not in (None, one.author):
         return False
     if wanted.op is None:

@@ -51,7 +51,7 @@ _MOST_EXACT = 1 << 53
 _CELLS = 40  # width of a value in a table
 # Not compiled here: compiling takes longer than loading this module.
 _UNUSABLE = r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
-_FILTER = r"(?s)([^<>=!@]+)(?:@([^<>=!]+))?(?:(<=|>=|!=|<|>|=)(.+))?"
+_FILTER = r"(?s)([^<>=!@]+)(?:@([^<>=!]+))?(?:(<=|>=|!=|==|<|>|=)(.+))?"
 _WORDS = {"true": True, "false": False}
 
 
@@ -146,7 +146,7 @@ def value_from(text: str) -> Value:
 
 
 def condition(text: str) -> Condition:
-    """Parse a filter: NAME or NAME@AUTHOR, optionally followed by <, <=, >, >=, = or != and a value.
+    """Parse a filter: NAME or NAME@AUTHOR, optionally followed by <, <=, >, >=, =, == or != and a value.
 
     >>> condition("correct@human<0.5")
     Condition(name='correct', author='human', op='<', value=0.5)
@@ -157,6 +157,7 @@ def condition(text: str) -> Condition:
     if match is None:
         raise ConfigError(f"invalid score filter {text!r}: expected NAME, NAME<0.5, NAME=good or NAME@AUTHOR>=1")
     name, author, op, right = match.groups()
+    op = "=" if op == "==" else op
     value = value_from(right) if op is not None else None
     if op is not None and op not in ("=", "!=") and isinstance(value, str):
         raise ConfigError(f"invalid score filter {text!r}: expected a number after {op}, got {value!r}")

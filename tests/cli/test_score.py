@@ -210,6 +210,15 @@ def test_a_sort_by_a_score_that_nothing_has_is_refused(command: Command) -> None
         reason = "no session has the score 'nope'; existing scores: 'correct', 'tidy'"
         assert (code, err) == (0, f"localops: no {what} matches these filters: {reason}\n")
         assert command(command_of_list, "--score", "nope>0.5", "--json")[2] == f"localops: {reason}\n"
+    for wanted, reason in {
+        "tidy@ann": "no score 'tidy' is by 'ann'; there are some by 'code'",
+        "tidy==3": "no score 'tidy' is = 3; existing values: 1",
+        "tidy@code<0.5": "no score 'tidy' by 'code' is < 0.5; existing values: 1",
+    }.items():
+        err = command("sessions", "--score", wanted)[2]
+        assert err == f"localops: no session matches these filters: {reason}\n"
+    assert str(begun.session_id) in command("sessions", "--score", "tidy==1", "--json")[1]
+    reason = "no session has the score 'nope'; existing scores: 'correct', 'tidy'"
     nothing = "no event of the sessions that pass the filters contains 'tidy'"
     assert command("search", "tidy", "--score", "nope")[2] == f"localops: {nothing}: {reason}\n"
     assert command("search", "tidy", "--score", "nope", "--json")[2] == f"localops: {reason}\n"
