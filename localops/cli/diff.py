@@ -268,7 +268,15 @@ def _tokens(step: Step) -> str | None:
 
 def _totals(a: Snapshot, b: Snapshot) -> list[tuple[str, str, str, str]]:
     """Return the totals of both runs and by how much they changed."""
-    return [(title, texts[0], texts[1], _change(*values)) for title, texts, values in diff_runs.figures((a, b))]
+    return [
+        (title, texts[0], texts[1], "" if any(map(_is_bound, texts)) else _change(*values))
+        for title, texts, values in diff_runs.figures((a, b))
+    ]
+
+
+def _is_bound(text: str) -> bool:
+    """Return whether a figure is a lower bound, or not known: by how much it changed is not known either."""
+    return text.startswith("at least ") or text.endswith(" + ?") or text == "unpriced"
 
 
 def _change(a: int, b: int) -> str:

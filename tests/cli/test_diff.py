@@ -19,6 +19,7 @@ from localops.errors import ConfigError
 from localops.journal.journal import Journal
 from localops.journal.rows import id_text
 from localops.runs import opened
+from tests import programs
 from tests.planned import Plan, llm, record, step, tool
 
 AsJson = Callable[..., dict[str, Any]]
@@ -416,6 +417,14 @@ def test_recorded_text_is_only_code(journal: Journal, command: Command, name: st
     outside = re.sub(r"`[^`]*`", "", row)
     assert re.sub(r"\\\\|\\\|", "", outside) == "| changed |  | <br>− <br>+  |"
     assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 4
+
+
+def test_by_how_much_a_lower_bound_changed_is_not_stated(command: Command) -> None:
+    """Both processes died in the run: how long each lasted is not known."""
+    for _ in range(2):
+        programs.run("import localops, os\nwith localops.init().operation('work'): os._exit(0)")
+    _, out, _ = command("diff", *map(id_text, programs.sessions()))
+    assert re.search(r"^took +at least [^ ]+ +at least [^ ]+$", out, re.MULTILINE)
 
 
 def test_an_empty_run_lacks_every_step(journal: Journal, command: Command) -> None:
