@@ -124,6 +124,7 @@ def test_what_a_killed_process_was_in_may_have_happened(kind: str, is_folded: bo
     assert "was in progress when the process died" in last
     assert last.endswith("it may or may not have happened.")
     assert "process died inside" in sections["How it ended"][0]
+    assert "a child that it forked may go on" in sections["How it ended"][0]
     assert any("`localops help resume`" in sentence for sentence in sections["How it ended"])
 
 
@@ -229,7 +230,8 @@ def test_what_a_dead_child_was_in_is_not_in_progress_while_the_session_runs() ->
         "if child == 0:\n"
         "    with session.operation('crunch', kind='tool'): die()\n"
         "os.waitpid(child, 0)\n"
-        "with session.operation('wait', kind='tool'):\n"
+        "with session.operation('wait', kind='tool'): pass\n"
+        "with session.operation('wait', kind='tool'), session.operation('wait', kind='tool'):\n"
         "    print('ready', flush=True); sys.stdin.read()"
     )
     try:
@@ -239,7 +241,7 @@ def test_what_a_dead_child_was_in_is_not_in_progress_while_the_session_runs() ->
         programs.kill(program)
     assert "In progress when its process died" in sections
     [died] = sections["In progress when its process died"]
-    [wait] = sections["In progress now"]
+    wait, _ = sections["In progress now"]
     assert (died[:13], wait[:11]) == ("tool 'crunch'", "tool 'wait'")
     assert "was in progress when that process died" in died
     [now] = re.findall(r"^now +(.*)$", shown, re.MULTILINE)
@@ -247,6 +249,7 @@ def test_what_a_dead_child_was_in_is_not_in_progress_while_the_session_runs() ->
     assert re.search(r"^! process \d+ died inside tool 'crunch'", shown, re.MULTILINE)
     assert re.search(r"tool crunch +unfinished", shown)
     assert re.search(r"tool wait +running", shown)
+    assert any("'wait' ×1 and 2 that are in progress" in line for line in sections["Totals"])
 
 
 def test_a_worker_of_multiprocessing_leaves_when_it_ends() -> None:

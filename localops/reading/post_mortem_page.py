@@ -137,7 +137,7 @@ def _died(state: str, reason: str | None, findings: Facts) -> Iterator[Sentence]
     yield [
         f"{state}: ",
         Word(reason),
-        f". No end was recorded: {_KILLED}, ran out of memory, lost power or called os._exit.",
+        f". No end was recorded: {_KILLED}, ran out of memory, lost power or called os._exit{_daemon(findings)}.",
     ]
     if findings["processes"]["found_dead_here"]:
         yield ["Its process no longer runs: the lock that it held is free."]
@@ -149,6 +149,12 @@ def _died(state: str, reason: str | None, findings: Facts) -> Iterator[Sentence]
         yield [f"Its last row in the journal is from {when(findings['last'])} UTC."]
     if findings["not_resumable"] is None:
         yield ["A program can resume it where it stopped: see `localops help resume`."]
+
+
+def _daemon(findings: Facts) -> str:
+    """Return that a child may go on: a daemon begins so, and its child is known only when it records."""
+    may_go_on = findings["processes"]["found_dead_here"] and findings["under_way"]
+    return "; a child that it forked may go on, and is shown here as soon as it records" if may_go_on else ""
 
 
 def _budget(budget: Facts | None, spent: Facts) -> Iterator[Sentence]:
@@ -250,7 +256,8 @@ def _done(findings: Facts) -> Iterator[Sentence]:
 
 def _not_ended_well(tool: Facts, *, is_running: bool) -> str:
     failed = f", {output.count(tool['failed'])} failed" if tool["failed"] else ""
-    without_end = f" and {output.count(tool['open'])} that {'is in progress' if is_running else 'did not end'}"
+    in_progress = "is in progress" if tool["open"] == 1 else "are in progress"
+    without_end = f" and {output.count(tool['open'])} that {in_progress if is_running else 'did not end'}"
     return failed + (without_end if tool["open"] and tool["calls"] else "")
 
 
