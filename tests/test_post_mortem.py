@@ -421,6 +421,24 @@ def test_a_run_is_read_in_the_order_of_its_times_whatever_the_order_of_its_rows(
         assert command("lint", "last", env=home) == lint
 
 
+def test_what_a_daemon_goes_on_with_did_not_end_with_its_first_process() -> None:
+    """Its first process has exited, and the one that goes on has not recorded yet."""
+    program = programs.start(
+        INIT + "with session.operation('serve'):\n"
+        "    if os.fork():\n"
+        "        sys.exit(0)\n"
+        "    sys.stdin.read(); os._exit(0)"
+    )
+    try:
+        program.wait()
+        [serve] = page(found())["In progress when it ended"]
+        shown = command("show", "last")
+    finally:
+        program.communicate()
+    assert "its process exited and left its end to a child, which may go on" in serve
+    assert "! its process exited, and a child of it may go on, inside operation 'serve'" in shown
+
+
 def test_losses_are_counted() -> None:
     """Rows that were lost or spilled are at the end of the page."""
     session, who = clock.new_id(), clock.new_id()

@@ -134,6 +134,13 @@ OPEN = 1  # the phase of a row that opens an operation
 DONE = 0  # the phase of every other row
 
 
+def left_to_child_id(operation: bytes) -> bytes:
+    """Return the id of the row of a process that left the end of an operation to its child."""
+    import uuid  # late, as commands that only read do not need it
+
+    return uuid.uuid5(uuid.UUID(bytes=operation), LEFT_TO_CHILD).bytes
+
+
 def id_text(id: bytes) -> str:
     """Return an id as text: a UUID with dashes, in lower case."""
     text = id.hex()

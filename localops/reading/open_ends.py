@@ -12,7 +12,7 @@ from functools import cached_property
 
 from localops import output
 from localops.encoding import encode
-from localops.journal import participants, stored
+from localops.journal import participants, rows, stored
 from localops.reading import analytics, session_state
 
 TYPE_CHECKING = False
@@ -114,6 +114,12 @@ def at_work(seen: Snapshot) -> list[Unfinished]:
     return [one for one in seen.open_now if one.id not in of or processes.state(of[one.id]) != "died"]
 
 
+def is_left_to_child(seen: Snapshot, operation: bytes) -> bool:
+    """Return whether a daemon's first process left the end of an operation to a child, which has not recorded it."""
+    id = rows.left_to_child_id(operation)
+    return not seen.is_running and stored.one(seen.source, id, rows.DONE) is not None
+
+
 def notices(seen: Snapshot) -> list[Facts]:
     """Return each innermost operation without an end, and a sentence about it in four parts.
 
@@ -148,6 +154,8 @@ def _who(
     seen: Snapshot, one: Unfinished, processes: Processes, card: dict[str, Any] | None, *, is_of_last_run: bool
 ) -> str:
     """Return the beginning of the sentence: what became of the operation's process."""
+    if is_of_last_run and is_left_to_child(seen, one.id):
+        return "its process exited, and a child of it may go on, inside "
     is_only = len(processes.everyone) == 1
     signal = _SIGNAL.match((seen.standing.reason or "").strip())
     if is_of_last_run and signal and (is_only or card is None):

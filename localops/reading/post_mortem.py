@@ -21,7 +21,7 @@ from localops.reading import (
     waiting_rows,
     waste,
 )
-from localops.reading.open_ends import PARTICIPANT, Processes
+from localops.reading.open_ends import PARTICIPANT, Processes, is_left_to_child
 from localops.reading.run_errors import SHOWN, RunErrors, how_it_ended
 from localops.reading.run_rows import AFTER, FAR, MOST_TROUBLES, Half, RunRows, as_hex, began_ns, ended_ns, short
 from localops.reading.uncounted import Uncounted
@@ -242,6 +242,7 @@ class _PostMortem:
             "seconds": max(0, until_ns - one.at_ns) / 1e9,
             "ended_with_session": False,
             "process": process,
+            "left_to_child": is_left_to_child(self._seen, one.id),
             "inside": self._inside(one),
         }
 
@@ -326,6 +327,7 @@ class _PostMortem:
                 "seconds": max(0, one.at_ns - began_ns(one)) / 1e9,
                 "ended_with_session": True,
                 "process": None,
+                "left_to_child": False,
                 "inside": None,
             }
             for one in self._rows.last_rows

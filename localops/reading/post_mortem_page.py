@@ -358,7 +358,8 @@ def _without_end(one: Facts, how: str) -> Iterator[Sentence]:
     elif one["ended_with_session"]:
         yield [*what, f", had run for {took} when the session ended; {_MAYBE}."]
     else:
-        state = _state_at_end(one["process"], how)
+        left = "its process exited and left its end to a child, which may go on"
+        state = left if one["left_to_child"] else _state_at_end(one["process"], how)
         yield [*what, f"{_at_last_row(one['seconds'], 'the last row', state)}{_open_end(one)}."]
     if one["inside"] is not None:
         yield _inside(one["inside"], is_running=how == "running")

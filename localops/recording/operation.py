@@ -306,17 +306,15 @@ class OperationRows:
     def _leave_to_child(self) -> None:
         """Write that the end comes from a child: it may come while this process still exits."""
         at = now_ns()
-        note = self._recorder.writer.note("journal", self._left_id, at, name=rows.LEFT_TO_CHILD, parent=self.id)
+        note = self._recorder.writer.note(
+            "journal", rows.left_to_child_id(self.id), at, name=rows.LEFT_TO_CHILD, parent=self.id
+        )
         self._write_once(note)
-
-    @property
-    def _left_id(self) -> bytes:
-        return uuid.uuid5(uuid.UUID(bytes=self.id), rows.LEFT_TO_CHILD).bytes
 
     def _ends_elsewhere(self) -> bool:
         """Return whether the process that opened it ends it, or another has ended it."""
         ask = self._recorder.ask
-        if is_running(self._pid) and not ask("row", id=self._left_id, phase=rows.DONE):
+        if is_running(self._pid) and not ask("row", id=rows.left_to_child_id(self.id), phase=rows.DONE):
             return True
         return bool(ask("row", id=self.id, phase=rows.DONE))
 
