@@ -277,6 +277,12 @@ export function splitCommon(texts) {
   ];
 }
 
+/** Return the arguments of a call with their names set apart, as values have spaces, too. */
+const apart = (text) =>
+  text
+    .split(/((?:^| )[A-Za-z_]\w*=)/)
+    .map((part, index) => (index % 2 ? make("span", { class: "argument" }, part) : part));
+
 /** Return links to examples of a group, each with a text, and how many calls are like it. */
 function examples(one, text) {
   const [shared, rests] = splitCommon(one.examples.map(text));
@@ -293,7 +299,7 @@ function examples(one, text) {
           class: each.failed ? "failed" : "preview",
           title: [each.error, each.message, ...bothOf(each)].filter(Boolean).join("\n"),
         },
-        rests[index],
+        apart(rests[index]),
         each.calls > 1 && ` ×${each.calls}`,
       ),
     ),

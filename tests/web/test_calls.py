@@ -630,5 +630,7 @@ def test_a_column_without_values_leaves_its_room_to_arguments(visit: Visit) -> N
     expect(head.locator(".tokens")).to_be_visible()
     visit.open("/calls?by=tool")
     expect(head.locator(".cost")).to_be_hidden()
+    # A name among values that have spaces is no part of the one before it.
+    expect(page.locator("#rows .examples .argument", has_text="word=").first).to_be_visible()
     visit.open("/calls?by=tool&sort=cost")
     expect(head.locator(".cost")).to_be_visible()
