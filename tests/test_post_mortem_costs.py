@@ -124,7 +124,7 @@ def test_a_budget_that_was_reached_is_named() -> None:
 
 def test_a_budget_that_was_spent_by_the_last_call_is_not_called_unreached() -> None:
     """It is checked before each call: the one that spent the rest was made."""
-    sentence = "Its budget was $1.00; that it was reached is not recorded."
+    sentence = "Its budget was $1.00; whether it was reached is not recorded."
     code = INIT.replace("True)", "True, budget_usd=1.0)")
     programs.run(code + "@tool(name='buy', cost=1.5)\ndef buy(): return 1\nbuy()")
     assert sentence in page(found())["How it ended"]

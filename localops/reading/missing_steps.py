@@ -69,7 +69,7 @@ def _partial(source: Source, story: Story, session: bytes, *, whole: bool) -> st
         return "its first row is not here, so others may be missing, too"
     if not whole:
         return None
-    [(many,)] = source.all("steps_without_beginning", session=session, field=_FIELD)
+    [(many,)] = source.all("steps_without_opening_row", session=session, field=_FIELD)
     if many:
         lacking = "1 finished step lacks its first row" if many == 1 else f"{many} finished steps lack their first row"
         return f"{lacking} here, so other rows may be missing, too"

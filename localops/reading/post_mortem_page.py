@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from localops.reading.sentences import Section, Sentence
 
 
-_KILLED = "it was killed (by SIGKILL, also by one that follows a SIGTERM, or by another signal), crashed in native code"
+_KILLED = "it was killed by a signal (such as a SIGKILL, perhaps after a SIGTERM), crashed in native code"
 _MAYBE = given_results.MAYBE
 _HOLDS_OTHERS = frozenset(("session", "workflow", "agent"))
 
@@ -125,7 +125,7 @@ def _how(how: str, state: str, reason: str | None, findings: Facts) -> Iterator[
     elif how == "died":
         yield from _died(state, reason, findings)
     elif how == "imported":
-        yield [f"{state}: its record ends here without an end, so how the program ended is not known."]
+        yield [f"{state}: its rows here have no end, so how the program ended is not known."]
     elif how == "running":
         yield ["It is still running: a process that is alive records into it."]
     else:
@@ -163,7 +163,7 @@ def _budget(budget: Facts | None, spent: Facts) -> Iterator[Sentence]:
     limit = output.money(_nano(budget["limit_usd"]))
     if budget["reached_at"] is None:
         is_below = spent["cost_nano"] < _nano(budget["limit_usd"]) and not spent["cost_at_least"]
-        unknown = f"Its budget was {limit}; that it was reached is not recorded."
+        unknown = f"Its budget was {limit}; whether it was reached is not recorded."
         yield [f"Its budget of {limit} was not reached." if is_below else unknown]
         return
     having = "" if budget["reached_usd"] is None else f", having spent {output.money(_nano(budget['reached_usd']))}"
@@ -171,8 +171,8 @@ def _budget(budget: Facts | None, spent: Facts) -> Iterator[Sentence]:
 
 
 def _resumed(resumed: Facts) -> Iterator[Sentence]:
-    if (earlier := resumed["count"] - len(resumed["known"])) > 0:
-        yield [f"It was also resumed {output.counted(earlier, 'time')} before that."]
+    if resumed["count"] > len(resumed["known"]):
+        yield [f"It was resumed {output.counted(resumed['count'], 'time')}; only the last resumes are described here."]
     for one in resumed["known"]:
         where: Sentence = [" on ", Word(one["host"])] if one["host"] else []
         who = f"It was resumed at {when(one['at'])} UTC by process {_number(one['pid'])}"

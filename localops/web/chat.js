@@ -16,7 +16,7 @@ const PAUSE = 100;
 
 // With more turns than this, some are far outside the window, and have no content yet.
 const IN_SIGHT = 8;
-const HINT = "The browser's search sees only what was scrolled to: ";
+const HINT = "The browser's search finds only what was scrolled to: ";
 
 export class Chat {
   constructor(page) {
@@ -60,7 +60,7 @@ export class Chat {
   /** Return a button that leads to the field of the page that filters all turns. */
   _toFilter() {
     const lead = { type: "button", class: "link", onclick: () => this.page.field.focus() };
-    return make("button", lead, "find text with the filter ( / )");
+    return make("button", lead, "search all of it with the filter ( / )");
   }
 
   changed(isReset = false) {

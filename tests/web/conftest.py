@@ -65,7 +65,7 @@ class Visit:
     wrong: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     _ids: dict[str, str] = field(default_factory=dict)  # of sessions, by their names and tags
-    _is_heard: bool = False
+    _is_listening: bool = False
 
     def open(self, path: str) -> Page:
         """Go to an address of the server."""
@@ -141,24 +141,24 @@ class Visit:
         """Keep what goes wrong."""
         self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
         self.page.on("dialog", lambda dialog: self.wrong.append(f"dialog: {dialog.message}"))
-        self.page.on("console", self._heard)
+        self.page.on("console", self._on_console)
 
     def listen(self) -> None:
-        """Keep what is asked for from now on in `asked`; to hear of each request costs a tenth of opening a page."""
-        if not self._is_heard:
-            self._is_heard = True
+        """Keep the URLs of all requests from now on in `asked`; this makes opening a page a tenth slower."""
+        if not self._is_listening:
+            self._is_listening = True
             self.page.on("request", lambda request: self.asked.append(request.url))
 
     def check(self) -> None:
         """Fail if anything went wrong, and forget it."""
-        away = [url for url in self.asked if not url.startswith((self.base + "/", "data:", "blob:"))]
-        away += _elsewhere[0].came()
+        outside = [url for url in self.asked if not url.startswith((self.base + "/", "data:", "blob:"))]
+        outside += _elsewhere[0].requests()
         wrong = self.wrong.copy()
         self.wrong.clear()
         self.asked.clear()
-        assert (wrong, away) == ([], [])
+        assert (wrong, outside) == ([], [])
 
-    def _heard(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         # The way in begins with a page for strangers, which Chromium calls an error.
         if message.type in ("error", "warning") and "401 (Unauthorized)" not in message.text:
             self.wrong.append(f"{message.type}: {message.text}")
@@ -270,7 +270,7 @@ class Elsewhere:
     """The destination of all requests that are not for this machine: it does not answer, but records them."""
 
     def __init__(self) -> None:
-        self._came: list[bytes] = []
+        self._requests: list[bytes] = []
         self._socket = socket.create_server(("127.0.0.1", 0))
         # But for what browsers of some distributions ask for by themselves.
         own = ("127.0.0.1", "*.google.com", "*.googleapis.com", "*.gvt1.com", "*.gstatic.com")
@@ -284,12 +284,12 @@ class Elsewhere:
                 connection, _ = self._socket.accept()
                 with connection, suppress(OSError):
                     connection.settimeout(1)
-                    self._came.append(connection.recv(200))
+                    self._requests.append(connection.recv(200))
 
-    def came(self) -> list[str]:
+    def requests(self) -> list[str]:
         """Return the beginnings of the requests since the last call."""
-        came, self._came = self._came, []
-        return [repr(each) for each in came if each]
+        requests, self._requests = self._requests, []
+        return [repr(request) for request in requests if request]
 
     def close(self) -> None:
         """Listen no longer."""

@@ -72,7 +72,7 @@ def test_the_end_is_one_key_away(visit: Visit) -> None:
         page = visit.session("long 2", "chat") if path is None else visit.open(path)
         last = "turn 60" if path is None else "turn 120"
         expect(page.locator(".hint")).to_have_text(
-            "The browser's search sees only what was scrolled to: find text with the filter ( / )"
+            "The browser's search finds only what was scrolled to: search all of it with the filter ( / )"
         )
         page.locator(".hint button").click()
         expect(page.get_by_label("Filter events")).to_be_focused()

@@ -452,7 +452,7 @@ where i.id between :low and :high
   and e.name = 'scrubbed'
   and e.parent = :event;
 
--- steps_without_beginning --
+-- steps_without_opening_row --
 -- The number of closing rows of `once` steps without an opening row.  :field is the beginning of their field in a body.
 select count(*)
 from session_row r
