@@ -50,8 +50,8 @@ def find(own: str, ident: str, open_here: Container[bytes]) -> tuple[str, bytes]
                 if reason is None:
                     raise
                 # The error of an empty home says how to record, which does not help here.
-                missing = error if home.projects else f"whether there is a session {ident!r} is not known"
-                problem, cause = f"{missing}; but {reason}", error
+                unknown = f"it is not known whether there is a session {ident!r}: {reason}"
+                problem, cause = f"{error}; but {reason}" if home.projects else unknown, error
         time.sleep(_PAUSE)
     raise NotResumable(problem) from cause
 
