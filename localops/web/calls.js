@@ -253,11 +253,11 @@ function drawMore() {
 async function append() {
   if (!next || by() || byId("more").ariaBusy === "true") return;
   byId("more").ariaBusy = "true";
-  const asked = location.search;
+  const requested = location.search;
   try {
     const page = await ask("calls", { ...parsed(), after: next, limit: PAGE });
     // The filters changed while the response was on its way.
-    if (location.search !== asked) return;
+    if (location.search !== requested) return;
     const known = new Set(shown.map((one) => one.id));
     const fresh = page.calls.filter((one) => !known.has(one.id));
     shown.push(...fresh);
@@ -300,10 +300,10 @@ searchKey("Search", filters.search);
 // Live updates
 
 async function news() {
-  const asked = location.search;
+  const requested = location.search;
   const [reply, figures] = await Promise.all([fetched(Math.min(MOST, Math.max(PAGE, shown.length))), fetchSums()]);
   await list.still;
-  if (location.search !== asked) return;
+  if (location.search !== requested) return;
   if (list.isFormer) return void refresh();
   const before = JSON.stringify(shown),
     rest = reply.calls ? below(shown, reply.calls, "id") : [],

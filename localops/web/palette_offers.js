@@ -26,14 +26,14 @@ const THEMES = ["dark", "light"];
 
 /** Return what fits a text; `query` has the filters that a period is added to. */
 export function offers(text, query) {
-  const wanted = text.toLowerCase().replace(/\s+/g, " ");
-  const fits = (words) => ` ${words.toLowerCase()}`.includes(` ${wanted}`);
-  const dated = [...periods(wanted), ...days(wanted)].map(([label, times]) => ({
+  const typed = text.toLowerCase().replace(/\s+/g, " ");
+  const fits = (words) => ` ${words.toLowerCase()}`.includes(` ${typed}`);
+  const dated = [...periods(typed), ...days(typed)].map(([label, times]) => ({
     kind: "When",
     label: `Sessions: ${label}`,
     to: address(changed(query, { since: "", until: "", ...times, before: "" })),
   }));
-  if (wanted.length < FEWEST) return dated;
+  if (typed.length < FEWEST) return dated;
   return [
     ...dated,
     ...FILTERS.filter(([label, more]) => fits(label) || more.split(" ").some((word) => word && fits(word))).map(
@@ -48,9 +48,9 @@ export function offers(text, query) {
 }
 
 /** Return the periods that a text names, such as "last 7 d" or "3 weeks", with their filters. */
-function periods(wanted) {
-  const [, number, unit] = /^(?:last )?(\d{1,4}) ?(minute|hour|day|week|m|h|d|w)s?$/.exec(wanted) || [];
-  const known = PERIODS.filter(([label]) => wanted && label.toLowerCase().startsWith(wanted));
+function periods(typed) {
+  const [, number, unit] = /^(?:last )?(\d{1,4}) ?(minute|hour|day|week|m|h|d|w)s?$/.exec(typed) || [];
+  const known = PERIODS.filter(([label]) => typed && label.toLowerCase().startsWith(typed));
   const since = number && `${number}${UNITS[unit] || unit}`;
   const own =
     since && !known.some(([, value]) => value === since) ? [[`last ${number} ${named(unit, number)}`, since]] : [];
@@ -64,9 +64,9 @@ const named = (unit, number) =>
   `${Object.keys(UNITS).find((name) => name === unit || UNITS[name] === unit)}${number === "1" ? "" : "s"}`;
 
 /** Return a day that a text names, with the filters for it. */
-function days(wanted) {
-  const back = { today: 0, yesterday: 1 }[wanted];
-  const begin = back === undefined ? /^\d{4}-\d\d-\d\d$/.exec(wanted)?.[0] : day(Date.now() - back * 864e5);
+function days(typed) {
+  const back = { today: 0, yesterday: 1 }[typed];
+  const begin = back === undefined ? /^\d{4}-\d\d-\d\d$/.exec(typed)?.[0] : day(Date.now() - back * 864e5);
   if (!begin || !Number.isFinite(Date.parse(begin))) return [];
   const next = new Date(Date.parse(begin) + 864e5).toISOString().slice(0, 10);
   return [[begin, { since: midnight(begin), until: midnight(next) }]];
