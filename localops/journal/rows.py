@@ -123,8 +123,8 @@ LISTED = ("session", "key", "first_ns", "last_ns", "name", "state", *TOTALS[1:])
 # The columns to read of opening and closing rows, without their bodies.
 HALF = tuple("seq id phase kind name parent agent at_ns start_ns end_ns model failed".split())
 UNBILLED = "failed before it was billed"  # the name of the price row of a call that cost nothing
-END_IN_CHILD = "end_in_child"  # the kind of what a forked child says about the end of its parent's operation
-LEFT_TO_CHILD = "left to a child"  # the name of the row of a process that left an operation's end to its child
+END_IN_CHILD = "end_in_child"  # the kind of the event with which a forked child returns from its parent's operation
+LEFT_TO_CHILD = "left to a child"  # the name of the note of a process that leaves the end of an operation to a child
 THREAD_ENDED = "thread ended"  # the name of the row about an exception that ended a thread
 LATER_FIGURES = "figures known later"  # the name of the price row with figures that came after a call's row
 PLURALS = {"llms": "llm", "tools": "tool", "actions": "action", "errors": "error", "agents": "agent", "apis": "api"}

@@ -104,7 +104,7 @@ def _named_by(row: Stored) -> str | None:
 
 
 def at_work(seen: Snapshot) -> list[Unfinished]:
-    """Return what is in progress in a running session: its open operations but for those of processes that died."""
+    """Return the open operations of a running session, without those of processes that died."""
     if not seen.is_running or not seen.open_now:
         return []
     if not seen.died:

@@ -80,7 +80,7 @@ class RunErrors:
         first = next(iter(self._rows.troubles), None)
         if first is not None and first.kind != "error":
             # The error of an operation is recorded after the operation's end.
-            # That of a forked child, which cannot end its parent's operation, belongs to the operation.
+            # The error of a forked child, which cannot end its parent's operation, is inside that operation.
             of = first.parent if first.kind == rows.END_IN_CHILD else first.id
             first = next((one for one in self._rows.errors if one.parent == of), first)
         if self._seen.standing.state == "Success" and first is not None and _is_uncertain(first):

@@ -96,7 +96,7 @@ class RunRows:
         return [one for one in self.troubles if one.kind == "error"]
 
     def errors_from(self, one: Trouble) -> list[Trouble]:
-        """Return an error, if it is one, and those after it, by their times."""
+        """Return the errors at or after the time of a failure, including the failure itself if it is an error."""
         return [each for each in self.errors if (each.at_ns, each.id) >= (one.at_ns, one.id)]
 
     def _read_troubles(self) -> list[Trouble]:
@@ -118,11 +118,11 @@ class RunRows:
         return self.last_before(self.until_ns)
 
     def last_before(self, until_ns: int) -> list[Half]:
-        """Return the last rows up to a time, newest first: an import may have written them in another order."""
+        """Return the last rows up to a time, newest first by their times: imported rows are stored in any order."""
         return [Half(*row) for row in self.ask("last_rows", upto=FAR, until=until_ns, many=AFTER, few=LAST)]
 
     def after(self, seq: int) -> int:
-        """Return the seq after which rows are searched that follow one: 0 if that can be all rows of the session."""
+        """Return after which seq to search for rows that follow the given one: in a short session, search all rows."""
         return 0 if self.seen.totals.rows <= AFTER else seq
 
     def halves(self, id: bytes) -> list[Half]:

@@ -131,7 +131,7 @@ class Waste:
         self._pending: dict[bytes | None, list[_Model]] = {}
         # The LLM calls inside operations whose row comes later: a call with one row is written when it ends.
         self._early: dict[bytes, list[_Model]] = {}
-        # The errors of calls whose first row comes later, in an import.
+        # The errors of calls whose opening row is stored later, which an import may do.
         self._early_errors: dict[bytes, list[_Row]] = {}
         self._resumed: list[int] = []
         self.is_complete = True

@@ -1,4 +1,4 @@
-"""The process that records, and whether one that it forked goes on with an operation that it leaves."""
+"""Know the recording process and its forks, and whether a child of it continues an operation that it leaves."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from localops.recording import events
 
 here = [os.getpid()]
 forks = [0]
-"""How often this process has forked, but for workers of multiprocessing, which never return into its operations."""
+"""The number of this process's forks, without workers of multiprocessing, which never return into its operations."""
 
 
 def is_running(pid: int) -> bool:
-    """Return whether a process of this user still runs, as a daemon's first process does not."""
+    """Return whether a process of this user still runs."""
     try:
         os.kill(pid, 0)
     except OSError:
@@ -23,7 +23,7 @@ def is_running(pid: int) -> bool:
 
 
 def leaves_to_child(error: BaseException, opened_in: int, forks_then: int) -> bool:
-    """Return whether this process exits as a daemon's first processes do, out of an operation in which it forked.
+    """Return whether this process exits inside an operation in which it forked, as the first processes of a daemon do.
 
     `forks_then` is the number of its forks when the process `opened_in` opened the operation.
     """
@@ -32,12 +32,12 @@ def leaves_to_child(error: BaseException, opened_in: int, forks_then: int) -> bo
 
 
 def _has_unawaited_child() -> bool:
-    """Return whether a child was not waited for: it still runs, or it may have left the rest to a child of its own."""
+    """Return whether this process has not waited for a child, which may run or have left its work to its own child."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return False
-    except (AttributeError, OSError):  # a system without it
+    except (AttributeError, OSError):  # a system without waitid
         return True
     return True
 

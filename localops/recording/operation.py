@@ -245,9 +245,9 @@ class OperationRows:
         self._recorder.guarded(lambda: self._finish(fields, failed, error, end))
 
     def interrupted(self, fields: dict[str, object], error: BaseException, *, end: int | None = None) -> None:
-        """Write the closing row of what was cancelled, interrupted or left by an exit, which is no error.
+        """Write the closing row of an operation that was cancelled, interrupted or left by an exit: not by an error.
 
-        A daemon's first processes exit inside it, and leave its end to the child that goes on.
+        The first processes of a daemon exit inside an operation, and leave its end to the child that continues it.
         """
         if not leaves_to_child(error, self._pid, self._forks):
             self.finish({**fields, "ended_by": class_name(error)}, failed=not is_success(error), end=end)
@@ -304,7 +304,7 @@ class OperationRows:
             self._is_reported = True
 
     def _leave_to_child(self) -> None:
-        """Write that the end comes from a child: it may come while this process still exits."""
+        """Write a note that a child ends the operation, as it may do so before this process has exited."""
         at = now_ns()
         note = self._recorder.writer.note(
             "journal", rows.left_to_child_id(self.id), at, name=rows.LEFT_TO_CHILD, parent=self.id
@@ -312,7 +312,7 @@ class OperationRows:
         self._write_once(note)
 
     def _ends_elsewhere(self) -> bool:
-        """Return whether the process that opened it ends it, or another has ended it."""
+        """Return whether the process that opened the operation is to end it, or another process has ended it."""
         ask = self._recorder.ask
         if is_running(self._pid) and not ask("row", id=rows.left_to_child_id(self.id), phase=rows.DONE):
             return True

@@ -325,7 +325,7 @@ const FAILED =
 export function sums(one) {
   if (!one.calls && !one.unfinished) return [];
   const isPart = one.searching || one.unread > 0;
-  // Tools have neither.
+  // Tool calls usually have neither cost nor tokens.
   const [spent, tokens] = [one.cost_nano, one.tokens_in + one.tokens_out];
   const rest = one.unfinished ? ` + ${count(one.unfinished)} not ended` : "";
   const parts = [

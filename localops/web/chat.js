@@ -81,7 +81,7 @@ export class Chat {
     );
     const isRedrawn = isReset || key !== this._key;
     this._key = key;
-    // Without a filter, the reader goes on where the filter has led.
+    // When the filter is cleared, the turn in sight stays in sight.
     this.turns.stayed = null;
     this.turns.take(shown, isRedrawn, !this.page.filtered && !this.agent);
     this.sought = this.turns.stayed ?? this.sought;
