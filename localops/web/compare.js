@@ -181,7 +181,7 @@ function tree(comparison, letter) {
   const spent = costs.some((one) => one === null) ? `${signed(sum)} + ?` : sum ? signed(sum) : "";
   const butIds = comparison.counts.same_but_ids;
   const repeating = `took longer, cost more, or repeat${minor === 1 ? "s" : ""} earlier differences`;
-  // How many differ is the sentence above.
+  // The number of events that differ is in the sentence above.
   const also = [
     spent && `Difference in cost ${spent}`,
     minor && `${many(minor, minor < unlike.length ? "more event" : "event")} ${repeating}`,

@@ -158,7 +158,7 @@ function averages({ a, b, figures, states, scores }) {
       figures.map((one) => {
         const [label, text, good] = FIGURES[one.name];
         const isRate = one.name === "success_rate";
-        const counted = isRate && others.length ? `Success without ${others.join(" and ")}` : label;
+        const counted = isRate && others.length ? `Success rate, without ${others.join(" and ")}` : label;
         return row(counted, text, one, good, isRate);
       }),
       scores.map((one) =>
@@ -174,7 +174,7 @@ function averages({ a, b, figures, states, scores }) {
     make(
       "p",
       { class: "faint small" },
-      "Means with 95% confidence intervals. The interval of a difference in bold does not contain zero. ",
+      "Means with 95% confidence intervals. A difference is bold if its interval does not contain zero. ",
       left.join("; "),
     ),
   ];

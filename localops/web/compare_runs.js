@@ -69,7 +69,7 @@ export function summary({ odd: place, head, rows, sessions, counts }, name = let
           make("p", { class: "faint" }, `… the runs did ${count(row.texts.length)} different things`),
       ),
     );
-  // What changed the cost most explains the most.
+  // The row that changed the cost most comes first.
   const shown = rows.filter((row) => row.key).sort((one, next) => next.costliest - one.costliest);
   const rest = counts.differing - shown.length;
   return make(

@@ -376,7 +376,7 @@ def test_groups_of_runs_have_averages(visit: Visit) -> None:
     expect(open_ended.locator("td")).to_have_text(
         [re.compile(r"^0% of 3"), re.compile(r"^100% of 1"), re.compile(r"^\+100 points")]
     )
-    expect(rows.get_by_role("rowheader", name="Success without Indeterminate")).to_have_count(1)
+    expect(rows.get_by_role("rowheader", name="Success rate, without Indeterminate")).to_have_count(1)
 
 
 def test_two_calls_of_a_run_differ_by_words(visit: Visit) -> None:
