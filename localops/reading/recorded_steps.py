@@ -16,7 +16,7 @@ from localops.encoding.redact import NOTE
 from localops.journal import blobs, rows, stored
 from localops.output import when
 from localops.reading import missing_steps, previews
-from localops.reading.story import Story, presumed_dead
+from localops.reading.story import KNOWN_LEFT, KNOWN_STARTS, Story, presumed_dead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -185,13 +185,28 @@ def unknown_steps(source: Source, story: Story, session: bytes) -> str | None:
 
 
 def split_at(source: Source, story: Story, session: bytes) -> Milestone | None:
-    """Return the first resume that lacked steps of the processes before it; None without one."""
-    if story.split is not None or not story.resumes:
-        return story.split
+    """Return the first resume that lacked a process with steps, or steps of one that it took for dead, or None.
+
+    Then two copies of the session were continued, and both may have run the same steps.  A process without steps has
+    repeated none.
+    """
+    if not story.resumes:
+        return None
     steps = steps_by_process(source, session)
+    starts = [start for start in story.of_kind(*rows.STARTS) if start.participant]
     for resume in story.resumes:
-        if any(steps[process] > known for process, known in presumed_dead(resume).items()):
+        if not steps[str(resume.body.get("participant"))]:
+            continue
+        dead = presumed_dead(resume)
+        if any(steps[process] > known for process, known in dead.items()):
             return resume
+        known_starts = resume.body.get(KNOWN_STARTS)
+        before = [start.participant.hex() for start in starts if start.participant and start.at_ns < resume.at_ns]
+        if isinstance(known_starts, int) and known_starts < len(before):
+            # Every copy knows the first process.  Earlier releases do not state which had left.
+            known_here = {*before[:1], *dead, *(resume.body.get(KNOWN_LEFT) or ())}
+            if any(steps[process] for process in before if process not in known_here):
+                return resume
     return None
 
 

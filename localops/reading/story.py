@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 # The name and the tag of a session for events whose session is unknown.
 UNATTRIBUTED = "unattributed"
 # Fields in the row of a resume: how many rows there were about processes that began or joined the session, and which
-# processes had not left it, each with the number of its recorded steps.
-KNOWN_STARTS, PRESUMED_DEAD = "known_starts", "presumed_dead"
+# processes had not left it, each with the number of its recorded steps, and which had.
+KNOWN_STARTS, PRESUMED_DEAD, KNOWN_LEFT = "known_starts", "presumed_dead", "known_left"
 
 
 def budget_id(session: bytes, dollars: float) -> bytes:
@@ -231,22 +231,6 @@ class Story:
     def starts(self) -> int:
         """Return the number of rows of processes that began or joined the session."""
         return sum(1 for _ in self.of_kind(*rows.STARTS))
-
-    @lazy
-    def split(self) -> Milestone | None:
-        """The first resume that lacked the join of an earlier process, or took one for dead that left later, or None.
-
-        Then two copies of the session were continued, and both may have run the same steps.
-        """
-        departed = {leave.participant.hex() for leave in self.of_kind(*rows.LEAVES) if leave.participant}
-        for resume in self.resumes:
-            known = resume.body.get(KNOWN_STARTS)
-            before = sum(start.at_ns < resume.at_ns for start in self.of_kind(*rows.STARTS))
-            if isinstance(known, int) and known < before:
-                return resume
-            if departed & presumed_dead(resume).keys():
-                return resume
-        return None
 
     @property
     def end(self) -> Milestone | None:

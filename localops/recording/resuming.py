@@ -17,7 +17,7 @@ from localops.journal.reader import user_message
 from localops.output import counted, say
 from localops.reading import recorded_steps, session_state
 from localops.reading.home import Home
-from localops.reading.story import KNOWN_STARTS, PRESUMED_DEAD, Story
+from localops.reading.story import KNOWN_LEFT, KNOWN_STARTS, PRESUMED_DEAD, Story
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _SESSION = rows.COLUMNS.index("session")
 _AHEAD_NS = 1_000_000_000
-_MOST_DEAD = 100  # processes that had not left, to keep in the row of a resume
+_MOST_NAMED = 100  # processes that had not left, and that had, to keep in the row of a resume
 _TRIES, _PAUSE = 5, 0.1  # attempts, and seconds between them, as another process may be at work for a moment
 
 
@@ -94,8 +94,15 @@ def _known(source: Source, session: bytes) -> dict[str, object]:
     """Return what this home knows of the processes of a session, so that rows that it lacked are recognised later."""
     story = Story.read(source, session)
     steps = recorded_steps.steps_by_process(source, session)
-    dead = [id.hex() for id in story.present()][-_MOST_DEAD:]
-    return {KNOWN_STARTS: story.starts, PRESUMED_DEAD: {id: steps[id] for id in dead}}
+    present = story.present()
+    dead = [id.hex() for id in present][-_MOST_NAMED:]
+    joined = [one.participant for one in story.of_kind(*rows.STARTS) if one.participant]
+    left = dict.fromkeys(id.hex() for id in joined if id not in present)
+    return {
+        KNOWN_STARTS: story.starts,
+        PRESUMED_DEAD: {id: steps[id] for id in dead},
+        KNOWN_LEFT: list(left)[-_MOST_NAMED:],
+    }
 
 
 def check(recorder: Recorder, *, incomplete: bool = False) -> None:

@@ -72,3 +72,16 @@ def test_a_run_that_goes_on_beside_its_resumed_copy_is_a_second_history(tmp_path
     assert _refusals(two) == [False, False, False]
     _carry(one, two)
     assert _refusals(two) == [True, True, True]
+
+
+@pytest.mark.foreign_open  # it copies a home
+@pytest.mark.parametrize("order", [("two", "home"), ("home", "two")])
+def test_a_resume_without_a_step_of_its_own_is_no_history(tmp_path: Path, order: tuple[str, str]) -> None:
+    """Only one of the resumed copies ran a step, so nothing ran twice."""
+    programs.run(_BEGUN, "first", **_in(tmp_path / "home"))
+    programs.run(_PAYING + "pay('c'); session.end_session('Failure')", "resume", **_in(tmp_path / "home"))
+    shutil.copytree(tmp_path / "home", tmp_path / "two")
+    for name in order:
+        programs.run(_RESUMED if name == "home" else _BEGUN, "resume", **_in(tmp_path / name))
+    _carry(tmp_path / "two", tmp_path / "home")
+    assert _refusals(tmp_path / "home") == [False, False, False]
