@@ -55,6 +55,7 @@ LAYERS = """
     snapshot clocks doubts carried held_back key_ends recorded_steps scrubbed
     session_html
     missing machines
+    returned
     ingest delivery row_lines
     removal
     home parent_session

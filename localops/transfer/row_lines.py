@@ -21,6 +21,7 @@ from localops.journal.stored import Stored
 from localops.reading import analytics
 from localops.reading.story import Story
 from localops.transfer import validation
+from localops.transfer.returned import Returned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def take(journal: Journal, path: str) -> Imported:
     result = Imported()
     gone: dict[bytes, bool] = {}
     unread = _Unread()
+    returned = Returned(journal)
     for some in _batches(path, result, unread):
         living = []
         for row in some:
@@ -81,6 +83,7 @@ def take(journal: Journal, path: str) -> Imported:
     if notes := list(unread.notes(journal)):
         journal.add(notes)
         journal.fold()
+    returned.note()
     return result
 
 

@@ -29,6 +29,7 @@ from localops.journal.journal import Journal
 from localops.journal.reader import Reader, SQLiteError, reason
 from localops.reading import session_state
 from localops.transfer import bundle, delivery, ingest, remotes, validation
+from localops.transfer.returned import Returned
 from localops.upkeep import erasing
 
 TYPE_CHECKING = False
@@ -302,6 +303,8 @@ def _unpack_part(home: str, part: Part, packed: zipfile.ZipFile, key: str | None
     is_erased = False
     try:
         journal.fold()  # opens it
+        # Not on a hub, whose rows are those of its senders.
+        returned = Returned(journal) if hub is None else None
         with packed.open(f"{part.origin}/rows.ndjson") as rows:
             for batch, refused in batches(rows):
                 ack, gone = ingest.take(
@@ -317,6 +320,8 @@ def _unpack_part(home: str, part: Part, packed: zipfile.ZipFile, key: str | None
                     is_erased = True
                     erased += ack.erased
         journal.fold()
+        if returned is not None:
+            returned.note()
         if is_erased and (why := erasing.erase(journal, erased)) is not None:
             output.say(f"traces of scrubbed rows are left in {folder} ({why}): run `localops scrub` later")
     finally:

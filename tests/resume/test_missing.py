@@ -85,6 +85,35 @@ def test_events_lost_while_it_was_recorded(how: str, reason: str, capsys: pytest
     _refused(reason, capsys)
 
 
+@pytest.mark.parametrize("kind", ["bundle", "lines"])
+def test_events_of_a_moved_journal_that_are_imported(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], effects: Effects
+) -> None:
+    """All that stayed in the file have to come back, in one import or in several."""
+    away = tmp_path / "away" / "default"
+    away.mkdir(parents=True)
+    with programs.start(RUN) as run:
+        assert programs.first_line(run) == "ready\n"
+        for name in ("journal.db", "journal.db-wal", "journal.db-shm"):
+            os.rename(os.path.join(project(), name), away / name)
+        run.communicate("\n", timeout=60)
+    exported = tmp_path / "run.jsonl"
+    _command("export", "last", "--format", "jsonl", "-o", str(exported), "--home", str(away.parent))
+    rows = exported.read_bytes().splitlines(keepends=True)
+    some = next(row for row in rows if b'"phase":1' in row and b'"z"' in row)
+    _take("".join(wire.from_row(wire.to_row(row)).decode() for row in rows if row is some))
+    _refused("2 events stayed in a journal file", capsys)
+    if kind == "bundle":
+        exported = tmp_path / "run.lops"
+        _command("bundle", "-o", str(exported), "--home", str(away.parent))
+    for _ in range(2):
+        _command("import", str(exported))
+    localops.resume("last")
+    act = effects.step(name="act")
+    done = ["x", "y", "z", "looked", "last"]
+    assert ([act(what) for what in done], effects) == (done, [])
+
+
 def test_a_home_that_was_moved_during_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its process continued at the old place, with rows that are not in the moved home."""
     with programs.start(RUN) as run:

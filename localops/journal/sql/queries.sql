@@ -442,6 +442,27 @@ having sum(json_extract(e.body, '$.dropped')) > 0
   or sum(json_extract(e.body, '$.damaged')) > 0
   or sum(json_extract(e.body, '$.left')) > 0;
 
+-- left_elsewhere --
+-- The sessions of which events stayed in a journal file that was moved away: how many, and when that was noticed first.
+select s.session, sum(json_extract(e.body, '$.left')), min(e.at_ns)
+from story s
+join event e on e.seq = s.seq
+where s.kind = 'loss'
+  and json_extract(e.body, '$.left') is not null
+group by s.session
+having sum(json_extract(e.body, '$.left')) > 0;
+
+-- returned_events --
+-- The number of events of a session whose first row came after :seq, and was recorded before :at_ns.
+select count(*)
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and r.seq > :seq
+  and e.at_ns < :at_ns
+  and e.kind not in ({books})
+  and (e.phase = 1 or {opened_row ID=e.id} is null);
+
 -- scrubbed_from --
 -- The bodies of the rows about scrubs of an event's rows.  Their ids have the same beginning as the event's.
 select e.body
