@@ -147,8 +147,8 @@ def _notices(report: analytics.Report, story: Story) -> Iterator[str]:
     if story.left:
         stayed = _count(story.left, "event", "events")
         yield f"{stayed} stayed in a journal file that was moved away during the recording"
-    if report.damaged:
-        yield "some of its rows may be lost: the journal, or the file that it came from, was damaged"
+    if (damage := missing_steps.damage(story)) is not None:
+        yield damage
     if report.cut:
         yield f"{_count(report.cut, 'value', 'values')} cut: only the beginning was stored"
 

@@ -42,8 +42,19 @@ def _lost(story: Story) -> str | None:
     if story.left:
         stayed = counted(story.left, "event", "events")
         return f"{stayed} stayed in a journal file that was moved away during the recording"
-    if story.damaged > 0:
-        return "some of its rows may be lost: the journal, or the file that it came from, was damaged"
+    return damage(story)
+
+
+def damage(story: Story) -> str | None:
+    """Return why rows of a session may be lost with a damaged journal or an imported file, and what helps, or None."""
+    # A bundle or an export may have been written before the last rows, so it does not show that nothing is missing.
+    if story.damaged > story.unread_lines:
+        return "some of its rows may be lost: a journal was damaged, and importing a whole file does not change that"
+    if story.unread_lines > 0:
+        return (
+            "some of its rows may be lost: a file that was imported was cut short or had unreadable lines; import a "
+            "whole file of it, in one piece"
+        )
     return None
 
 

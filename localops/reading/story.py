@@ -22,6 +22,9 @@ UNATTRIBUTED = "unattributed"
 # processes had not left it, each with the number of its recorded steps, and which had.
 KNOWN_STARTS, PRESUMED_DEAD, KNOWN_LEFT = "known_starts", "presumed_dead", "known_left"
 
+# The key in a row about a loss that an import made, as lines of its file were missing or could not be read.
+UNREAD_LINES = "unread_lines"
+
 
 def budget_id(session: bytes, dollars: float) -> bytes:
     """Return the id of the row about a reached budget, which is the same in all processes of the session."""
@@ -172,6 +175,11 @@ class Story:
     def damaged(self) -> int:
         """The most rows that the session may have lost with a damaged journal."""
         return sum(one.body.get("damaged", 0) for one in self.of_kind("loss"))
+
+    @property
+    def unread_lines(self) -> int:
+        """Those of `damaged` that imported files lacked; 0 once a whole file was imported."""
+        return sum(one.body.get("damaged", 0) for one in self.of_kind("loss") if UNREAD_LINES in one.body)
 
     @property
     def left(self) -> int:

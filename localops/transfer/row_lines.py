@@ -19,7 +19,7 @@ from localops.encoding import encode
 from localops.journal import rows, stored, wire
 from localops.journal.stored import Stored
 from localops.reading import analytics
-from localops.reading.story import Story
+from localops.reading.story import UNREAD_LINES, Story
 from localops.transfer import validation
 from localops.transfer.returned import Returned
 
@@ -37,7 +37,6 @@ _MOST_ROWS = 1 << 40  # a larger number is not a count of rows
 _SESSION, _KIND, _AT = map(rows.COLUMNS.index, ("session", "kind", "at_ns"))
 _HEAD = re.compile(rb'\s*\{"id":"([0-9a-f]{32})","phase":([01]),"session":"([0-9a-f]{32})"')
 _STATED = f'"{wire.SESSION_ROWS}":'.encode()
-_IN_FILE = "unread_lines"  # the key in a row about a loss that an import made
 
 
 @dataclass
@@ -171,13 +170,13 @@ class _Unread:
     def _note(self, session: bytes, about: bytes, count: int) -> Row:
         # The id follows from the lines, so that a second import of the file does not add another row.
         id = uuid.uuid5(uuid.UUID(bytes=session), f"unread lines {crc32(about)}").bytes
-        body = encode.dumps({"damaged": count, _IN_FILE: True}).decode()
+        body = encode.dumps({"damaged": count, UNREAD_LINES: True}).decode()
         return rows.make("loss", session, id=id, at_ns=self._last[session], body=body)
 
 
 def _noted(story: Story) -> Iterator[tuple[bytes, int]]:
     """Yield the id and the count of each row about lines that an import could not read."""
-    return ((one.id, one.body["damaged"]) for one in story.of_kind("loss") if _IN_FILE in one.body)
+    return ((one.id, one.body["damaged"]) for one in story.of_kind("loss") if UNREAD_LINES in one.body)
 
 
 def _batches(path: str, result: Imported, unread: _Unread) -> Iterator[list[Row]]:

@@ -6,7 +6,9 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,39 @@ def test_lines_that_an_import_could_not_read(lines: list[str], capsys: pytest.Ca
     """A file that was cut short."""
     _take("".join(lines)[: -len(lines[-1]) - 20], exit_code=3)
     _refused("some of its rows may be lost", capsys)
+
+
+def test_a_file_in_two_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str], effects: Effects) -> None:
+    """The second part does not say that nothing follows it; the whole file does."""
+    _died()
+    exported = tmp_path / "run.jsonl"
+    _command("export", "last", "--format", "jsonl", "-o", str(exported))
+    shutil.rmtree(project())
+    text = exported.read_text()
+    first, second = text.splitlines(keepends=True)[:4], text.splitlines(keepends=True)[4:]
+    _take("".join(first), exit_code=3)
+    _take("".join(second))
+    _refused("was cut short or had unreadable lines; import a whole file of it, in one piece", capsys)
+    _take(text)
+    localops.resume("last")
+    act = effects.step(name="act")
+    assert ([act(what) for what in "xyz"], effects) == (["x", "y", "z"], [])
+
+
+@pytest.mark.foreign_open  # it cuts the file of the journal
+def test_a_repaired_journal_and_a_whole_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file may be older than the last rows of the journal, so the refusal stays, and says so."""
+    _died()
+    bundle = str(tmp_path / "run.lops")
+    shutil.copytree(tmp_path / "home", tmp_path / "copy")
+    _command("bundle", "-o", bundle, "--home", str(tmp_path / "copy"))
+    journal = os.path.join(project(), "journal.db")
+    with closing(sqlite3.connect(journal)) as connection:
+        connection.execute("pragma wal_checkpoint(truncate)")
+    os.truncate(journal, os.path.getsize(journal) * 6 // 10)
+    _command("repair", "--project", "default", "--replace", exit_code=3)
+    _command("import", bundle)
+    _refused("a journal was damaged, and importing a whole file does not change that", capsys)
 
 
 def test_a_session_without_its_first_row(lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
