@@ -211,6 +211,49 @@ def test_parallel_calls_have_no_order(rounds: str) -> None:
     assert not loop["only_alike"]
 
 
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        *["a b a b ba", "ab a b ba", "ab b a ab", "abc a b c bca", "a b c bca a b c", "abc c b a abc", "ab a b ab"],
+        *["ab ab b a", "a bc a cb a bc", "abcdefgh hgfedcba a b c d e f g h"],
+    ],
+)
+def test_rounds_may_be_parallel_or_awaited(rounds: str) -> None:
+    """Awaited calls match parallel ones, for the alarm in the process and for reports."""
+    alarms, reported = of_rounds(rounds)
+    names = [f"what={name}" for name in sorted(set(rounds) - {" "})]
+    assert [(alarm.kind, alarm.rounds, sorted(alarm.inputs)) for alarm in alarms] == [("cycle", 3, names)]
+    assert [(each["kind"], each["rounds"]) for each in reported] == [("cycle", 3)]
+
+
+@pytest.mark.parametrize("rounds", ["a b ab b a", "b a ab a b", "a b b a ab", "a b c bca c b a", "a bc bc a a bc"])
+def test_awaited_calls_in_another_order_are_no_loop(rounds: str) -> None:
+    """A parallel round between two awaited ones does not make their order equal."""
+    assert of_rounds(rounds) == ([], [])
+
+
+def of_rounds(rounds: str) -> tuple[list[Loop], Any]:
+    """Make rounds of calls, parallel within each; return the alarms of the process and the loops of the report."""
+    alarms: list[Loop] = []
+    session = localops.init(on_loop=lambda _, loop: alarms.append(loop))
+
+    async def work() -> None:
+        for names in rounds.split():
+            all_look = asyncio.Barrier(len(names))
+
+            async def look(what: str, barrier: asyncio.Barrier = all_look) -> str:
+                with session.operation("look", kind="tool", params={"what": what}) as operation:
+                    await barrier.wait()
+                    operation.returns(what)
+                return what
+
+            await asyncio.gather(*(look(what) for what in names))
+
+    asyncio.run(work())
+    session.record(ToolEvent(name="other"))
+    return alarms, read(session)["loops"]
+
+
 @pytest.mark.parametrize("order", ["ab ac ab", "ab ba", "abab"])
 def test_other_parallel_calls_are_no_loop(order: str) -> None:
     """Rounds with other calls, two rounds, and calls that were all in progress at the same time."""

@@ -10,7 +10,8 @@ the alarm in a running one use the same rules:
 - a call whose result changes makes progress, and so does a call of a tool that is marked as polling;
 - a duration in a text that falls each time, such as an ETA, is progress; also one that rises, if it was not measured;
 - calls that overlapped in time are not compared, as neither could know the result of the other: identical calls that
-  begin before the first of them has ended are one round, and different ones have no order within a round;
+  begin before the first of them has ended are one round, and different ones have no order within a round, so they
+  match a round in which the same calls were made in any order;
 - a call whose arguments or result were not recorded equals no other.
 """
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from itertools import islice, pairwise
+from itertools import combinations, islice, pairwise
 
 from localops.encoding import encode
 from localops.encoding.lazy import late_pattern
@@ -98,8 +99,8 @@ class Call:
 
     __slots__ = (
         "_durations", "_exact", "_outcome", "_params", "_period", "_returns", "agent", "began_ns", "beside", "ended_ns",
-        "error", "failed", "given", "id", "input", "inside", "round_ended_ns",
-        "run", "tool", "waits",
+        "error", "failed", "given", "id", "input", "inside", "number",
+        "round_ended_ns", "run", "tool", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -126,6 +127,8 @@ class Call:
         self.began_ns, self.ended_ns = times
         self.alone()
         self.id, self.tool, self.agent, self.inside, self.run = id, tool, agent, inside, run
+        self.number = 0
+        """Its place among the calls that it is compared with; times of short calls may be equal."""
         self.input = ""
         """Its input as a line, if that will be shown."""
         self.failed, self.error = failed, error
@@ -293,11 +296,10 @@ class _Stream:
     def __init__(self, loops: list[Loop] | None) -> None:
         self._loops = loops
         self._recent: deque[Call] = deque(maxlen=ALARM * LONGEST)
-        # By the length of a cycle: how many of the last calls equal the call that many places before.
-        self._equal_counts = [0] * (LONGEST + 1)
-        self._is_any = False
-        self._near: deque[int | None] = deque(maxlen=LONGEST)
+        # The same call in the round before is at most this far away, in whatever order the calls of a round are.
+        self._near: deque[int | None] = deque(maxlen=2 * LONGEST - 1)
         self._open: Loop | None = None
+        self._added = 0
         self._failing: dict[str, list[Call]] = {}
         self._open_errors: dict[str, Loop] = {}
         self.continued: Loop | None = None
@@ -307,61 +309,50 @@ class _Stream:
         return self._failing.keys()
 
     def add(self, call: Call) -> Loop | None:
-        recent, alike, given = self._recent, self._equal_counts, call.given
+        recent, given = self._recent, call.given
         self.continued = None
+        self._added += 1
+        call.number = self._added
         # A fast check: most calls differ from all recent ones.
         if given is None or given not in self._near:
-            if self._is_any:
-                self._equal_counts = alike = [0] * (LONGEST + 1)
-                self._is_any = False
-        else:
-            if (known := self._round_of(call)) is not None:
-                self._join(known, call)
-                return None
-            self._count(call)
-            self._is_any = True
-            if self._open is not None and not alike[self._open.period]:
-                before = recent[-self._open.period]
-                self._open.then_changed = given == before.given and not (call.failed or call.overlaps(before))
+            self._open = None
+            recent.append(call)
+            self._near.append(given)
+            return self._same_error(call) if call.failed or self._failing else None
+        if (known := self._round_of(call)) is not None:
+            self._join(known, call)
+            return None
+        is_next = self._open is not None and self._is_next(self._open, call)
         recent.append(call)
         self._near.append(given)
-        if not self._is_any:
-            self._open = None
-            return self._same_error(call) if call.failed or self._failing else None
-        if self._open is not None and alike[self._open.period]:
+        if self._open is not None and is_next:
             self._continue(self._open, call)
             self._forget_failures(call.tool)
             return None
         self._open = None
-        for period in range(1, LONGEST + 1):
-            if alike[period] >= (ALARM - 1) * period and _is_loop(list(recent)[-ALARM * period :], period):
-                return self._begin(period, call)
+        calls = list(recent)
+        # The call must be in each round.
+        same = [back for back, each in enumerate(reversed(calls)) if each.given == given]
+        if len(same) >= ALARM:
+            for period in range(same[ALARM - 1] // ALARM + 1, min(LONGEST, len(calls) // ALARM) + 1):
+                if _is_loop(calls[-ALARM * period :], period):
+                    return self._begin(period, call)
         return self._same_error(call)
 
-    def _count(self, call: Call) -> None:
-        """For each length of a cycle, count the last calls that equal the call at their place in the round before."""
-        recent, alike, parallel = self._recent, self._equal_counts, self._equal_parallel_calls(call)
-        for period in range(1, LONGEST + 1):
-            is_alike = len(recent) >= period and call.is_like(recent[-period])
-            if parallel and not is_alike and 1 < period <= len(recent):
-                # An equal call overlaps the one at this place, so the order of the two means nothing.
-                before = recent[-period]
-                is_alike = any(back < 2 * period and equal.overlaps(before) for back, equal in parallel)
-            alike[period] = alike[period] + 1 if is_alike else 0
-
-    def _equal_parallel_calls(self, call: Call) -> list[tuple[int, Call]]:
-        """Return the recent calls that equal a call and overlap a neighbour, each with how many calls back it is.
-
-        Only the last `LONGEST` calls are compared: that recognises all orders of up to four parallel calls.
-        """
-        near = list(islice(reversed(self._recent), LONGEST))
-        return [
-            (back, recent)
-            for back, recent in enumerate(near, 1)
-            if recent.given == call.given
-            and any(recent.overlaps(other) for other in (*near[max(0, back - 2) : back - 1], *near[back : back + 1]))
-            and call.is_like(recent)
-        ]
+    def _is_next(self, loop: Loop, call: Call) -> bool:
+        """Return whether a call continues a loop; if it only has another result, note that in the loop."""
+        recent, period = list(self._recent), loop.period
+        begun = (len(loop.calls) + loop.later) % period
+        ended = recent[: len(recent) - begun]
+        this_round = [*recent[len(ended) :], call]
+        before = _counterparts(ended[-period:], this_round)
+        if before is None:
+            return False
+        if not call.is_like(before[-1]):
+            loop.then_changed = not (call.failed or call.overlaps(before[-1]))
+            return False
+        earlier = _counterparts(ended[-2 * period : -period], this_round)
+        return _keep_order(before, this_round) and (earlier is None or _keep_order(earlier, this_round))
 
     def _round_of(self, call: Call) -> Call | None:
         """Return a recent identical call that overlaps it, if any: both belong to one round."""
@@ -474,10 +465,45 @@ def _habits(same: Iterable[Call]) -> Iterator[Loop]:
 
 
 def _is_loop(calls: Sequence[Call], period: int) -> bool:
-    """Return whether rounds of similar calls have the same calls, and no duration in their results counts down."""
-    rounds = [calls[first : first + period] for first in range(0, len(calls), period)]
-    are_equal = len({tuple(sorted(call.given or 0 for call in same_round)) for same_round in rounds}) == 1
-    return are_equal and not _counts_down(_in_order(calls, period), period)
+    """Return whether rounds have the same calls, and no duration in their results counts down.
+
+    Calls that overlap have no order.  Two calls of which one ended before the other began have an order, which no
+    other round may reverse.
+    """
+    first = calls[:period]
+    rounds = [first]
+    for begin in range(period, len(calls), period):
+        ordered = _counterparts(calls[begin : begin + period], first)
+        if ordered is None or not all(call.is_like(before) for before, call in zip(rounds[-1], ordered, strict=True)):
+            return False
+        rounds.append(ordered)
+    in_order = all(_keep_order(*both) for both in combinations(rounds, 2))
+    return in_order and not _counts_down([call for each in rounds for call in each], period)
+
+
+def _counterparts(among: Sequence[Call], calls: Sequence[Call]) -> list[Call] | None:
+    """Return for each of some calls the same call of another round; None if one of them is not in it."""
+    rest, matches = list(among), []
+    for call in calls:
+        place = next((at for at, each in enumerate(rest) if each.given == call.given), None)
+        if place is None or call.given is None:
+            return None
+        matches.append(rest.pop(place))
+    return matches
+
+
+def _keep_order(calls: Sequence[Call], others: Sequence[Call]) -> bool:
+    """Return whether no two calls are in one order in a round, and in the opposite order in another one.
+
+    Both rounds must have the same call at each place.
+    """
+    pairs = combinations(zip(calls, others, strict=True), 2)
+    return not any(_order(one, two) * _order(same_one, same_two) < 0 for (one, same_one), (two, same_two) in pairs)
+
+
+def _order(one: Call, two: Call) -> int:
+    """Return 1 if a call was made before another one, -1 if after it, and 0 if they overlapped."""
+    return 0 if one.overlaps(two) else 1 if one.number < two.number else -1
 
 
 def _in_order(calls: Sequence[Call], period: int) -> list[Call]:

@@ -51,8 +51,9 @@ if TYPE_CHECKING:
 _CELLS = 40
 # Up to this many characters, computing a checksum of arguments is faster than comparing them with others in full.
 _SHORT = 256
-# Calls that are kept: two rounds of the longest cycle, as a cycle of odd length is noticed after two rounds.
-_KEPT = 2 * loops.LONGEST
+# Calls that are kept: a cycle is noticed by the end of its second round, or two calls later if its rounds are in
+# different orders.
+_KEPT = 2 * loops.LONGEST + 2
 # Checksums of long arguments that are cached.
 _CACHED_CHECKSUMS = 256
 # How a first row's body begins; a whole body without arguments; what follows the arguments in the body of a single row.
