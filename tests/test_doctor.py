@@ -79,7 +79,7 @@ def test_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
 def test_waiting_rows_are_found_and_taken_in(home: Path) -> None:
     """Rows in a spill file are counted, and the fix moves them into the journal."""
     folder, at = str(home / "default"), clock.now_ns()
-    Spill(folder).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
+    Spill(folder).write(rows.make("session", clock.new_id(at), id=clock.new_id(at), at_ns=at))
     (found,) = _faults(home)
     assert found.text == "1 row waits in the spill file"
     assert found.mend is not None
@@ -271,7 +271,7 @@ def test_rows_of_a_home_that_was_moved_are_known(home: Path, tmp_path: Path) -> 
 def test_a_failed_cure_is_not_reported_as_mended(home: Path) -> None:
     """It stays a fault, with the reason."""
     folder, at = str(home / "default"), clock.now_ns()
-    Spill(folder).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
+    Spill(folder).write(rows.make("session", clock.new_id(at), id=clock.new_id(at), at_ns=at))
     claim = Claim(spill.waiting(folder)[0])
     left, mended = doctor.mend(str(home), ["default"])
     claim.close()

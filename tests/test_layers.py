@@ -53,6 +53,7 @@ LAYERS = """
     call_search small_origins
     indexes
     snapshot clocks doubts carried held_back key_ends recorded_steps scrubbed
+    incomplete_sessions
     session_html
     missing machines
     returned

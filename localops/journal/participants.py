@@ -26,6 +26,7 @@ _HIGH_TRIES = 5
 _IDENTITY = "file"  # the first word of the line with the inode and device of the lock file and the place of its project
 _LEFT = "its process uses another file now"
 _MOST_BYTES = 1_000
+_ID_LENGTH = 32  # of the name of a lock file: the id of its process, in hex
 CARD = ("participant", "pid", "started", "host", "machine", "boot", "place", "watched", "pids")
 """The fields that identify a process."""
 _mine: set[str] = set()
@@ -185,7 +186,22 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
 
 def went_on_elsewhere(project: str, card: Mapping[str, object]) -> bool:
     """Return whether the process of a card continued in another folder because this one was moved while it ran."""
-    path = os.path.join(folder_of(project), str(card.get("participant")))
+    return _is_left(os.path.join(folder_of(project), str(card.get("participant"))))
+
+
+def elsewhere_now(project: str) -> list[bytes]:
+    """Return the ids of the processes that continued in another folder because this one was moved."""
+    try:
+        names = os.listdir(folder_of(project))
+    except OSError as error:
+        interruption.pass_on(error)
+        return []
+    ids = [name for name in names if len(name) == _ID_LENGTH and _is_left(os.path.join(folder_of(project), name))]
+    return [bytes.fromhex(name) for name in ids]
+
+
+def _is_left(path: str) -> bool:
+    """Return whether the process of a lock file noted in it that it uses another one."""
     if path in _mine:
         return False
     try:

@@ -23,7 +23,7 @@ from localops.journal.sql import statements
 from localops.reading import session_state
 from localops.reading.home import REMOTES, sent_nowhere
 from localops.transfer import clocks, delivery, scrubbed
-from localops.upkeep import imported_prices, prune, salvage, temporary_folders
+from localops.upkeep import imported_prices, incomplete_sessions, prune, salvage, temporary_folders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -283,6 +283,8 @@ def _beside(name: str, folder: str, path: str) -> Iterator[Finding]:
 def _looked_into(name: str, folder: str, reader: Reader, *, deep: bool) -> Iterator[Finding]:
     try:
         yield from _journal(name, reader)
+        for text, cure in incomplete_sessions.incomplete(reader, folder):
+            yield Finding(name, text, cure)
         if scrubbed.is_unfinished(reader):
             text = "a scrub was not finished: traces of secrets may be left in its files"
             yield Finding(name, text, f"localops scrub --project {name} --yes")

@@ -36,7 +36,7 @@ def test_doctor_says_when_nothing_is_wrong(command: Any) -> None:
 def test_doctor_finds_and_fixes(command: Any, tmp_path: Path) -> None:
     """Waiting rows and open files exit with 1 and advice; --fix fixes both."""
     folder, at = tmp_path / "home" / "default", clock.now_ns()
-    Spill(str(folder)).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
+    Spill(str(folder)).write(rows.make("session", clock.new_id(at), id=clock.new_id(at), at_ns=at))
     (folder / "journal.db").chmod(0o644)
     code, out, _ = command("doctor", "--json")
     document = json.loads(out)
@@ -51,7 +51,7 @@ def test_doctor_finds_and_fixes(command: Any, tmp_path: Path) -> None:
 def test_commands_for_another_home_are_given_it(command: Any, tmp_path: Path) -> None:
     """Commands that doctor prints about a named home must not run on the default one."""
     folder, at = tmp_path / "home" / "default", clock.now_ns()
-    Spill(str(folder)).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
+    Spill(str(folder)).write(rows.make("session", clock.new_id(at), id=clock.new_id(at), at_ns=at))
     assert "--home" not in command("doctor")[1]
     assert f"--home {tmp_path / 'home'}" in command("doctor", "--home", str(tmp_path / "home"))[1]
 
@@ -97,7 +97,7 @@ def test_an_unknown_project_is_an_error(command: Any) -> None:
 def test_fix_reports_what_it_could_not_mend(command: Any, tmp_path: Path) -> None:
     """Only what was mended is reported as mended; the exit code stays 1."""
     folder, at = str(tmp_path / "home" / "default"), clock.now_ns()
-    Spill(folder).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
+    Spill(folder).write(rows.make("session", clock.new_id(at), id=clock.new_id(at), at_ns=at))
     claim = Claim(waiting(folder)[0])
     code, out, _ = command("doctor", "--fix")
     claim.close()

@@ -41,8 +41,9 @@ def _carry(source: Path, target: Path) -> None:
 
 
 def _refusals(home: Path) -> list[bool]:
-    """Return whether `steps`, `show` and a resume speak of two histories."""
-    printed = [warm.localops(command, "last", "--home", str(home)).stdout for command in ("steps", "show")]
+    """Return whether `steps`, `show`, `doctor` and a resume speak of two histories."""
+    commands = [("steps", "last"), ("show", "last"), ("doctor",)]
+    printed = [warm.localops(*command, "--home", str(home)).stdout for command in commands]
     printed.append(programs.run(_RESUMED, "resume", **_in(home)).stderr)
     return ["it has two histories (process " in text for text in printed]
 
@@ -55,9 +56,9 @@ def test_two_resumed_copies_are_two_histories(tmp_path: Path) -> None:
     shutil.copytree(one, two)
     for home in (one, two):
         programs.run(_RESUMED, "resume", **_in(home))
-        assert _refusals(home) == [False, False, False]
+        assert _refusals(home) == [False] * 4
     _carry(two, one)
-    assert _refusals(one) == [True, True, True]
+    assert _refusals(one) == [True] * 4
 
 
 @pytest.mark.parametrize("end", ["session.end_session('Success')", "die()"])
@@ -69,9 +70,9 @@ def test_a_run_that_goes_on_beside_its_resumed_copy_is_a_second_history(tmp_path
     _carry(one, two)
     assert programs.run(_RESUMED, "resume", **_in(two)).returncode == 0
     living.communicate("\n", timeout=60)
-    assert _refusals(two) == [False, False, False]
+    assert _refusals(two) == [False] * 4
     _carry(one, two)
-    assert _refusals(two) == [True, True, True]
+    assert _refusals(two) == [True] * 4
 
 
 @pytest.mark.foreign_open  # it copies a home
@@ -84,4 +85,4 @@ def test_a_resume_without_a_step_of_its_own_is_no_history(tmp_path: Path, order:
     for name in order:
         programs.run(_RESUMED if name == "home" else _BEGUN, "resume", **_in(tmp_path / name))
     _carry(tmp_path / "two", tmp_path / "home")
-    assert _refusals(tmp_path / "home") == [False, False, False]
+    assert _refusals(tmp_path / "home") == [False] * 4

@@ -8,6 +8,25 @@ join event e on e.seq = s.seq
 where s.kind = 'loss'
   and e.body is not null;
 
+-- maybe_incomplete --
+-- The sessions that lost rows, were resumed, lack their first row, or had one of the processes in the JSON array :moved.
+select session
+from story
+where kind = 'loss'
+  or hex(participant) in (select upper(value) from json_each(:moved))
+union
+select s.session
+from story s
+join event e on e.seq = s.seq
+where s.kind = 'join'
+  and e.body like '%"resumed"%'
+union
+select session
+from session_total
+where session <> zeroblob(16)
+  and session not in (select session from story where kind = 'session')
+order by session;
+
 -- unattributed --
 -- The sessions for events whose session was unknown, and their numbers of events.
 select s.session, t.events
