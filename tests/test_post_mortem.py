@@ -17,7 +17,7 @@ from localops.config import Config
 from localops.journal import participants, rows
 from localops.journal.journal import Journal
 from localops.otlp.importing import take
-from localops.reading import post_mortem, post_mortem_page, run_rows
+from localops.reading import post_mortem, post_mortem_page, run_rows, session_state
 from localops.reading.home import Home
 from tests import programs
 from tests.examples import sized
@@ -448,9 +448,30 @@ def test_losses_are_counted() -> None:
         row("end", session, name="Success", parent=who),
     )
     lines = page(found(session))["Recording"]
-    assert lines[0].startswith("1 event was lost")
-    assert lines[1].startswith("3 rows came through a spill file")
+    assert lines[0] == "1 event was lost: the disk refused to store it."
+    assert lines[1] == "3 rows came through a spill file."
     assert lines[2].startswith("2 values were cut")
+
+
+def test_losses_with_a_deleted_journal_are_lower_bounds() -> None:
+    """As in `show` and `steps`, they are not events that could not be stored."""
+    session = clock.new_id()
+    write(row("session", session), row("loss", session, body='{"dropped":5,"deleted":4}'))
+    assert page(found(session))["Recording"][:2] == [
+        "1 event was lost: the disk refused to store it.",
+        "At least 4 events were lost when the journal was deleted.",
+    ]
+
+
+def test_how_a_session_ended_that_may_lack_rows_is_not_known() -> None:
+    """The row of its process may be among those that a repair lost."""
+    session = clock.new_id()
+    write(row("session", session), row("loss", session, body='{"damaged":3}'))
+    [how] = [line for line in page(found(session))["How it ended"] if line.startswith("Indeterminate")]
+    assert (
+        how == "Indeterminate: no end is recorded, but rows of it may be lost, so how the program ended is not known."
+    )
+    assert found(session)["reason"] == session_state.MAYBE_LOST
 
 
 _EVIL = "`</details><script>`` [x](http://evil) @all \x1b[2J\u202e\n# not a heading"

@@ -96,6 +96,7 @@ class _PostMortem:
             "waiting": waiting_rows.facts(seen.waiting),
             "spilled": spilled,
             "dropped": dropped,
+            "deleted": story.deleted[0],
             "cut": cut,
             "damaged": story.damaged,
             "left": story.left,

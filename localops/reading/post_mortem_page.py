@@ -11,6 +11,7 @@ from localops.reading import (
     given_results,
     growing_prompts,
     loops,
+    session_state,
     spending,
     uncounted,
     waiting_rows,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _KILLED = "it was killed by a signal (such as a SIGKILL, perhaps after a SIGTERM), crashed in native code"
 _MAYBE = given_results.MAYBE
+_LEFT_OPEN = "the program exited and did not end the session. Whether it reached its goal is not recorded"
+_MAYBE_LOST = "no end is recorded, but rows of it may be lost, so how the program ended is not known"
 _HOLDS_OTHERS = frozenset(("session", "workflow", "agent"))
 
 
@@ -121,7 +124,7 @@ def _how(how: str, state: str, reason: str | None, findings: Facts) -> Iterator[
     elif how == "signal":
         yield [f"{state}: ", Word(reason), ". The program recorded the signal before it died."]
     elif how == "left open":
-        yield [f"{state}: the program exited and did not end the session. Whether it reached its goal is not recorded."]
+        yield [f"{state}: {_LEFT_OPEN if reason != session_state.MAYBE_LOST else _MAYBE_LOST}."]
     elif how == "died":
         yield from _died(state, reason, findings)
     elif how == "imported":
@@ -604,14 +607,14 @@ def _many_steps(many: int) -> str:
 
 
 def _record(findings: Facts) -> Iterator[Sentence]:
+    if unwritten := findings["dropped"] - findings["deleted"]:
+        them = "it" if unwritten == 1 else "them"
+        yield [f"{output.counted(unwritten, 'event was', 'events were')} lost: the disk refused to store {them}."]
+    if deleted := findings["deleted"]:
+        yield [f"At least {output.counted(deleted, 'event was', 'events were')} lost when the journal was deleted."]
+    is_lacking = any(findings[name] for name in ("dropped", "left", "damaged", "waiting", "not_resumable"))
     notes = (
-        (
-            "dropped",
-            "event was lost",
-            "events were lost",
-            ": the disk refused to store them, or the journal was deleted",
-        ),
-        ("spilled", "row came", "rows came", " through a spill file; none is missing"),
+        ("spilled", "row came", "rows came", f" through a spill file{'' if is_lacking else '; none is missing'}"),
         ("cut", "value was cut", "values were cut", ": only the beginning was stored"),
         ("late", "event was", "events were", " recorded after its end"),
     )

@@ -46,7 +46,8 @@ _FEW = 20
 _NEVER = (1 << 63) - 1
 _SESSION = rows.COLUMNS.index("session")
 LEFT_OPEN = "process exited without end_session"
-DIED = "process died"  # how every other reason of a derived end begins
+MAYBE_LOST = "no end is recorded, but rows that say how it ended may be lost"
+DIED = "process died"  # how the other reasons of a derived end begin
 
 
 def last_row_ns(source: Source, session: bytes) -> int | None:
@@ -110,8 +111,10 @@ class _Dead:
 
 
 def _left_open(dead: _Dead) -> str | None:
-    """Return a reason if all its processes recorded their exit."""
-    return None if dead.story.present() else LEFT_OPEN
+    """Return a reason if all its processes recorded their exit; with lost rows, not all of them may be known."""
+    if dead.story.present():
+        return None
+    return MAYBE_LOST if dead.story.damaged > 0 or dead.story.left else LEFT_OPEN
 
 
 def _died_inside(dead: _Dead) -> str | None:

@@ -121,7 +121,10 @@ def check(recorder: Recorder, *, incomplete: bool = False) -> None:
             "carry it as a bundle to a local disk, and resume it there"
         )
     if any(row[_SESSION] == recorder.session for row in spill.rows(journal.folder)):
-        raise NotResumable(f"rows of session {short} wait in a spill file, which cannot be read; see `localops doctor`")
+        raise NotResumable(
+            f"rows of session {short} wait in a spill file and cannot be moved into the journal (is the disk full?); "
+            "`localops doctor` says what to do"
+        )
     story = Story.read(journal, recorder.session)
     if incomplete:
         refusal = recorded_steps.unknown_steps(journal, story, recorder.session)
