@@ -19,7 +19,12 @@ export class Rows {
   constructor(body, { link, one, more, bar }) {
     Object.assign(this, { body, link, more, bar, current: "", aimed: null, replaced: -Infinity, isFormer: false });
     this.sign = make("p", { class: "loading", role: "status", hidden: true });
-    body.closest(".table-wrap").prepend(this.sign);
+    const box = body.closest(".table-wrap"),
+      table = body.closest("table");
+    box.prepend(this.sign);
+    // A box that scrolls would take its head along as the page scrolls; one whose table fits need not scroll.
+    const fitted = new ResizeObserver(() => box.classList.toggle("fits", table.offsetWidth <= box.clientWidth));
+    [box, table].forEach((one) => fitted.observe(one));
     this.still = Promise.resolve();
     addEventListener("pointerdown", () => this._hold());
     body.addEventListener("pointermove", (event) => (this.aimed = this._target(event)));

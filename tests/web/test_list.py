@@ -31,6 +31,24 @@ def test_the_whole_head_of_a_column_sorts(visit: Visit, path: str, table: str) -
         visit.until("!document.querySelector('.stale')")
 
 
+def test_the_head_of_the_list_stays_while_the_page_scrolls(visit: Visit) -> None:
+    """The filters scroll away, and a row that a key leads to is below the head."""
+    page = visit.open("/")
+    settled(visit, 4)
+    page.set_viewport_size({"width": 1280, "height": 260})
+    page.locator(".table-wrap.fits").wait_for()
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    head = page.locator("#sessions thead th", has_text="Name")
+    names: Any = head.bounding_box()
+    assert page.evaluate("scrollY") > 100
+    assert abs(names["y"]) <= 1
+    for key in "jjkk":
+        page.keyboard.press(key)
+    row: Any = page.locator("#rows tr.current").bounding_box()
+    names = head.bounding_box()
+    assert row["y"] >= names["y"] + names["height"] - 1
+
+
 def test_a_value_is_excluded_without_a_key_held_down(chromium: Browser, link: str, known: Any) -> None:
     """By a finger in the menu, by the sign of its chip, and by the keyboard, whose focus stays on that sign."""
     touching: list[dict[str, Any]] = [{"has_touch": True, "is_mobile": True}, {}]
