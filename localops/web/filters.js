@@ -151,7 +151,7 @@ class FacetMenu {
     this.input.hidden = name === "state";
     const mode =
       "Sessions with any of the chosen values, and none with ≠. A value's number is for choosing that value alone.";
-    this.any = make("div", { class: "faint any", hidden: true, title: mode }, "Match any of the chosen");
+    this.any = make("div", { class: "faint any", hidden: true, title: mode }, "With any of the chosen");
     this.box.append(this.input, this.any, this.values, this.note);
     this.element.addEventListener("toggle", () => this.opened());
   }

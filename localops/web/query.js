@@ -130,6 +130,21 @@ export function toggled(query, facet, value, exclude = false) {
   return changed(query, { [own]: values, [opposite]: without(opposite) });
 }
 
+/**
+ * Return the filters to set so that only those with a value stay.
+ *
+ * Values of one filter are alternatives: a further tag is metadata, if it is a pair, or else words to search for.
+ */
+export function narrowing(query, facet, value) {
+  if (facet !== "tag" || !query.tag || query.tag.includes(value)) return { [facet]: value };
+  const [name, isPair] = [value.split("=")[0], value.includes("=")];
+  if (isPair && !query.meta?.some((pair) => pair.startsWith(`${name}=`)))
+    return { meta: [...(query.meta || []), value] };
+  const text = first(query, "text"),
+    phrase = `"${value.replaceAll('"', " ")}"`;
+  return { text: text.includes(phrase) ? text : `${text} ${phrase}`.trim() };
+}
+
 /** Return only what chooses sessions, or on the page of calls those and calls. */
 export const filtersOf = (query) => Object.fromEntries(Object.entries(query).filter(([name]) => isFilter(name)));
 

@@ -5,7 +5,7 @@ import { began, scoreOf } from "./columns.js";
 import { quiet, reasonOf } from "./formats.js";
 import { places, terms } from "./marks.js";
 import { moreTags } from "./more_tags.js";
-import { address, changed, first, toConversation } from "./query.js";
+import { address, changed, first, narrowing, toConversation } from "./query.js";
 import { url } from "./url.js";
 
 const STATES = ["Running", "Success", "Failure", "Indeterminate", "Unknown"];
@@ -20,7 +20,7 @@ function tagged(query, tag) {
 
 /** Return a link to the sessions that have a value; with Shift, to those that do not. */
 function only(query, facet, value, kind = "word") {
-  const next = changed(query, { [facet]: value, before: "" });
+  const next = changed(query, { ...narrowing(query, facet, value), before: "" });
   return make(
     "a",
     {

@@ -3,6 +3,7 @@
 import { make, shortcut } from "./base.js";
 import { asksWithout } from "./filters.js";
 import { keyed } from "./keyed.js";
+import { narrowing } from "./query.js";
 
 // Milliseconds after a replacement in which a click means what was under the pointer before.
 const GRACE = 300;
@@ -140,7 +141,7 @@ export class Rows {
     event.preventDefault();
     const { facet, value } = link.dataset;
     if (asksWithout(event)) this.bar.toggle(facet, value, true);
-    else this.bar.set({ [facet]: value });
+    else this.bar.set(narrowing(this.bar.query(), facet, value));
   }
 }
 

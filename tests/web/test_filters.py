@@ -127,6 +127,16 @@ def test_a_value_of_a_row_filters(visit: Visit) -> None:
     visit.until("location.search.includes('model=gpt-4o-mini')")
 
 
+def test_a_further_tag_of_a_row_narrows(visit: Visit) -> None:
+    """Tags of the filter are alternatives, so another one is added as words, or as metadata if it is a pair."""
+    for tag, added, count in (("rare", {"text": ['"rare"']}, 1), ("team=sea", {"meta": ["team=sea"]}, 5)):
+        page = visit.open("/?tag=odd")
+        settled(visit, 14)
+        page.locator("#rows a.tag", has_text=tag).first.evaluate("link => link.click()")
+        settled(visit, count)
+        assert query(page) == {"tag": ["odd"], **added}
+
+
 def test_a_rare_value_is_searched_for(visit: Visit) -> None:
     """The field of a menu finds values beyond the frequent ones; keys alone are enough."""
     page = visit.open("/")
