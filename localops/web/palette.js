@@ -280,6 +280,7 @@ class Palette {
           "div",
           {
             role: "option",
+            class: kind ? null : "no-choice",
             id: `palette-${number}`,
             "data-id": keyOf(option),
             onclick: (event) => this.choose([...this.list.children].indexOf(event.currentTarget)),
@@ -298,7 +299,8 @@ class Palette {
     this.at = at;
     [...this.list.children].forEach((option, number) => {
       option.id = `palette-${number}`;
-      option.setAttribute("aria-selected", String(number === at));
+      // A notice is no choice.
+      option.setAttribute("aria-selected", String(number === at && Boolean(this.options[at].kind)));
     });
     const option = this.list.children[at];
     if (option) this.input.setAttribute("aria-activedescendant", option.id);

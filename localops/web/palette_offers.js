@@ -21,6 +21,7 @@ const FILTERS = [
   ["Sessions that are running", "", { state: "Running" }, ""],
   ["Sessions with a star", "starred", { score: "star" }, ""],
   ["Calls that failed", "failures errors", { failed: 1 }, "calls"],
+  ["Tool calls that were repeated", "loops repeats repeated", { by: "repeat" }, "calls"],
 ];
 const THEMES = ["dark", "light"];
 

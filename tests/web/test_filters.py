@@ -355,13 +355,19 @@ def test_the_palette_offers_what_is_meant(visit: Visit) -> None:
         page.keyboard.press("Control+k")
         page.locator("#palette input").fill(text)
 
-    for text, label in (("failed", "Calls that failed"), ("today", "Sessions: 2"), ("light", "Light")):
+    for text, label in (
+        ("failed", "Calls that failed"),
+        ("today", "Sessions: 2"),
+        ("loop", "Tool calls that were repeated"),
+        ("light", "Light"),
+    ):
         find(text)
         options.filter(has_text=label).wait_for()
         page.keyboard.press("Escape")
         page.locator("#palette").wait_for(state="detached")
     find("qqxx")
     expect(options).to_have_text(["Nothing matches “qqxx”"])
+    expect(options).to_have_attribute("aria-selected", "false")
     page.locator("#palette input").fill('"zebra crossing"')
     expect(options.filter(has_text="Search").first).to_have_text('SearchSessions with "zebra crossing"')
     page.locator("#palette input").fill("dark")
