@@ -15,6 +15,8 @@ const GUTTER = 148,
   ROOMY = 620;
 // Microseconds of the view at the closest zoom.
 const CLOSEST = 20;
+// Pixels within which a pointer that clicked has not moved on.
+const STILL = 8;
 // The parts of the session that a gap lasts at least to be skipped, and to be hatched.
 const IDLE = 1 / 100,
   GAP = 1 / 50;
@@ -359,7 +361,13 @@ export class Timeline {
       touches.set(event.pointerId, event);
     });
     const up = (event) => {
-      if (touches.delete(event.pointerId) && event.type === "pointerup" && moved <= 4) this._choose(this._at(event));
+      if (touches.delete(event.pointerId) && event.type === "pointerup" && moved <= 4) {
+        const at = this._at(event);
+        // The details that open have more than the tip, which would cover them until the pointer moves on.
+        this.clicked = at < 0 ? null : event;
+        this.tip.hidden ||= at >= 0;
+        this._choose(at);
+      }
       this.scroll.classList.remove("dragging");
     };
     this.canvas.addEventListener("pointerup", up);
@@ -508,7 +516,10 @@ export class Timeline {
       this.draw();
     }
     this.canvas.style.cursor = at < 0 ? "" : "pointer";
-    this.tip.hidden = at < 0;
+    const { clientX: x, clientY: y } = this.clicked || {};
+    const isStill = this.clicked && event && Math.hypot(event.clientX - x, event.clientY - y) < STILL;
+    if (!isStill) this.clicked = null;
+    this.tip.hidden = at < 0 || Boolean(isStill);
     if (at < 0) return;
     const { run } = this.page;
     this.tip.replaceChildren(

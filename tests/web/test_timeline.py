@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from localops import clock
 from localops.journal import rows
@@ -238,6 +238,7 @@ def test_bars_have_their_names_beside_them(hand: Hand) -> None:
         assert x > hand.box["x"] + 140, by
         page.mouse.click(x + 1, y)
         page.locator("#details h2", has_text="look up").wait_for()
+        expect(page.locator(".tip")).to_be_hidden()  # it would cover the details
         page.keyboard.press("Escape")
         page.locator("#details").wait_for(state="hidden")
 
