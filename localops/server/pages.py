@@ -353,8 +353,10 @@ def _success(rate: float | None) -> str:
 
 
 def _neither_note(states: dict[str, int]) -> str:
-    """Return how many sessions are over that ended neither as Success nor as Failure, as a note."""
-    return f"<small>{words}</small>" if (words := neither(states)) else ""
+    """Return of how many sessions the share is, and how many ended as neither Success nor Failure, as a note."""
+    ended = states.get("Success", 0) + states.get("Failure", 0)
+    of = f"of {output.count(ended)}; " if ended else ""
+    return f"<small>{of}{words}</small>" if (words := neither(states)) else ""
 
 
 def _figures(labels: dict[str, str], notes: dict[str, str]) -> str:

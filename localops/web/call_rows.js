@@ -335,7 +335,7 @@ export function sums(one) {
       : "none failed",
     one.llm_calls ? cost(one) : spent && money(spent),
     (one.llm_calls || tokens) && `${short(tokens)} tokens`,
-    make("span", { title: "The durations of all calls, added" }, duration(one.seconds)),
+    make("span", { title: "The durations of all calls, added" }, `${duration(one.seconds)} in calls`),
   ].filter(Boolean);
   return parts.map((part, index) =>
     make("span", { class: "part" }, index > 0 && make("span", { class: "dot" }, " · "), part),

@@ -181,7 +181,9 @@ export function success({ states }) {
   return {
     share,
     title: left ? `${of}; ${count(open)} Indeterminate and ${count(unknown)} Unknown are left out` : of,
-    note: left ? `${count(left)} ${unknown ? "Indeterminate or Unknown" : "Indeterminate"}` : "",
+    note: left
+      ? `${ended ? `of ${count(ended)}; ` : ""}${count(left)} ${unknown ? "Indeterminate or Unknown" : "Indeterminate"}`
+      : "",
   };
 }
 export const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;

@@ -213,7 +213,11 @@ function records(value, { isOwn = true } = {}) {
   offer();
   box.append(
     isOwn
-      ? make("button", { type: "button", class: "small raw", onclick: () => box.replaceWith(json(value)) }, "Show JSON")
+      ? make(
+          "button",
+          { type: "button", class: "small raw", onclick: () => box.replaceWith(json(value)) },
+          "Show as recorded",
+        )
       : "",
     table(
       names.map((name, at) => [name, kinds[at]]),

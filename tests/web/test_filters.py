@@ -238,7 +238,7 @@ def test_the_summary_is_that_of_the_sessions(visit: Visit) -> None:
     assert title == f"{good / len(sessions) * 100:.0f}% of {len(sessions)} that ended as success or failure"
     of_states = "async (states) => { const one = (await import('/web/formats.js')).success({ states });"
     neither = page.evaluate(f"{of_states} return one.note }}", {"Success": 1, "Indeterminate": 2, "Unknown": 1})
-    assert neither == "3 Indeterminate or Unknown"
+    assert neither == "of 1; 3 Indeterminate or Unknown"
     assert page.locator("#summary").inner_text().split("\n")[-1] == "compared with the 5 days before"
     assert both["now"]["cost_nano"] == 10**7 * len(sessions)
     # Errors lead to the sessions that have them.

@@ -180,7 +180,7 @@ def test_records_are_a_table(values: Visit) -> None:
     assert rows.count() == 100
     page.get_by_role("button", name="50 more").click()
     assert (rows.count(), rows.last.inner_text().split()) == (150, ["149", "n149"])
-    page.get_by_role("button", name="Show JSON").click()
+    page.get_by_role("button", name="Show as recorded").click()
     assert rows.count() == 0
 
 
