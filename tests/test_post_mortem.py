@@ -37,7 +37,7 @@ def test_a_success_has_no_errors() -> None:
         sections["How it ended"][0]
         == "Success: the program ended the session with this state and the reason 'all pages are read'."
     )
-    assert "1 LLM call, 2 tool calls, 0 actions, 0 errors" in sections["Totals"][0]
+    assert sections["Totals"][0] == "1 LLM call, 2 tool calls, 0 actions, 0 errors."
     assert sections["Totals"][1] == "It cost $0.000045, for 10 tokens in and 2 out."
     assert facts["last_operation"]["name"] == "fetch"
     assert sections["Last call and answer"][0].endswith("with the result 'a page'.")

@@ -244,7 +244,9 @@ def _done(findings: Facts) -> Iterator[Sentence]:
         output.counted(done["actions"], "action"),
         output.counted(done["errors"], "error"),
     ]
-    yield [f"{', '.join(counts)}; {output.counted(done['failed'], 'call or operation', 'calls or operations')} failed."]
+    failed = f"; {output.counted(done['failed'], 'call or operation', 'calls or operations')} failed"
+    # Without errors, that none failed is what one expects.
+    yield [f"{', '.join(counts)}{failed if done['failed'] or done['errors'] else ''}."]
     if done["llm_calls"] or done["cost_nano"]:
         yield from _costs(done)
     yield from _open_cost(findings)
