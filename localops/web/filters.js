@@ -402,7 +402,7 @@ export class FilterBar {
     this.drawChips(query);
   }
 
-  /** Draw the chosen filters, each of which a click removes. */
+  /** Draw the chosen filters: a click on one opens its menu, and one on its × removes it. */
   drawChips(query) {
     const filters = listed(query);
     const chips = filters.map(([name, value], at) => {
@@ -413,14 +413,39 @@ export class FilterBar {
           class: `chip ${isExcluding(name) ? "excluding" : ""}`,
           "data-key": `${name}=${value}`,
           "aria-label": `Remove the filter ${words(name, value)}`,
-          onclick: () => this.set({ [name]: (this.query()[name] || []).filter((one) => one !== value) }),
+          onclick: (event) => {
+            // Without a pointer, no part of it was meant: it does what its name says.
+            if (event.detail && !event.target.closest(".drop") && this.reveal(name)) return event.stopPropagation();
+            return this.set({ [name]: (this.query()[name] || []).filter((one) => one !== value) });
+          },
         },
-        labelled(`${words(name, value, filters[at - 1])}${name === "since" ? since(value) : ""} ×`),
+        make(
+          "span",
+          {},
+          labelled(`${words(name, value, filters[at - 1])}${name === "since" ? since(value) : ""}`),
+          make("span", { class: "drop" }, " ×"),
+        ),
       );
       return make("span", { class: "filter", "data-id": `${name}=${value}` }, this.turner(name, value), chip);
     });
     const all = { type: "button", class: "quiet small", "data-id": " all", onclick: () => this.clear() };
     keyed(this.chips, chips.length > 1 ? [...chips, make("button", all, "Clear all")] : chips);
+  }
+
+  /** Open the menu of a filter, or go to the search; return whether it has one. */
+  reveal(name) {
+    const facet = facetOf(name),
+      sub = this.subs[facet];
+    if (facet === "text") {
+      this.search.focus();
+      return true;
+    }
+    const own = { since: this.when, until: this.when, kind: this.kind, in: this.part, ...this.menus }[facet];
+    const { element, summary } = own || (sub || Object.hasOwn(OTHERS, facet) ? this.more : {});
+    if (!element || element.hidden) return false;
+    summary.focus();
+    for (const one of [element, sub?.element]) if (one) one.open = true;
+    return true;
   }
 
   /** Return the button that turns a filter round, from sessions with a value to those without it. */

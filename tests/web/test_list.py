@@ -281,7 +281,7 @@ def test_a_refused_filter_stops_no_updates(visit: Visit) -> None:
     with page.expect_response(lambda each: "/api/1/sessions?" in each.url, timeout=30_000):
         pass
     expect(page.locator("#live")).to_have_text("live")
-    page.locator(".chosen-filters .chip").click()
+    page.locator(".chosen-filters .drop").click()
     expect(page.locator(".loading")).to_be_hidden()
     visit.leave()
     visit.wrong.clear()  # Chromium reports the refused requests
