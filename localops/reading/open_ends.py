@@ -114,10 +114,12 @@ def at_work(seen: Snapshot) -> list[Unfinished]:
     return [one for one in seen.open_now if one.id not in of or processes.state(of[one.id]) != "died"]
 
 
-def is_left_to_child(seen: Snapshot, operation: bytes) -> bool:
-    """Return whether a daemon's first process left the end of an operation to a child, which has not recorded it."""
-    id = rows.left_to_child_id(operation)
-    return not seen.is_running and stored.one(seen.source, id, rows.DONE) is not None
+def left_to_child(seen: Snapshot, operations: Iterable[Unfinished]) -> set[bytes]:
+    """Return which operations a daemon's first process left to a child, which has not recorded their ends."""
+    if seen.is_running:
+        return set()
+    notes = {rows.left_to_child_id(one.id): one.id for one in operations}
+    return {notes[id] for (id,) in seen.source.all("noted", ids=analytics.array(list(notes)))}
 
 
 def notices(seen: Snapshot) -> list[Facts]:
@@ -132,14 +134,21 @@ def notices(seen: Snapshot) -> list[Facts]:
     if not innermost:
         return []
     processes = Processes(seen)
-    shown = processes.openings(innermost[-_SHOWN:])
-    of, since = processes.of(innermost[-_SHOWN:]), _since_resumed(seen)
+    last = innermost[-_SHOWN:]
+    shown, of, since, left = (
+        processes.openings(last),
+        processes.of(last),
+        _since_resumed(seen),
+        left_to_child(seen, last),
+    )
     if not seen.pauses:
         open_now -= since.keys()
     return [
         {
             "seq": shown[one.id].seq if one.id in shown else None,
-            "before": _who(seen, one, processes, of.get(one.id), is_of_last_run=one.id in open_now),
+            "before": "its process exited, and a child of it may go on, inside "
+            if one.id in open_now and one.id in left
+            else _who(seen, one, processes, of.get(one.id), is_of_last_run=one.id in open_now),
             "kind": one.kind,
             "name": one.name,
             "when": _when(seen, one, is_of_last_run=one.id in open_now),
@@ -154,8 +163,6 @@ def _who(
     seen: Snapshot, one: Unfinished, processes: Processes, card: dict[str, Any] | None, *, is_of_last_run: bool
 ) -> str:
     """Return the beginning of the sentence: what became of the operation's process."""
-    if is_of_last_run and is_left_to_child(seen, one.id):
-        return "its process exited, and a child of it may go on, inside "
     is_only = len(processes.everyone) == 1
     signal = _SIGNAL.match((seen.standing.reason or "").strip())
     if is_of_last_run and signal and (is_only or card is None):

@@ -21,7 +21,7 @@ from localops.reading import (
     waiting_rows,
     waste,
 )
-from localops.reading.open_ends import PARTICIPANT, Processes, is_left_to_child
+from localops.reading.open_ends import PARTICIPANT, Processes, left_to_child
 from localops.reading.run_errors import SHOWN, RunErrors, how_it_ended
 from localops.reading.run_rows import AFTER, FAR, MOST_TROUBLES, Half, RunRows, as_hex, began_ns, ended_ns, short
 from localops.reading.uncounted import Uncounted
@@ -167,6 +167,10 @@ class _PostMortem:
         """The cards of the processes that ran the operations without an end, by the operations' ids."""
         return self._processes_of_all.of(self._seen.unfinished[-_LOOKED_UP:])
 
+    @cached_property
+    def _left_to_child(self) -> set[bytes]:
+        return left_to_child(self._seen, self._seen.unfinished[-_LOOKED_UP:])
+
     def _done(self) -> Facts:
         seen = self._seen
         parts = seen.parts
@@ -243,7 +247,7 @@ class _PostMortem:
             "seconds": max(0, until_ns - one.at_ns) / 1e9,
             "ended_with_session": False,
             "process": process,
-            "left_to_child": is_left_to_child(self._seen, one.id),
+            "left_to_child": one.id in self._left_to_child,
             "inside": self._inside(one),
         }
 

@@ -206,6 +206,15 @@ where e.seq = coalesce(
   (select seq from id_of where id = :id and phase = :phase),
   (select seq from event not indexed where seq > (select seq from mark) and id = :id and phase = :phase));
 
+-- noted --
+-- The ids of those of a JSON array, in hex, that have a closing row, as notes have.
+select unhex(j.value)
+from json_each(:ids) j
+where exists (select 1 from id_of i where i.id = unhex(j.value) and i.phase = 0)
+  or exists (
+    select 1 from event e not indexed
+    where e.seq > (select seq from mark) and e.id = unhex(j.value) and e.phase = 0);
+
 -- opening_rows --
 -- The rows with which operations began, by a JSON array of their ids in hex.
 select {e.columns}
