@@ -182,7 +182,14 @@ def test_wrong_quotas_are_refused(tmp_path: Path) -> None:
     """A quota of nothing would refuse everything, which revoking the keys does better."""
     with hub(tmp_path) as running:
         where = ("hub", "quota", "set", "--data", str(running.data), "--project", "default")
-        for options in ((), ("--rows", "0"), ("--rows", "many"), ("--rate", "0"), ("--bytes", "big")):
+        for options in (
+            (),
+            ("--rows", "0"),
+            ("--rows", "many"),
+            ("--rate", "0"),
+            ("--bytes", "big"),
+            ("--bytes-per-day", "0"),
+        ):
             assert localops(*where, *options).returncode == 2
         assert not (running.data / policy.NAME).exists()
 

@@ -34,7 +34,12 @@ class _Bytes(Size):
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         """Return bytes; `none` as it is."""
-        return value if value == _OFF else super().convert(value, parameter, context)
+        if value == _OFF:
+            return value
+        size = super().convert(value, parameter, context)
+        if size < 1:
+            self.fail(f"invalid size {value!r}: expected at least 1 byte, or {_OFF} for no quota", parameter, context)
+        return size
 
 
 class _Rate(WholeNumber):
