@@ -25,7 +25,9 @@ _TRIES = 200  # attempts to lock the file before another process removes it; eac
 _HIGH_TRIES = 5
 _IDENTITY = "file"  # the first word of the line with the inode and device of the lock file and the place of its project
 _LEFT = "its process uses another file now"
+_RESUMED = "resumed"  # the first word of a line with the id of a session that its process resumed
 _MOST_BYTES = 1_000
+_MOST_RESUMES = 10
 _ID_LENGTH = 32  # of the name of a lock file: the id of its process, in hex
 CARD = ("participant", "pid", "started", "host", "machine", "boot", "place", "watched", "pids")
 """The fields that identify a process."""
@@ -46,6 +48,7 @@ class Participant:
         self.path = os.path.join(folder_of(project), self.id.hex())
         self._file: int | None = None
         self._inode = 0
+        self._resumes = 0
         self._facts: dict[str, object] = {}
         self._announce()
 
@@ -140,6 +143,15 @@ class Participant:
             os.write(-1 if self._file is None else self._file, f"{_LEFT}\n".encode())
         except OSError as error:
             _is_programs(error)
+
+    def note_resume(self, session: bytes) -> None:
+        """Note in the lock file that this process resumed a session, which an older copy of the journal does not."""
+        self._resumes += 1
+        if self._is_open() and self._resumes <= _MOST_RESUMES:
+            try:
+                os.write(-1 if self._file is None else self._file, f"{_RESUMED} {session.hex()}\n".encode())
+            except OSError as error:
+                _is_programs(error)
 
     def close(self) -> None:
         """Stop taking part: remove the file (not in a forked child, where it is the parent's) and release the lock."""
@@ -294,6 +306,39 @@ def _same_kernel(card: Mapping[str, object]) -> bool:
     if card.get("boot") and host.boot_id():
         return card["boot"] == host.boot_id()
     return card.get("machine") == host.machine_id()
+
+
+def dead_resumes(project: str) -> dict[str, set[bytes]]:
+    """Return the ids of the processes that resumed sessions and died without removing their files, each with those."""
+    try:
+        names = os.listdir(folder_of(project))
+    except OSError as error:
+        interruption.pass_on(error)
+        return {}
+    resumes = {name: _resumed_by(os.path.join(folder_of(project), name)) for name in names}
+    return {name: sessions for name, sessions in resumes.items() if sessions}
+
+
+def _resumed_by(path: str) -> set[bytes]:
+    """Return the sessions that a process had resumed; empty if it lives."""
+    if path in _mine:
+        return set()
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            lines = os.pread(handle, _MOST_BYTES, 0).decode(errors="replace").splitlines()
+        except BaseException:
+            os.close(handle)
+            raise
+    except OSError as error:
+        interruption.pass_on(error)
+        return set()
+    if host.is_locked(handle, fcntl.lockf):
+        return set()
+    try:
+        return {bytes.fromhex(line.split()[1]) for line in lines if line.startswith(f"{_RESUMED} ")}
+    except (ValueError, IndexError):  # other code wrote into the file
+        return set()
 
 
 def sweep(project: str, keep: set[str]) -> None:

@@ -7,6 +7,7 @@ import shlex
 
 from localops.journal import participants, spill
 from localops.output import counted
+from localops.reading import session_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def not_here(source: Source, folder: str, story: Story, session: bytes, *, whole
     return (
         _waits_elsewhere(folder, session)
         or _went_on_elsewhere(folder, story)
+        or _is_older(source, folder, session)
         or _partial(source, story, session, whole=whole)
     )
 
@@ -71,6 +73,13 @@ def _went_on_elsewhere(folder: str, story: Story) -> str | None:
     for card in story.present().values():
         if participants.went_on_elsewhere(folder, card):
             return f"this home was moved while process {card.get('pid')} recorded: later rows of it are elsewhere"
+    return None
+
+
+def _is_older(source: Source, folder: str, session: bytes) -> str | None:
+    """Return a reason if a process resumed the session here, and no row tells of it."""
+    if any(resumed == session for _, resumed in session_state.unknown_resumes(source, folder)):
+        return "a process resumed it here, and the journal has no row of that: is it an older copy of the journal?"
     return None
 
 

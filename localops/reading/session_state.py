@@ -247,8 +247,21 @@ def derive(journal: Journal) -> int:
 
     if derived:
         journal.add(derived, only=is_due)
-        participants.sweep(journal.folder, set())
+        # These files show that rows are missing.
+        participants.sweep(journal.folder, {process for process, _ in unknown_resumes(journal, journal.folder)})
     return len(ended)
+
+
+def unknown_resumes(source: Source, folder: str) -> list[tuple[str, bytes]]:
+    """Return the processes that resumed a session here and died, and the session, if it has no row of that."""
+    unknown = []
+    for process, sessions in participants.dead_resumes(folder).items():
+        for session in sessions:
+            cards = Story.read(source, session).cards()
+            # A session that was deleted has no cards.
+            if cards and all(card.get("participant") != process for card in cards):
+                unknown.append((process, session))
+    return unknown
 
 
 def _is_still_over(source: Source, session: bytes, stands: Standing) -> bool:

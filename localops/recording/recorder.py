@@ -634,7 +634,10 @@ class Recorder:
     def rejoin(self, extra: Mapping[str, object], only: Callable[[Source, Row], bool]) -> bool:
         """Write the row that says that this process resumes the session; `only` may prevent it in its transaction."""
         row = self._start_row(new_id(), now_ns(), begun=False, forked=False, extra=extra)
-        return self.journal.add([row], only=only) == 1
+        has_it = self.journal.add([row], only=only) == 1
+        if has_it:
+            self.journal.participate().note_resume(self.session)
+        return has_it
 
     def _retry_start(self) -> None:
         """Try again to write the first row of this process; on success, it no longer counts as lost."""

@@ -116,6 +116,20 @@ def test_events_of_a_moved_journal_that_are_imported(
     assert ([act(what) for what in done], effects) == (done, [])
 
 
+@pytest.mark.foreign_open  # it copies the journal
+def test_an_older_journal_that_was_put_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The lock file of the run that resumed the session shows that the journal lacks rows."""
+    _died()
+    shutil.copytree(project(), tmp_path / "older")
+    programs.run(RUN.replace('localops.init(trace_name="run")', 'localops.resume("last")'))
+    for name in ("journal.db", "journal.db-wal", "journal.db-shm"):
+        Path(project(), name).unlink(missing_ok=True)
+        if (tmp_path / "older" / name).exists():
+            shutil.copy(tmp_path / "older" / name, project())
+    _command("steps", "last")  # which writes that the first run died
+    _refused("a process resumed it here, and the journal has no row of that", capsys)
+
+
 def test_a_home_that_was_moved_during_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its process continued at the old place, with rows that are not in the moved home."""
     with programs.start(RUN) as run:
