@@ -149,10 +149,17 @@ class _PostMortem:
         return {
             "count": len(everyone),
             "never_left": len(of_all.never_left),
-            "found_dead_here": len(self._seen.died) == len(of_all.never_left) > 0,
+            "found_dead_here": self._is_found_dead_here(),
             "known": known,
             "all_open_known": all(one.id in self._process_of for one in self._seen.unfinished),
         }
+
+    def _is_found_dead_here(self) -> bool:
+        """Return whether all processes of its last run died here without recording their exit."""
+        story, dead = self._seen.story, {card.get(PARTICIPANT) for card in self._seen.died}
+        present = {id: card.get(PARTICIPANT) for id, card in story.present().items()}
+        newest = [name for id, name in present.items() if id in story.newest] or list(present.values())
+        return bool(newest) and dead.issuperset(newest)
 
     def _rank(self, card: dict[str, Any], inside: dict[str, list[Facts]]) -> tuple[bool, bool]:
         id = str(card.get(PARTICIPANT))

@@ -67,13 +67,15 @@ def judge(source: Source, folder: str, session: bytes, story: Story, *, last_ns:
     """Return the state of a session, from its story and the time of its last row."""
     if (end := story.end) is not None:
         return _ended(end.name, end.at_ns, end.implied, end.text)
-    cards = story.present()
     # The rows of a hub come from other machines, whose locks the hub cannot check.
-    seen = [None] if is_of_hub(folder) else [participants.is_alive(folder, card) for card in cards.values()]
-    if any(seen):
+    is_here = not is_of_hub(folder)
+    seen = {id: participants.is_alive(folder, card) for id, card in story.present().items()} if is_here else {}
+    if any(seen.values()):
         return Standing("Running", None, None, False)
+    # A process from before the last resume may have run elsewhere, as before a move; the newer ones decide.
+    newest = [is_alive for id, is_alive in seen.items() if id in story.newest] or list(seen.values())
     # Without milestones, the beginning of the session is lost, so its participants are unknown.
-    if None in seen or not story.milestones:
+    if None in newest or not (is_here and story.milestones):
         return Standing("Unknown", f"last heard of at {_clock(last_ns)}", None, False)
     # After the story was read, a program may have ended the session and exited.
     if (ended := declared(source, session)) is not None:

@@ -235,6 +235,13 @@ class Story:
         joins = (one for one in self.of_kind("join") if one.text and '"resumed"' in one.text)
         return [one for one in joins if one.body.get("resumed")]
 
+    @lazy
+    def newest(self) -> set[bytes]:
+        """The processes that joined the session in its last resume or since; all of them if it was not resumed."""
+        since_ns = max((one.at_ns for one in self.resumes), default=0)
+        joins = (one for one in self.of_kind(*rows.STARTS) if one.at_ns >= since_ns)
+        return {one.participant for one in joins if one.participant is not None}
+
     @property
     def starts(self) -> int:
         """Return the number of rows of processes that began or joined the session."""

@@ -141,6 +141,23 @@ def test_a_home_that_was_moved_during_the_run(tmp_path: Path, capsys: pytest.Cap
     _refused("this home was moved while process [0-9]+ recorded: later rows of it are elsewhere", capsys)
 
 
+def test_a_home_that_was_moved_between_two_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The process that resumed it died here, so it has ended, whatever can be seen of the one before the move."""
+    _died()
+    (tmp_path / "home").rename(tmp_path / "moved")
+    resumed = RUN.replace('localops.init(trace_name="run")', 'localops.resume("last")')
+    with programs.start(resumed, env={"LOCALOPS_HOME": str(tmp_path / "moved")}) as run:
+        assert programs.first_line(run) == "ready\n"
+        programs.kill(run)
+    capsys.readouterr()
+    for _ in range(2):
+        _command("why", "last", "--home", str(tmp_path / "moved"), "--json")
+        why = json.loads(capsys.readouterr().out)
+        assert (why["state"], why["how"], why["processes"]["found_dead_here"]) == ("Indeterminate", "died", True)
+        _command("sessions", "--home", str(tmp_path / "moved"), "--json")
+        assert [one["state"] for one in json.loads(capsys.readouterr().out)["sessions"]] == ["Indeterminate"]
+
+
 def test_lines_that_an_import_could_not_read(lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """A file that was cut short."""
     _take("".join(lines)[: -len(lines[-1]) - 20], exit_code=3)
