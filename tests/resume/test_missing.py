@@ -15,8 +15,8 @@ import pytest
 
 import localops
 from localops import cli
-from localops.journal import wire
-from localops.journal.spill import Spill
+from localops.journal import spill, wire
+from localops.journal.spill import Claim, Spill
 from tests import programs
 from tests.programs import project
 from tests.resume.steps import Effects
@@ -234,6 +234,17 @@ def test_rows_in_the_spill_file_of_another_home(
     localops.resume("last")
     act = effects.step(name="act")
     assert ([act(what) for what in "xyz"], effects) == (["x", "y", "z"], [])
+
+
+def test_rows_that_cannot_be_moved_into_the_journal(lines: list[str]) -> None:
+    """They can be read, but `resume` reads the journal."""
+    _take("".join(lines[:-2]))
+    waiting = Spill(project())
+    waiting.write(wire.to_row(lines[-1].encode()))
+    claim = Claim(spill.waiting(project())[0])  # as if the disk was full
+    with pytest.raises(localops.NotResumable, match="spill file and cannot be moved into the journal"):
+        localops.resume("last")
+    claim.close()
 
 
 @pytest.mark.foreign_open  # it writes the file of the journal
