@@ -199,6 +199,26 @@ def test_figures_begin_below_their_tab_on_a_phone(visit: Visit) -> None:
     assert first["y"] - tabs["y"] - tabs["height"] < 30
 
 
+@pytest.mark.parametrize("is_session", [True, False])
+def test_values_of_a_chart_are_beside_it(visit: Visit, is_session: bool) -> None:
+    """By the pointer and by keys, on both pages that have charts."""
+    visit.looks()
+    page = visit.session("night", "figures") if is_session else visit.open("/analytics")
+    chart = page.locator(".chart:has(canvas)").first
+    plot, tip = chart.locator(".plot"), chart.locator(".tip")
+    chart.locator(".u-over").hover()
+    for key in ("", "End"):
+        if key:
+            page.mouse.move(0, 0)
+            plot.press(key)
+        expect(tip).to_be_visible()
+        inner: Any = tip.bounding_box()
+        outer: Any = plot.bounding_box()
+        assert outer["y"] <= inner["y"] <= inner["y"] + inner["height"] <= outer["y"] + outer["height"]
+        assert outer["x"] <= inner["x"] <= inner["x"] + inner["width"] <= outer["x"] + outer["width"]
+    assert visit.unusable(".chart:has(canvas)") == []
+
+
 def test_the_reason_of_a_failure_leads_to_the_whole_of_it(visit: Visit) -> None:
     """It has a line of its own; a click opens the post-mortem, where none is below a timeline."""
     page = visit.session("dead", "events")
