@@ -302,7 +302,14 @@ def test_a_run_that_is_stuck_looks_stuck(chromium: Browser, tmp_path: Path) -> N
         # The line below the head names the operation; the name of the session has its room.
         expect(page.locator("#reason")).to_have_text(re.compile(r"^last event [23]m \d\ds ago$"))
         page.locator("h1").evaluate("name => name.textContent = 'incident 4493: checkout fails'")
-        assert page.locator("h1").evaluate("name => name.scrollWidth <= name.clientWidth")
+        is_whole = "part => part.scrollWidth <= part.clientWidth"
+        assert page.locator("h1").evaluate(is_whole)
+        # A long name gives way to the pause.
+        page.locator("h1").evaluate("name => name.textContent = 'checkout fails '.repeat(9)")
+        # As wide as the figures of a run with calls, tokens and costs.
+        page.locator("#totals").evaluate("figures => figures.style.minWidth = '420px'")
+        assert page.locator("#reason").evaluate(is_whole)
+        assert visit.unusable(".run") == []
         expect(page.locator("#state")).to_have_class(re.compile("quiet"))
         line = page.locator("#notices .stuck")
         expect(line).to_contain_text(
