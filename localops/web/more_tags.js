@@ -24,7 +24,10 @@ export const moreTags = (id) =>
 /** Count the tags that have no room in the first line.  All rows are measured before any is changed: one layout. */
 export function fit(part) {
   const isWide = matchMedia(WIDE).matches;
-  const measured = Array.from(part.querySelectorAll(".more-tags"), (button) => {
+  const buttons = [...part.querySelectorAll(".more-tags")];
+  // Tags that are all shown have lines of their own, below the name.
+  for (const { parentElement, dataset } of buttons) parentElement.classList.toggle("all", unfolded.has(dataset.key));
+  const measured = buttons.map((button) => {
     const line = button.previousElementSibling,
       tags = [...line.children];
     const below = isWide ? tags.filter((tag) => tag.offsetTop > tags[0].offsetTop + GAP) : [];
@@ -34,8 +37,7 @@ export function fit(part) {
   for (const { button, below, left } of measured) {
     const isAll = unfolded.has(button.dataset.key),
       names = below.map((tag) => tag.textContent).join(", ");
-    button.hidden = !below.length;
-    button.parentElement.classList.toggle("all", isAll);
+    button.hidden = isAll ? !isWide : !below.length;
     button.textContent = isAll ? "−" : `+${below.length}`;
     button.title = isAll ? "Show one line of tags" : names;
     button.ariaLabel = isAll ? button.title : `${below.length} more: ${names}`;

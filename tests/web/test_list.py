@@ -194,6 +194,17 @@ def test_as_many_tags_are_shown_as_fit(chromium: Browser, tmp_path: Path) -> Non
         assert row.locator(".star").get_attribute("aria-pressed") == "false"
         star: Any = row.locator(".star").bounding_box()
         assert star["x"] >= max(each["x"] + each["width"] for each in map(_box, row.locator(".tag").all()))
+        # Beside a long name, too, they have the width of the cell: each is whole, and several are in a line.
+        long = page.locator("#rows tr", has_text="a name that")
+        long.locator(".more-tags").click()
+        assert long.locator(".tag").evaluate_all("tags => tags.every((tag) => tag.scrollWidth <= tag.clientWidth)")
+        name, *places = map(_box, (long.locator(".title"), *long.locator(".tag").all()))
+        assert len({each["y"] for each in places}) < len(places) / 2
+        assert min(each["y"] for each in places) >= name["y"] + name["height"]
+        assert visit.unusable("#sessions") == []
+        long.locator(".more-tags").click()
+        expect(long.locator(".more-tags")).to_have_text("+16")
+        assert long.locator(".tags").evaluate(TAGS)["seen"] == 1
 
 
 def test_the_figures_of_all_sessions_stand_below_each_other_on_a_phone(visit: Visit) -> None:
