@@ -298,7 +298,8 @@ def _losses(kept: Iterable[Stored], known: list[int], *, may_lack_last: bool) ->
         spans.setdefault(row.session, [row, row])[1] = row
         if row.kind == "session":
             begun.add(row.session)
-        elif row.kind == "end":
+        elif row.kind == "end" and '"derived"' not in (row.body or ""):
+            # A run whose end was derived may have been resumed since.
             ended.add(row.session)
     for session, (first, last) in spans.items():
         is_over = session in ended
