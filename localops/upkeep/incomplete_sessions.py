@@ -35,7 +35,10 @@ def incomplete(reader: Reader, folder: str) -> Iterator[tuple[str, str]]:
     if session_state.is_of_hub(folder):
         return
     moved = analytics.array(participants.elsewhere_now(folder))
-    for (session,) in reader.ask(statements("doctor.sql")["maybe_incomplete"], {"moved": moved}):
+    chosen = {session for (session,) in reader.ask(statements("doctor.sql")["maybe_incomplete"], {"moved": moved})}
+    # Of these the journal has no row, as it is an older copy.
+    chosen |= {session for _, session in session_state.unknown_resumes(reader, folder)}
+    for session in sorted(chosen):
         problem = _problem(reader, folder, session)
         if problem is not None:
             sessions.setdefault(problem, []).append(rows.id_text(session)[:13])
