@@ -55,6 +55,7 @@ export const ICONS = {
 // The status of a request whose filters are invalid, and the milliseconds after which one that failed is sent again.
 const REFUSED = 400,
   AGAIN = 5_000;
+const SILENT = "The server does not answer. Is it still running?";
 
 class RequestError extends Error {
   constructor(text, status = 0) {
@@ -76,17 +77,23 @@ export async function ask(path, query = {}, options = {}) {
     response = await fetch(address, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new RequestError("The server does not answer. Is it still running?");
+    throw new RequestError(SILENT);
   }
   const reply = await response.json().catch((error) => {
     // An error may have no JSON; anything else was cut off, as by a page that is left.
     if (!response.ok) return {};
     throw error.name === "AbortError" ? error : new RequestError("The answer of the server is not complete.");
   });
-  if (response.status === 401) throw new RequestError("Your login has expired. Reload this page to log in again.");
+  if (response.status === 401) throw new RequestError(`Your login has expired. ${loginAgain()}`);
   if (!response.ok) throw new RequestError(reply.message || `The server answered ${response.status}.`, response.status);
   return reply;
 }
+
+/** Return how to log in again: a hub has a form for a key, the program on this machine prints a link. */
+const loginAgain = () =>
+  "leave" in byId("tools").dataset
+    ? "Reload this page to log in again."
+    : "Open the link that `localops ui` prints to log in again.";
 
 /**
  * Call `changed` when something is new, at most once in `pause` ms, and in any case after `every` ms: a process that
@@ -99,7 +106,7 @@ export function watch(changed, { pause = 1_000, every = 0 } = {}) {
     busy = false,
     timer = 0,
     leave = null,
-    isConnected = false;
+    failure = null;
   const wait = (time) => {
     clearTimeout(timer);
     if (leave && time) timer = setTimeout(run, time);
@@ -108,22 +115,21 @@ export function watch(changed, { pause = 1_000, every = 0 } = {}) {
     if (busy) return;
     busy = true;
     fresh = false;
-    const failed = await changed().then(
-      () => false,
-      (error) => error,
+    // A refused filter stops nothing: the page shows what is wrong with it.
+    failure = await changed().then(
+      () => null,
+      (error) => (error.status === REFUSED ? null : error),
     );
     busy = false;
-    // A refused filter stops nothing: the page shows what is wrong with it.
-    const isStopped = failed && failed.status !== REFUSED;
-    if (isStopped) live(failed.message);
-    else if (isConnected) live();
-    wait(fresh ? pause : isStopped ? AGAIN : every);
+    if (leave) live(failure?.message);
+    wait(fresh ? pause : failure ? AGAIN : every);
   };
   const receive = (news) => {
-    isConnected = news !== null;
-    live(isConnected ? "" : "no connection to the server");
-    if (news === null || news === seen) return;
-    seen = news;
+    const isConnected = news !== null;
+    if (isConnected && !failure) live();
+    // The stream does not say why it was interrupted, but a request does; after one that failed another follows anyway.
+    if (isConnected ? news === seen && !failure : failure) return;
+    if (isConnected) seen = news;
     if (!fresh && !busy) wait(pause);
     fresh = true;
   };
@@ -396,7 +402,7 @@ addEventListener(
       const { open } = await import("./palette.js");
       open(typed.trim());
     } catch {
-      say("The server does not answer. Is it still running?");
+      say(SILENT);
     } finally {
       typed = null;
     }

@@ -19,6 +19,15 @@ HIDE = """hidden => {
     document.dispatchEvent(new Event("visibilitychange"));
 }"""
 
+# Keep all texts of the sign after the present one.
+SIGNS = """() => {
+    const sign = document.getElementById("live");
+    const first = sign.textContent;
+    window.signs = [];
+    new MutationObserver(() => sign.textContent !== first && window.signs.push(sign.textContent))
+        .observe(sign, { childList: true });
+}"""
+
 
 class Program:
     """A program that records: `step` adds one event, `end` ends its session, `die` does not."""
@@ -185,6 +194,12 @@ def test_a_server_that_has_gone_is_shown(chromium: Browser, program: Program, tm
             visit.base = link.partition("/#")[0]
             visit.page.goto(link)
             visit.page.locator("#live", has_text="live").wait_for()
-        visit.page.locator("#live", has_text="not updating: no connection to the server").wait_for()
+        visit.page.locator("#live", has_text="not updating: the server does not answer").wait_for()
         assert visit.page.locator("#rows tr").count() == 1
+        visit.page.evaluate(SIGNS)
+        with serving(tmp_path / "live"):
+            visit.page.locator("#live", has_text="not updating: your login has expired").wait_for()
+            # The stream is refused again and again, and each time the page looks for the cause.
+            visit.page.wait_for_timeout(12_000)
+            assert visit.page.evaluate("[...new Set(window.signs)]") == ["not updating: your login has expired"]
         visit.wrong.clear()  # Chromium has words for a server that has gone
