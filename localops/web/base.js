@@ -55,6 +55,8 @@ export const ICONS = {
 // The status of a request whose filters are invalid, and the milliseconds after which one that failed is sent again.
 const REFUSED = 400,
   AGAIN = 5_000;
+// The milliseconds after which a look that has no answer is shown.
+const UNANSWERED = 10_000;
 const SILENT = "The server does not answer. Is it still running?";
 
 class RequestError extends Error {
@@ -115,11 +117,16 @@ export function watch(changed, { pause = 1_000, every = 0 } = {}) {
     if (busy) return;
     busy = true;
     fresh = false;
+    const late = setTimeout(() => {
+      failure = new RequestError(SILENT);
+      if (leave) live(failure.message);
+    }, UNANSWERED);
     // A refused filter stops nothing: the page shows what is wrong with it.
     failure = await changed().then(
       () => null,
       (error) => (error.status === REFUSED ? null : error),
     );
+    clearTimeout(late);
     busy = false;
     if (leave) live(failure?.message);
     wait(fresh ? pause : failure ? AGAIN : every);

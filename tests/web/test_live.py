@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests import warm
 from tests.web.conftest import RECORDER, Visit, environment, serving, visiting
@@ -203,3 +203,16 @@ def test_a_server_that_has_gone_is_shown(chromium: Browser, program: Program, tm
             visit.page.wait_for_timeout(12_000)
             assert visit.page.evaluate("[...new Set(window.signs)]") == ["not updating: your login has expired"]
         visit.wrong.clear()  # Chromium has words for a server that has gone
+
+
+def test_a_server_that_hangs_is_shown(chromium: Browser, program: Program, tmp_path: Path) -> None:
+    """A look without an answer does not leave the page "live"; with the answer it is so again."""
+    with serving(tmp_path / "live") as link, visiting(chromium, link) as visit:
+        page = visit.open("/")
+        page.locator("#live", has_text="live").wait_for()
+        held: list[Route] = []  # requests that get no answer
+        page.route("**/api/1/sessions*", lambda route: held.append(route))
+        program.step()
+        page.locator("#live", has_text="not updating: the server does not answer").wait_for()
+        page.unroute("**/api/1/sessions*")  # this lets the held requests go
+        expect(page.locator("#live")).to_have_text("live")
