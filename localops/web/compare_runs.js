@@ -11,6 +11,9 @@ import { url } from "./url.js";
 
 // Groups of runs that are shown of an event at the head.
 const GROUPS = 5;
+// Entries at the head of two runs, and the share of the cost of the more expensive one that a change of it exceeds.
+const ENTRIES = 6,
+  NOTABLE = 0.1;
 export const MOST = 26;
 export const letterOf = (number) => String.fromCharCode(65 + (number % MOST));
 const letters = (runs) => runs.map(letterOf).join(", ");
@@ -37,10 +40,29 @@ const kindOf = (row) => [kindSign(row.kind), " ", row.name];
 const linkTo = (session, cell, text) =>
   make("a", { href: url(`s/${session.session_id}?event=${cell.seq}#tree`) }, text);
 
+const costOf = (cell) => cell?.cost_nano ?? 0;
 /** Return by how much more a row of two runs cost in the second one. */
-function costBy({ cells: [one, other] }) {
-  const by = (other?.cost_nano ?? 0) - (one?.cost_nano ?? 0);
-  return make("span", { class: by > 0 ? "more" : "less" }, `${by < 0 ? "−" : "+"}${money(Math.abs(by))}`);
+const costBy = ({ cells: [one, other] }) => costOf(other) - costOf(one);
+const byCost = (by) => make("span", { class: by > 0 ? "more" : "less" }, `${by < 0 ? "−" : "+"}${money(Math.abs(by))}`);
+
+/**
+ * Return the rows that changed the cost of two runs notably, the largest change first, as `{rows, by}`: those of one
+ * name that only one of the runs has are together.
+ */
+function costly(rows) {
+  const groups = new Map();
+  for (const row of rows.filter((one) => differs(one) && costBy(one))) {
+    const place = row.cells.findIndex(Boolean);
+    const key = row.cells.every(Boolean) ? row : `${row.kind} ${row.name} ${place}`;
+    const group = groups.get(key) ?? { rows: [], by: 0 };
+    group.rows.push(row);
+    group.by += costBy(row);
+    groups.set(key, group);
+  }
+  const spent = Math.max(...[0, 1].map((run) => rows.reduce((sum, { cells }) => sum + costOf(cells[run]), 0)));
+  return [...groups.values()]
+    .filter(({ by }) => Math.abs(by) > spent * NOTABLE)
+    .sort((one, next) => Math.abs(next.by) - Math.abs(one.by));
 }
 
 /** Return the sentence that names the run that differs, and the events that show how; `name` names a run. */
@@ -56,22 +78,31 @@ export function summary({ odd: place, head, rows, sessions, counts }, name = let
       cell ? linkTo(sessions[run], cell, text) : make("span", { class: "faint" }, "not there"),
     );
   };
-  const entry = (row) =>
+  const together = ([row, ...others]) => {
+    const run = row.cells.findIndex(Boolean),
+      what = many(others.length + 1, row.kind === "llm" ? "call" : "event");
+    const text = `${what} of ${row.name} only in ${name(run)}`;
+    return make("p", {}, make("b", {}, name(run)), " ", linkTo(sessions[run], row.cells[run], text));
+  };
+  const entry = ({ rows: [row, ...others], by }) =>
     make(
       "li",
       {},
-      make("div", {}, kindOf(row), row.costliest && [" ", costBy(row)]),
+      make("div", {}, kindOf(row), by !== 0 && [" ", byCost(by)]),
       make(
         "div",
         {},
-        foremost(row.texts, place).map((each) => group(row, each)),
+        others.length ? together([row, ...others]) : foremost(row.texts, place).map((each) => group(row, each)),
         row.texts.length > GROUPS + 1 &&
           make("p", { class: "faint" }, `… the runs did ${count(row.texts.length)} different things`),
       ),
     );
-  // The row that changed the cost most comes first.
-  const shown = rows.filter((row) => row.key).sort((one, next) => next.costliest - one.costliest);
-  const rest = counts.differing - shown.length;
+  // What changed the cost most comes first.
+  const first = sessions.length === 2 ? costly(rows) : [],
+    known = new Set(first.flatMap((one) => one.rows));
+  const others = rows.filter((row) => row.key && !known.has(row)).map((row) => ({ rows: [row], by: 0 }));
+  const shown = [...first, ...others].slice(0, ENTRIES);
+  const rest = counts.differing - shown.flatMap((one) => one.rows).length;
   return make(
     "section",
     { class: "chart odd-one" },

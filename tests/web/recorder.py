@@ -226,6 +226,18 @@ def swapped() -> None:
         session.end_session("Success")
 
 
+def overspent() -> None:
+    """Record a run with nine calls after one tool, and one with a larger call of another model after many tools."""
+    for number, (calls, tools, model, tokens) in enumerate([(9, 1, "gpt-4o", 50_000), (1, 8, "o3-mini", 500_000)]):
+        session = begin(f"overspent {number}", ["overspent"])
+        for at in range(tools):
+            localops.record(localops.ToolEvent(name=f"search {number}", params={"page": at}))
+        for at in range(calls):
+            question = f"Question {number}.{at}"
+            speak(model, question, f"Answer {number}.{at}", tokens)
+        session.end_session("Success")
+
+
 def misled() -> None:
     """Record a session in which a tool returns what makes the next one fail."""
     session = begin("misled", ["owl"])
@@ -404,5 +416,5 @@ if __name__ == "__main__":
         for each in (story, other, hostile, dead, chatty, circling, costs, stopped, library, filmed, many, one, running)
     }
     kinds |= {"stuck": stuck, "browsed": browsed, "reworded": reworded, "unpriced": unpriced, "misled": misled}
-    kinds |= {"swapped": swapped, "refused": refused, "paid": paid, "revised": revised}
+    kinds |= {"swapped": swapped, "refused": refused, "paid": paid, "revised": revised, "overspent": overspent}
     kinds[sys.argv[1]]()

@@ -20,6 +20,7 @@ def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     recorded(home, "swapped")
     recorded(home, "dead")
     recorded(home, "refused")
+    recorded(home, "overspent")
     with serving(home) as link:
         yield link
 
@@ -192,6 +193,17 @@ def test_shift_ticks_all_between_and_two_runs_begin_with_their_summary(visit: Vi
     _open(page, "gpt-4o")
     expect(page.locator(".pairs ins").first).to_be_visible()
     assert page.locator(".pairs pre").evaluate_all("all => all.every(one => one.scrollHeight <= one.clientHeight)")
+
+
+def test_what_changed_the_cost_most_comes_first(visit: Visit) -> None:
+    """Calls that only one run has are one entry with their sum; the largest change is the first, in both directions."""
+    sessions = {one["name"]: one["session_id"] for one in visit.facts("sessions?tag=overspent")["sessions"]}
+    page = visit.open(f"/compare?a={sessions['overspent 0']}&b={sessions['overspent 1']}")
+    first, second = (page.locator(".odd-one li").nth(at) for at in range(2))
+    expect(first).to_have_text(re.compile(r"gpt-4o −\$1\.\d+A 8 calls of gpt-4o only in A\s*$"))
+    expect(second).to_have_text(re.compile(r"gpt-4o → o3-mini \+\$0\.\d+A gpt-4o\s*B o3-mini\s*$"))
+    expect(page.locator(".odd-one li")).to_have_count(6)
+    expect(page.locator(".odd-one > p")).to_have_text("5 more events differ: see Events below")
 
 
 def test_three_runs_are_in_one_table_below_what_tells_them_apart(visit: Visit) -> None:
