@@ -167,6 +167,19 @@ class Plot {
     this.chart = new plotter(this._options(plotter), this._columns(), this.place);
     name(this.place, this.facts.title, this.facts.chosen);
     this._fit();
+    // uPlot places its values after this.
+    queueMicrotask(() => this._return());
+  }
+
+  /** Take the focus again, at the value that a key opened, when the reader comes back from there. */
+  _return() {
+    const { chart, ...others } = history.state ?? {};
+    if (chart?.title !== this.facts.title || !this.facts.chosen) return;
+    // Only once: not if the page is loaded again later.
+    history.replaceState(others, "");
+    if (document.activeElement && document.activeElement !== document.body) return;
+    this.place.focus();
+    if (chart.at < this.facts.x.length) this._show(chart.at);
   }
 
   /** Fill the place with the chart and its legend; the place is as high as the highest one in its row. */
@@ -263,6 +276,7 @@ class Plot {
       last = x.length - 1;
     if (event.key === "Enter" && chosen && this.at !== null) {
       event.preventDefault();
+      history.replaceState({ ...history.state, chart: { title: this.facts.title, at: this.at } }, "");
       return void chosen(this.at);
     }
     const next = {
@@ -273,8 +287,13 @@ class Plot {
     }[event.key];
     if (next === undefined || last < 0) return;
     event.preventDefault();
-    this.at = next;
-    this.chart.setCursor({ left: this.chart.valToPos(x[next], "x"), top: this.chart.over.clientHeight / 2 });
+    this._show(next);
+  }
+
+  /** Show and speak one value. */
+  _show(at) {
+    this.at = at;
+    this.chart.setCursor({ left: this.chart.valToPos(this.facts.x[at], "x"), top: this.chart.over.clientHeight / 2 });
     const lines = [...this.tip.children]
       .slice(1)
       .map(({ children: [, label, value] }) => `${label.textContent} ${value.textContent}`);

@@ -160,6 +160,14 @@ def test_a_chart_is_one_stop_of_the_keyboard(visit: Visit) -> None:
     page.keyboard.press("End")
     page.keyboard.press("Enter")
     page.wait_for_url(lambda url: "/analytics" not in url and last[:10] in url)
+    # The way back leads to that value, once.
+    page.go_back()
+    expect(plot).to_be_focused()
+    expect(spoken).to_have_text(last)
+    expect(tip).to_be_visible()
+    page.reload()
+    chart.locator("canvas").wait_for()
+    assert page.evaluate("document.activeElement === document.body")
 
 
 def test_outliers_are_named_and_leave_the_scale_to_the_others(visit: Visit) -> None:
