@@ -226,7 +226,7 @@ export class Chat {
       make("span", { class: `kind ${kind}` }, run.titleOf(at)),
       run.failed[at] ? make("span", { class: "failed" }, "failed") : null,
       make("span", { class: "number" }, this._numberOf(at)),
-      ...facts.filter(Boolean).map((fact) => make("span", {}, fact)),
+      ...facts.filter(Boolean).map((fact) => make("span", { class: "own" }, fact)),
       make(
         "button",
         {

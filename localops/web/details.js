@@ -376,10 +376,18 @@ export class Details {
     return make(
       "dl",
       { class: "facts" },
-      rows.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]),
+      rows
+        .filter(([, value]) => value)
+        .flatMap(([name, value]) => [
+          make("dt", {}, name),
+          make("dd", { class: COUNTED.has(name) ? "own" : null }, value),
+        ]),
     );
   }
 }
+
+// Facts that are measured: a search does not mark them.
+const COUNTED = new Set(["Started", "Duration", "Tokens", "Cost"]);
 
 /** Return a menu that copies an event in one of several forms. */
 function copies(event) {

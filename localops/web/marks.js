@@ -44,6 +44,22 @@ export function typed(text, query) {
   return Array.from(places, (match) => [match.index, match.index + match[0].length]);
 }
 
+// What the page writes itself: heads, figures, times, ids, buttons, notes.
+const OWN = [
+  ".columns",
+  "button:not(.link)",
+  "time",
+  "dt",
+  ".num",
+  ".began",
+  ".id",
+  ".number",
+  ".own",
+  "#totals",
+  "#hidden-events",
+  ".bar",
+].join();
+
 const marked = new Map();
 
 /** Mark a search in an element, now and when it changes; an empty search ends that. */
@@ -76,11 +92,9 @@ function draw() {
 }
 
 function texts(root) {
-  // Heads of columns are no recorded text.
   const { SHOW_TEXT, SHOW_ELEMENT, FILTER_ACCEPT, FILTER_REJECT, FILTER_SKIP } = NodeFilter;
-  const isHead = (node) => node.className === "columns";
   const walker = document.createTreeWalker(root, SHOW_TEXT | SHOW_ELEMENT, (node) =>
-    node.nodeType === Node.TEXT_NODE ? FILTER_ACCEPT : isHead(node) ? FILTER_REJECT : FILTER_SKIP,
+    node.nodeType === Node.TEXT_NODE ? FILTER_ACCEPT : node.matches(OWN) ? FILTER_REJECT : FILTER_SKIP,
   );
   const nodes = [];
   let left = MOST;

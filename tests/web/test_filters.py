@@ -609,12 +609,13 @@ def test_the_address_is_read_and_written_in_one_way(visit: Visit) -> None:
     ]
     assert read("['7d','1h','2026-11-21T00:00:00Z'].map(it.period)") == ["last 7 days", "last hour", "2026-11-21"]
     assert read("['min_cost','max_seconds'].map(name => it.words(name,'5'))") == ["Cost ≥ $5", "Duration ≤ 5 s"]
-    # Heads of columns are not searched.
+    # What the page writes itself is not searched: heads of columns, figures, times.
     marked = """import('/web/marks.js').then(({ mark }) => {
         const made = (kind) => Object.assign(document.createElement("div"), { className: kind });
-        const [box, head] = ["", "columns"].map(made);
-        head.append("Cost");
-        box.append(head, "what it costs");
+        const [box, ...others] = ["", "columns", "num", "began", "id", "own"].map(made);
+        others.forEach((each) => each.append("Cost"));
+        box.append(...others, document.createElement("time"), "what it costs");
+        box.querySelector("time").append("Cost");
         mark(box, "cost*");
         return [...CSS.highlights.get("match")].map(String);
     })"""
