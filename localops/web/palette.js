@@ -2,6 +2,7 @@
 
 import { ask, byId, make } from "./base.js";
 import { keyed } from "./keyed.js";
+import { kindText } from "./kinds.js";
 import { folded, mark, places, terms } from "./marks.js";
 import { offers } from "./palette_offers.js";
 import { address, asPrefix, changed, FACETS, isTurnable, parsed } from "./query.js";
@@ -25,6 +26,8 @@ const NAMED = 8;
 const IDENT = /^(?=.*\d)[0-9a-f]{8}(?:-?[0-9a-f]+)*-?$/i;
 // An id among other words: of a session or an event, whole or its beginning as commands print it.
 const ID_INSIDE = /(?<![0-9a-z])[0-9a-f]{8}-[0-9a-f]{4}(?:-[0-9a-f]{4}-[0-9a-f]{4}(?:-[0-9a-f]{12})?)?(?![0-9a-z])/i;
+// The fewest letters of a word that is marked beside others.
+const MARKED = 3;
 // Facets that the server counts only on request.
 const LATE = ["host", "error"];
 
@@ -80,7 +83,7 @@ class Palette {
   async show(text) {
     this.at = 0;
     Object.assign(this, { text, passages: {}, finding: null });
-    mark(this.list, asPrefix(text));
+    mark(this.list, asPrefix(telling(text)));
     this.draw([...this.pages(text), ...this.sessionsOf(text), ...this.sections(text), ...this.offers(text)]);
     clearTimeout(this.timer);
     asking?.abort();
@@ -221,8 +224,8 @@ class Palette {
     return (page?.sessions || []).map((one) => {
       const { session_id: id, name, began, event } = one;
       return {
-        kind: event ? `Event, ${event.kind}` : "Session",
-        label: event ? `${event.name || event.kind} in ${name || "unnamed"}` : name || "unnamed",
+        kind: event ? `Event, ${kindText(event.kind)}` : "Session",
+        label: event ? `${event.name || kindText(event.kind)} in ${name || "unnamed"}` : name || "unnamed",
         note: when(began),
         to: url(`s/${id}${event ? `?event=${event.seq}` : ""}`),
         one,
@@ -240,7 +243,9 @@ class Palette {
       .filter((tag) => !others.length || shared(tag) < others.length)
       .toSorted((a, b) => shared(a) - shared(b));
     const what =
-      passage && passage.kind !== "session" ? `${passage.kind}: ${near(passage.text, this.text)}` : tags.join(" · ");
+      passage && passage.kind !== "session"
+        ? `${kindText(passage.kind)}: ${near(passage.text, this.text)}`
+        : tags.join(" · ");
     return [one.state, what || one.session_id.slice(0, 13)].filter(Boolean).join(" · ");
   }
 
@@ -333,6 +338,12 @@ class Palette {
     if (option.run) option.run();
     else location.assign(option.to);
   }
+}
+
+/** Return the words of a text that are worth a mark: without short ones such as "a" and "to", unless all are short. */
+function telling(text) {
+  const long = text.includes('"') ? [] : text.split(/\s+/).filter((word) => word.length >= MARKED);
+  return long.length ? long.join(" ") : text;
 }
 
 /** Return a text in quotes, unless it has some of its own. */

@@ -420,6 +420,9 @@ def test_the_palette_names_sessions_first(visit: Visit) -> None:
         ]
     )
     visit.until("CSS.highlights.get('match')?.size === 5")
+    # Short words beside others are not marked.
+    page.locator("#palette input").fill("the zebra 2")
+    visit.until("[...new Set([...(CSS.highlights.get('match') || [])].map(String))].join() === 'the,zebra'")
     page.locator("#palette input").fill("run 2")
     expect(options).to_have_count(7)
     page.keyboard.press("Enter")
