@@ -285,7 +285,7 @@ def _frame(page: str, title: str, inside: str, facts: object, *, root: str, can_
 _MENUS = ("State", "Tag", "Model", "Agent", "Tool", "User", "When", "More")
 _USUAL = {
     "Sessions": "1,000",
-    "Success": "93%|15 Indeterminate",
+    "Success": "93%|of 140; 15 Indeterminate",
     "Cost": "$10.00",
     "Tokens": "1.0M",
     "LLM calls": "1000",

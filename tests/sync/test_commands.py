@@ -270,7 +270,8 @@ def test_a_key_that_others_can_read_prints_a_warning(sender: Sender, tmp_path: P
 def test_a_folder_without_a_journal_is_no_project(sender: Sender) -> None:
     """Other folders in the home are not counted, and have no remote."""
     (Path(sender.home) / "notes").mkdir()
-    assert "No problems in 1 project in" in _localops(sender, "doctor").stdout
+    checked = _localops(sender, "doctor").stdout
+    assert ("default: " in checked, "notes" in checked) == (True, False)
     added = _localops(sender, "remote", "add", "again", sender.remote.url, "--key", sender.remote.key or "")
     assert (added.returncode, "added again for project default" in added.stderr) == (0, True)
 
