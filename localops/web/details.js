@@ -3,6 +3,7 @@
 import { ask, byId, copy, copyButton, icon, ICONS, kindSign, make, notice } from "./base.js";
 import { bytes, count, duration, eventCost, partsOfTokens } from "./formats.js";
 import { reveal } from "./found.js";
+import { scoresOfEvent } from "./scores.js";
 import { stamp } from "./times.js";
 import { curl, prose, python } from "./copies.js";
 import { took } from "./previews.js";
@@ -273,6 +274,13 @@ export class Details {
       ),
     );
     parts.push(part("Facts", this._facts(event)));
+    const judged = event.id && scoresOfEvent(this.page.run.id, event.id);
+    if (judged) {
+      const section = part("Scores and notes", judged);
+      // While somebody writes, the form must not be exchanged for a new one.
+      this.texts.set(section, event.id);
+      parts.push(section);
+    }
     if (Object.keys(rest).length) parts.push(part("Other", json(rest), rest));
     return parts;
   }

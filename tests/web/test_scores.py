@@ -60,6 +60,35 @@ def test_a_session_is_judged_on_its_page(chromium: Browser, tmp_path: Path) -> N
         visit.wrong[:] = [each for each in visit.wrong if "400 (Bad Request)" not in each]
 
 
+def test_an_event_is_judged_in_its_details(chromium: Browser, tmp_path: Path) -> None:
+    """Its scores and notes stand there, and on the session as those of an event; an empty value takes a score back."""
+    home = tmp_path / "home"
+    recorded(home, "story")
+    with serving(home) as link, visiting(chromium, link) as visit:
+        visit.open("/").locator("#rows a").first.click()
+        visit.page.locator("#about").click()
+        visit.page.goto(visit.page.url.partition("#")[0] + "#events")
+        visit.page.locator(".events .row").first.click()
+        judged = visit.page.locator("#details .judged")
+        judged.locator("summary").click()
+        add = judged.get_by_role("button", name="Add")
+
+        def judge(**words: str) -> None:
+            for name in ("name", "value", "comment"):
+                judged.locator(f"input[name={name}]").fill(words.get(name, ""))
+            add.click()
+
+        judge(name="helpful")
+        expect(judged.get_by_role("alert")).to_have_text("Enter a value: there is no score helpful to take back.")
+        judge(name="helpful", value="true", comment="as asked")
+        expect(judged.locator("div > p").first).to_contain_text("helpful true by human")
+        judge(comment="look here")
+        expect(judged.locator("p", has_text="Note by human")).to_contain_text("look here")
+        expect(visit.page.locator("#scores p", has_text="helpful true")).to_contain_text("on an event: as asked")
+        judge(name="helpful")
+        expect(judged.locator("p.faint").first).to_contain_text("no longer counts")
+
+
 def test_the_list_names_the_judges_where_there_are_several(chromium: Browser, tmp_path: Path) -> None:
     """Two numbers of one name are listed with their judges; a single one without."""
     home = tmp_path / "home"
