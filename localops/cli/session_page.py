@@ -103,7 +103,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
     printing.print_pairs([(name, value) for name, value in pairs if value])
     waiting = waiting_rows.facts(snapshot.waiting)
     first = [*([] if waiting is None else [waiting_rows.text(waiting)]), *_split(snapshot)]
-    for notice in [*first, *_notices(report, snapshot.story), *_not_here(snapshot), *_open_ends(snapshot)]:
+    for notice in [*first, *_notices(report, snapshot.story), *_missing(snapshot), *_open_ends(snapshot)]:
         print(printing.styled(f"! {output.clean(notice)}", "yellow"))
 
 
@@ -144,20 +144,15 @@ def _notices(report: analytics.Report, story: Story) -> Iterator[str]:
     if deleted:
         were = _count(deleted, "event was", "events were")
         yield f"at least {were} lost when the journal was deleted, the last time at {output.when(at_ns)} UTC"
-    if story.left:
-        stayed = _count(story.left, "event", "events")
-        yield f"{stayed} stayed in a journal file that was moved away during the recording"
-    if (damage := missing_steps.damage(story)) is not None:
-        yield damage
     if report.cut:
         yield f"{_count(report.cut, 'value', 'values')} cut: only the beginning was stored"
 
 
-def _not_here(snapshot: Snapshot) -> Iterator[str]:
-    """State that rows of the session may be elsewhere."""
+def _missing(snapshot: Snapshot) -> Iterator[str]:
+    """State why rows of the session may be missing."""
     whole = snapshot.totals.events <= analytics.EXACT_UP_TO
     where = snapshot.source, snapshot.folder, snapshot.story, snapshot.id
-    if (reason := missing_steps.not_here(*where, whole=whole)) is not None:
+    if (reason := missing_steps.uncounted(*where, whole=whole)) is not None:
         yield reason
 
 

@@ -121,6 +121,7 @@ def session(project: str, seen: Snapshot, report: Report) -> Facts:
         "cause": cause_of(seen.standing.reason),
         **span(figures.first_ns, figures.last_ns, seen.until_ns, ended=ended),
         "at_least": seen.is_cut_off,  # it may have lasted longer than its rows show
+        "missing_rows": seen.missing_rows,
         "tags": seen.story.tags,
         "metadata_only": seen.story.metadata_only,
         "budget": budget(seen),

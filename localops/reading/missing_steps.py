@@ -24,30 +24,36 @@ def reason(source: Source, folder: str, story: Story, session: bytes, *, whole: 
 
     Without `whole`, its events are not read, as a session may be long.
     """
-    return _lost(story) or not_here(source, folder, story, session, whole=whole)
+    return _deleted(story) or uncounted(source, folder, story, session, whole=whole)
 
 
-def not_here(source: Source, folder: str, story: Story, session: bytes, *, whole: bool = True) -> str | None:
-    """Return why rows of a session may be elsewhere, apart from losses that its own rows state, or None."""
+def uncounted(source: Source, folder: str, story: Story, session: bytes, *, whole: bool = True) -> str | None:
+    """Return the same apart from events in deleted journals, which are counted as lost."""
     return (
-        _waits_elsewhere(folder, session)
+        _left(story)
+        or _damage(story)
+        or _waits_elsewhere(folder, session)
         or _went_on_elsewhere(folder, story)
         or _is_older(source, folder, session)
         or _partial(source, story, session, whole=whole)
     )
 
 
-def _lost(story: Story) -> str | None:
+def _deleted(story: Story) -> str | None:
     deleted, _ = story.deleted
-    if deleted:
-        return f"at least {counted(deleted, 'event was', 'events were')} lost when the journal was deleted"
-    if story.left:
-        stayed = counted(story.left, "event", "events")
-        return f"{stayed} stayed in a journal file that was moved away during the recording"
-    return damage(story)
+    if not deleted:
+        return None
+    return f"at least {counted(deleted, 'event was', 'events were')} lost when the journal was deleted"
 
 
-def damage(story: Story) -> str | None:
+def _left(story: Story) -> str | None:
+    if not story.left:
+        return None
+    stayed = counted(story.left, "event", "events")
+    return f"{stayed} stayed in a journal file that was moved away during the recording"
+
+
+def _damage(story: Story) -> str | None:
     """Return why rows of a session may be lost with a damaged journal or an imported file, and what helps, or None."""
     # A bundle or an export may have been written before the last rows, so it does not show that nothing is missing.
     if story.damaged > story.unread_lines:

@@ -93,7 +93,7 @@ def _notices(one: dict[str, Any]) -> int:
     budget = one.get("budget")
     unfinished = one["unfinished"] and one["state"] != "Running"
     spent = budget and budget.get("reached_at")
-    warnings = (one["dropped"], one.get("damaged"), unfinished, spent, one.get("late"), one.get("spilled"))
+    warnings = (one["dropped"], one.get("missing_rows"), unfinished, spent, one.get("late"), one.get("spilled"))
     return sum(map(bool, (*warnings, _is_quiet(one))))
 
 

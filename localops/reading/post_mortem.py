@@ -99,6 +99,7 @@ class _PostMortem:
             "deleted": story.deleted[0],
             "cut": cut,
             "damaged": story.damaged,
+            "missing_rows": seen.missing_rows,
             "left": story.left,
             "late": seen.late,
             "complete": self._rows.is_complete,

@@ -614,7 +614,7 @@ def _record(findings: Facts) -> Iterator[Sentence]:
         yield [f"{output.counted(unwritten, 'event was', 'events were')} lost: the disk refused to store {them}."]
     if deleted := findings["deleted"]:
         yield [f"At least {output.counted(deleted, 'event was', 'events were')} lost when the journal was deleted."]
-    is_lacking = any(findings[name] for name in ("dropped", "left", "damaged", "waiting", "not_resumable"))
+    is_lacking = any(findings[name] for name in ("dropped", "missing_rows", "waiting", "not_resumable"))
     notes = (
         ("spilled", "row came", "rows came", f" through a spill file{'' if is_lacking else '; none is missing'}"),
         ("cut", "value was cut", "values were cut", ": only the beginning was stored"),
@@ -623,12 +623,8 @@ def _record(findings: Facts) -> Iterator[Sentence]:
     for name, one, more, rest in notes:
         if findings[name]:
             yield [f"{output.counted(findings[name], one, more)}{rest}."]
-    if findings["left"]:
-        stayed = output.counted(findings["left"], "event of it", "events of it")
-        yield [f"{stayed} stayed in a journal file that was moved away during the recording."]
-    # How many is not known: a file that was cut short does not tell what followed.
-    if findings["damaged"]:
-        yield ["Some of its rows may be lost: the journal, or the file that it came from, was damaged."]
+    if reason := findings["missing_rows"]:
+        yield [f"{reason[:1].upper()}{reason[1:]}."]
     if not findings["complete"]:
         yield ["The session is long: only its first and last rows were searched for errors and failed calls."]
         yield ["The figures under Totals are complete."]

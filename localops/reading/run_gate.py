@@ -177,8 +177,8 @@ def _incomplete(seen: Snapshot, steps: Steps, waiting: int) -> str | None:
         return f"a process died inside {inside.kind} {inside.name!r}"
     if lost:
         return f"{output.counted(lost, 'event was', 'events were')} lost"
-    if seen.story.damaged:
-        return "rows of it may be lost, as its journal or the file that it came from was damaged"
+    if seen.missing_rows is not None:
+        return seen.missing_rows
     if waiting:
         return f"{output.counted(waiting, 'row waits', 'rows wait')} in the spill file: run `localops doctor`"
     return "it has too many events to compare its tool calls" if steps.is_cut else None

@@ -78,6 +78,14 @@ class Snapshot:
         return waiting_rows.corrected(self.source, self.id, stands, self.waiting)
 
     @cached_property
+    def missing_rows(self) -> str | None:
+        """Return why rows of it may be missing, apart from those that are counted as lost; None if none seem to be."""
+        # Imported late, as a list of sessions does not need it.
+        from localops.reading import missing_steps
+
+        return missing_steps.uncounted(self.source, self.folder, self.story, self.id, whole=False)
+
+    @cached_property
     def scores(self) -> list[Given]:
         """Return the scores and notes of the session and its events, oldest first."""
         return given_scores.of_session(self.source, self.id)

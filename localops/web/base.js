@@ -178,8 +178,11 @@ export function say(text) {
 export const notice = (text, kind = "empty") =>
   make("p", { class: kind, role: kind === "problem" ? "alert" : null }, text);
 
+/** Make a sentence of words of the server that begin with a small letter. */
+export const sentence = (words) => `${words[0].toUpperCase()}${words.slice(1)}.`;
+
 /** Return the server's sentence about a filter that no session can pass, if there is one. */
-export const hintOf = ({ hint }) => hint && make("p", {}, `${hint[0].toUpperCase()}${hint.slice(1)}.`);
+export const hintOf = ({ hint }) => hint && make("p", {}, sentence(hint));
 
 /** Put text on the clipboard, and say so. */
 export async function copy(text) {

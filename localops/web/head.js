@@ -1,6 +1,6 @@
 // The head of a session's page: one line with its state, figures and reason, and a panel with all else about the run.
 
-import { byId, copyButton, data, make, notice, say } from "./base.js";
+import { byId, copyButton, data, make, notice, say, sentence } from "./base.js";
 import { isReport } from "./clock.js";
 import { ago, cost, count, duration, elapsed, many, money, partsOfTokens, QUIET, reasonOf } from "./formats.js";
 import { keyed } from "./keyed.js";
@@ -156,7 +156,7 @@ export class Head {
     const notices = [
       one.dropped &&
         `${many(one.dropped, "event")} ${one.dropped === 1 ? "is" : "are"} missing: not written, or in a deleted file.`,
-      one.damaged && "Some rows of this session may be lost: the journal, or the file that it came from, was damaged.",
+      one.missing_rows && sentence(one.missing_rows),
       one.unfinished &&
         !this.page.running && [
           `${many(one.unfinished, "operation")} did not finish.`,

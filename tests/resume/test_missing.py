@@ -8,14 +8,15 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import uuid
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import localops
-from localops import cli
-from localops.journal import spill, wire
+from localops import cli, clock, runs
+from localops.journal import rows, spill, wire
 from localops.journal.spill import Claim, Spill
 from tests import programs
 from tests.programs import project
@@ -162,6 +163,21 @@ def test_lines_that_an_import_could_not_read(lines: list[str], capsys: pytest.Ca
     """A file that was cut short."""
     _take("".join(lines)[: -len(lines[-1]) - 20], exit_code=3)
     _refused("some of its rows may be lost", capsys)
+
+
+def test_the_reason_is_the_same_everywhere(lines: list[str]) -> None:
+    """The page of a session, its post-mortem and the gate give the reason that a resume gives."""
+    session = uuid.UUID(_id(lines)).bytes
+    lines.append(
+        wire.from_row(rows.make("end", session, id=clock.new_id(), at_ns=clock.now_ns(), name="Success")).decode()
+    )
+    _take("".join(lines).replace('"looked"', "cut", 1), exit_code=3)
+    with runs.opened() as home:
+        run = home.session()
+        reason = run.figures["missing_rows"]
+        assert reason.startswith("some of its rows may be lost: a file that was imported was cut short or had")
+        assert run.measured().incomplete == reason
+        assert f"S{reason[1:]}." in str(run.why())
 
 
 def test_a_file_in_two_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str], effects: Effects) -> None:

@@ -16,7 +16,9 @@ RECORDER = """
 import os
 from contextlib import suppress
 import localops
+from localops import clock
 from localops.decorators import operation, tool
+from localops.journal import rows
 
 localops.init(auto_start_session=False)
 session = localops.start_session([], name="crash")
@@ -55,6 +57,11 @@ os.waitpid(child, 0)
 dies = False
 with localops.resume("last"):
     pay("a")
+
+with localops.start_session([], name="repaired") as session:
+    body = '{"damaged":3}'
+    loss = rows.make("loss", session.recorder.session, id=clock.new_id(), at_ns=clock.now_ns(), body=body)
+    session.recorder.journal.add([loss])
 
 with suppress(RuntimeError), localops.start_session([], name="chained"):
     try:
@@ -161,3 +168,9 @@ def test_the_outcome_of_a_step_is_shown_where_it_did_not_finish(visit: Visit) ->
     expect(page.locator("#notices")).to_have_text(re.compile(rf"^\s*{notice}\s*$"))
     page.locator("#notices").get_by_role("button", name="tool pay").click()
     page.locator("#details h2", has_text="pay").wait_for()
+
+
+def test_the_reason_why_rows_are_missing_is_in_the_head(visit: Visit) -> None:
+    """It is the one that a resume gives."""
+    page = visit.session("repaired", "tree")
+    expect(page.locator("#notices")).to_have_text(re.compile(r"Some of its rows may be lost: a journal was damaged.*"))
