@@ -292,11 +292,11 @@ class RunsTable:
                 return spoken
             return spoken + (1 if row.groups.count(row.groups[self.odd]) == 1 else 2)
 
-        first = [row for row in [self.costliest()] if row]
+        first = [row for row in [self._costliest()] if row]
         ranked = [*first, *(row for row in sorted(telling, key=rank) if row not in first)][:KEY_ROWS]
         return [row for row in self.differing if row in ranked]
 
-    def costliest(self) -> Row | None:
+    def _costliest(self) -> Row | None:
         """Return the row of two runs that changed the cost most; None if no row changed it notably."""
         if len(self.runs) != _PAIR or not self.differing:
             return None
@@ -491,18 +491,12 @@ def _cell(run: Run, step: Step | None) -> Facts | None:
 
 
 def table_facts(table: RunsTable, rows: Sequence[Row] | None = None) -> Facts:
-    """Return the table, with all rows or some; `key` marks the rows that best show how the runs differ.
-
-    `costliest` marks the row that changed the cost of two runs most.
-    """
-    key_rows, costliest = table.key_rows(), table.costliest()
+    """Return the table, with all rows or some; `key` marks the rows that best show how the runs differ."""
+    key_rows = table.key_rows()
     return {
         "odd": table.odd,
         "head": table.head(),
         "counts": {"same": len(table.rows) - len(table.differing), "differing": len(table.differing)},
-        "rows": [
-            {**row_facts(table, row), "key": row in key_rows, "costliest": row is costliest}
-            for row in (table.rows if rows is None else rows)
-        ],
+        "rows": [{**row_facts(table, row), "key": row in key_rows} for row in (table.rows if rows is None else rows)],
         "cut": table.is_cut,
     }
