@@ -35,7 +35,10 @@ let asking = null;
 
 /** Open the palette with a text in its field, unless it is open already. */
 export function open(text = "") {
-  if (byId("palette")) return;
+  const former = byId("palette");
+  if (former?.open) return;
+  // It was closed just now, and is removed a moment later.
+  former?.remove();
   const list = make("div", { id: "palette-list", role: "listbox", "aria-label": "Results" });
   const input = make("input", {
     type: "text",

@@ -329,6 +329,16 @@ def test_the_palette_goes_anywhere(visit: Visit) -> None:
     page.keyboard.press("Escape")
     page.locator("#palette").wait_for(state="detached")
     assert page.evaluate("document.activeElement.name") == "text"
+    # It opens again at once, as long as the one that was closed is still part of the page.
+    page.keyboard.press("Control+k")
+    page.locator("#palette").wait_for()
+    page.evaluate("""() => {
+        document.querySelector("#palette").close();
+        document.body.dispatchEvent(new KeyboardEvent("keydown", {key: "k", ctrlKey: true, bubbles: true}));
+    }""")
+    visit.until("document.querySelector('#palette[open]')")
+    page.keyboard.press("Escape")
+    page.locator("#palette").wait_for(state="detached")
     ident = visit.facts("sessions?name=run+5")["sessions"][0]["session_id"]
     for text, label, url in (
         ("compar", "Compare", "**/compare"),
