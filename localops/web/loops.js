@@ -2,7 +2,7 @@
 
 import { ask, byId, data, make } from "./base.js";
 import { url } from "./url.js";
-import { section } from "./why.js";
+import { markRepeated, section } from "./why.js";
 
 // Marks that are known, by session, with the number of tool calls they were made for.
 const known = new Map();
@@ -80,6 +80,7 @@ export function loops(one, { onKnown, open }) {
   };
   const show = (facts) => {
     inside.replaceChildren(...facts.page.map((each) => section(each)));
+    markRepeated(facts.page.flatMap(({ sentences }) => sentences));
     box.hidden = !facts.page.length;
     onKnown(facts.loops);
     if (location.hash === "#loops") open();

@@ -17,6 +17,20 @@ const BECOMES = {
 };
 const STEPS = 100;
 
+// Sentences that the fold of loops has, too.
+let ofLoops = [];
+
+/** Mark the sentences of the post-mortem that the fold of loops has, too: they are hidden while that is open. */
+export function markRepeated(sentences = ofLoops) {
+  ofLoops = sentences;
+  for (const one of document.querySelectorAll(":is(#why, #story) p"))
+    // There, the kind of the loop stands in front.
+    one.classList.toggle(
+      "repeated",
+      sentences.some((each) => each.endsWith(one.textContent)),
+    );
+}
+
 /** Put the post-mortem into an element. */
 async function fill(inside, select) {
   const { page, first_error, last_error, spending, steps } = await ask(`sessions/${data.session_id}/why`);
@@ -26,6 +40,7 @@ async function fill(inside, select) {
   inside.replaceChildren(...page.map((each) => section(each, numbers, select)));
   const resumed = steps ? page.findIndex(({ title }) => title === RESUMED) : -1;
   if (resumed >= 0) inside.children[resumed].append(...(await listed(select)));
+  markRepeated();
 }
 
 const state = ({ state, tries, given }) =>

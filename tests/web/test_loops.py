@@ -29,6 +29,13 @@ def test_a_session_with_a_loop_is_marked(chromium: Browser, tmp_path: Path) -> N
         ident = visit.page.url.partition("/s/")[2].partition("#")[0]
         [sentence] = visit.facts(f"sessions/{ident}/loops")["page"][0]["sentences"]
         assert fold.locator("p").all_inner_texts() == [sentence]
+        # What the post-mortem below the timeline has of it stands there while the fold is closed.
+        wasted = visit.page.locator("#story .inside > div", has=visit.page.get_by_text("Wasted", exact=True))
+        again = wasted.get_by_text(sentence.removeprefix("[cycle] "))
+        again.wait_for(state="attached")
+        expect(wasted).to_be_hidden()
+        fold.locator("summary").click()
+        expect(again).to_be_visible()
         mark = visit.page.locator("#head .loops")
         expect(mark).to_have_text("loop")
         expect(mark).to_have_attribute("title", headline)
