@@ -297,16 +297,16 @@ def cost(nano: int) -> str:
 def money_of(nano: int, unpriced: int, calls: int, *, at_least: bool = False) -> str:
     """Write what calls cost together: `unpriced` if no price is known, with `+ ?` if it is not the whole cost.
 
-    `at_least`: a call that never ended is not among them.
+    `at_least`: there may be others, as a call never ended, or rows are lost.
     """
-    if is_unpriced(nano, unpriced, calls, at_least=at_least):
+    if is_unpriced(nano, unpriced, calls):
         return "unpriced"
     return money(nano) + (" + ?" if unpriced > 0 or at_least else "")
 
 
-def is_unpriced(nano: int, unpriced: int, calls: int, *, at_least: bool = False) -> bool:
-    """Return whether no price is known of what should have one; see `money_of`."""
-    return (unpriced > 0 or at_least) and unpriced >= calls and not nano
+def is_unpriced(nano: int, unpriced: int, calls: int) -> bool:
+    """Return whether there are calls, and none of them has a known price; see `money_of`."""
+    return unpriced > 0 and unpriced >= calls and not nano
 
 
 def money_in_words(nano: int, unpriced: int, *, at_least: bool) -> str:

@@ -220,5 +220,5 @@ def test_sessions_that_lost_rows_may_be_of_cost_at_least_what_is_there(tmp_path:
         assert listed == {"before": False, "around": True, "open": True, "after": False}
         why = post_mortem.of("default", project.snapshot(sessions["around"]), project.reader)
         assert (why["damaged"], why["done"]["cost_at_least"]) == (lost, True)
-        assert project.lacks_rows(Chosen())
+        assert project.lacking(Chosen()) == 2
         assert lower_bounds.across([project], "session", Chosen()).cost == {sessions["around"], sessions["open"]}

@@ -187,7 +187,8 @@ def _print_totals(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
     parts = [figures.overall(project.reader, chosen) for project in opened.projects]
     totals = figures.Totals(*map(sum, zip(figures.NOTHING, *parts, strict=True)))
     open_calls = any(project.has_open_calls(chosen) for project in opened.projects)
-    at_least = open_calls or any(project.lacks_rows(chosen) for project in opened.projects)
+    lacking = sum(project.lacking(chosen) for project in opened.projects)
+    at_least = open_calls or lacking > 0
     states = facts.success(sum((exposition.states_of(project, chosen) for project in opened.projects), Counter()))
     speeds = call_sources.speeds(opened, chosen)
     of_kinds = {kind: speeds.facts("kind", kind) for kind in call_query.KINDS}
@@ -207,6 +208,7 @@ def _print_totals(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
             ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
             ("Cost", session_figures.cost(totals, at_least=at_least)),
             ("Unpriced", session_figures.unpriced(totals.unpriced, never_ended=open_calls)),
+            *([("Lack rows", output.counted(lacking, "session"))] if lacking else []),
             ("LLM call", _percentiles(of_kinds["llm"]["percentiles"])),
             ("First token", _percentiles(of_kinds["llm"]["first_token"])),
             ("Tokens/s", _rate(of_kinds["llm"]["tokens_per_second"])),

@@ -198,7 +198,7 @@ def figures(memory: Memory, given: Given) -> str:
             ],
         )
         open_calls = any(each.has_open_calls(chosen) for each in home.projects)
-        is_lacking = any(each.lacks_rows(chosen) for each in home.projects)
+        is_lacking = any(each.lacking(chosen) for each in home.projects)
         bounds = lower_bounds.across(home.projects, by, chosen)
     total = analytics.Totals(*map(sum, zip(*totals, strict=True))) if totals else analytics.NOTHING
     head = (

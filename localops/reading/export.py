@@ -326,7 +326,7 @@ TABLES: dict[str, dict[str, tuple[type, str]]] = {
         "tokens_out": (int, "completion tokens"),
         "cost_usd": (float, "what its LLM and tool calls cost, in US dollars"),
         "unpriced": (int, "LLM calls whose price is not known: they are not in cost_usd"),
-        "cost_at_least": (int, "1: it cost more, as a call has no known price, or never ended"),
+        "cost_at_least": (int, "1: it may have cost more: a call has no price or never ended, or rows are missing"),
         "at_least": (int, "1: it took longer than seconds, as a process died in it"),
     },
     "agents": {

@@ -373,9 +373,9 @@ class Project:
         """Return whether an LLM call of the chosen sessions never ended: their cost is then a lower bound."""
         return any(one.kind == "llm" for one in self.never_ended(chosen))
 
-    def lacks_rows(self, chosen: analytics.Chosen) -> bool:
-        """Return whether rows of the chosen sessions are or may be lost: their cost is then a lower bound."""
-        return bool(analytics.chosen_by(self.reader, "lacking", chosen))
+    def lacking(self, chosen: analytics.Chosen) -> int:
+        """Return of how many chosen sessions rows are missing or may be: their cost is then a lower bound."""
+        return len(analytics.chosen_by(self.reader, "lacking", chosen))
 
     def sessions_like(self, low: bytes, high: bytes) -> list[bytes]:
         """Return up to a thousand sessions with ids from `low` to `high`."""

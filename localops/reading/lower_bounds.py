@@ -33,11 +33,12 @@ def across(projects: Iterable[Project], by: str, chosen: Chosen, *, tz: str | No
     for project in projects:
         begun = project.never_ended(chosen)
         calls = [one for one in begun if one.kind == "llm"]
+        lacking = analytics.chosen_by(project.reader, "lacking", chosen)
         if by in _OF_CALLS:
             cost.update(_values(project, by, calls))
+            cost.update(_costs_of(project, by, lacking))
             time.update(_values(project, by, begun))
         else:
-            lacking = analytics.chosen_by(project.reader, "lacking", chosen)
             cost.update(_lines(project, by, {one.session: one.first_ns for one in calls} | lacking, tz))
             time.update(_lines(project, by, dict(cut_off(project, chosen)), tz))
     return Bounds(cost, time)
@@ -49,7 +50,9 @@ def of_one(project: Project, session: bytes, by: str) -> Bounds:
     if by in _OF_CALLS:
         begun = [one for one in project.never_ended(analytics.Chosen()) if one.session == session]
         calls = [one for one in begun if one.kind == "llm"]
-        return Bounds(set(_values(project, by, calls)), set(_values(project, by, begun)))
+        lacking = [session] if seen.story.lacks_rows else []
+        cost = {*_values(project, by, calls), *_costs_of(project, by, lacking)}
+        return Bounds(cost, set(_values(project, by, begun)))
     own = set(_of_facet(by, seen.story.tags))
     return Bounds(own if seen.open_calls or seen.story.lacks_rows else (), own if seen.is_cut_off else ())
 
@@ -79,6 +82,14 @@ def _values(project: Project, by: str, begun: list[Unfinished]) -> Iterable[str]
         return analytics.agent_names(project.reader, sorted(ids)).values()
     named = ((one.model if one.kind == "llm" else None) if by == "model" else one.tool for one in begun)
     return (value for value in named if value is not None)
+
+
+def _costs_of(project: Project, by: str, sessions: Collection[bytes]) -> Iterable[str]:
+    """Return the values of the lines with costs of sessions: calls of each may be among the rows that are missing."""
+    if not sessions:
+        return ()
+    lines = analytics.across(project.reader, by, analytics.Chosen(sessions=analytics.array(sessions)))
+    return (line.value for line in lines if line.cost or by in ("model", "agent") or line.value == "llm")
 
 
 def _lines(project: Project, by: str, began: dict[bytes, int], tz: str | None) -> Iterable[Any]:

@@ -55,7 +55,7 @@ COLUMNS: dict[str, dict[str, tuple[type, str]]] = {
         "errors": (int, "how many"),
         "failed": (int, "calls and operations that failed"),
         "cost_usd": (float, "with prices that came later"),
-        "cost_at_least": (int, "1: a call has no price, or never ended"),
+        "cost_at_least": (int, "1: a call has no price or never ended, or rows may be missing"),
         "unpriced": (int, "LLM calls without a price"),
         "under_way": (int, "operations without an end"),
         "uncertain_steps": (int, "steps that may or may not have happened; null for a very long session"),

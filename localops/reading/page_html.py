@@ -70,7 +70,7 @@ def _run_figures(one: dict[str, Any]) -> list[tuple[str, str]]:
     }
     return [
         ("Duration", f"{'at least ' if one['at_least'] else ''}{seconds(one)}"),
-        *([("Cost", money(one))] if one["llm_calls"] or one["cost_nano"] else []),
+        *([("Cost", money(one))] if one["llm_calls"] or one["cost_nano"] or one["cost_at_least"] else []),
         *(
             (_with_running(label, number, under_way), output.count(number))
             for label, number in counts.items()

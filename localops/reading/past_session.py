@@ -101,13 +101,13 @@ class PastSession:
         See `cost_at_least`.
         """
         totals = self._snapshot.totals
-        if is_unpriced(totals.cost, totals.unpriced, totals.llms, at_least=self.cost_at_least):
+        if is_unpriced(totals.cost, totals.unpriced, totals.llms):
             return None
         return totals.cost / 1e9
 
     @property
     def cost_at_least(self) -> bool:
-        """Return whether its cost is a lower bound: a call has no price, or never ended."""
+        """Return whether its cost is a lower bound: a call has no price or never ended, or rows may be lost."""
         return self._snapshot.cost_at_least
 
     @property

@@ -249,6 +249,8 @@ def _done(findings: Facts) -> Iterator[Sentence]:
     yield [f"{', '.join(counts)}{failed if done['failed'] or done['errors'] else ''}."]
     if done["llm_calls"] or done["cost_nano"]:
         yield from _costs(done)
+    elif done["cost_at_least"] and not findings["under_way_count"]:
+        yield [f"It cost {_cost(done)}, as LLM calls may be among the rows that are missing."]
     yield from _open_cost(findings)
     tools = [
         (one["name"] or "(nameless)", one["calls"], _not_ended_well(one, is_running=findings["how"] == "running"))

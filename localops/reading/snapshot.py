@@ -228,9 +228,15 @@ class Snapshot:
 
     @cached_property
     def lost(self) -> dict[str, frozenset[str]]:
-        """Return the models and the names of agents with an LLM call that never ended."""
+        """Return the models and the names of agents whose cost is a lower bound, apart from calls without a price.
+
+        They have an LLM call that never ended; if rows of the session may be lost, it is each of them.
+        """
         # The parts of the session include the agents of calls that never ended.
         _, names = self._parts_and_names
+        if self.story.lacks_rows:
+            parts = {"model": self.parts["model"], "agent": self.agents}
+            return {name: frozenset(one.value for one in known) for name, known in parts.items()}
         return {
             "model": frozenset(call.model for call in self.lost_calls if call.model is not None),
             "agent": frozenset(names[call.agent.hex()] for call in self.lost_calls if call.agent is not None),

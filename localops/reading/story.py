@@ -188,8 +188,8 @@ class Story:
 
     @property
     def lacks_rows(self) -> bool:
-        """Return whether some of its rows are or may be lost, which makes its figures lower bounds."""
-        return self.losses[1] > 0 or self.damaged > 0 or self.left > 0
+        """Return whether some of its rows are missing here or may be, which makes its figures lower bounds."""
+        return self.losses[1] > 0 or self.damaged > 0 or self.left > 0 or self.lacks_beginning
 
     @property
     def lacks_beginning(self) -> bool:

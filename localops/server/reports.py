@@ -127,7 +127,7 @@ class Reports(ABC):
                         total = analytics.Totals(*map(add, total, charts.sums(index, rows)))
                         states.update(index.states(each, rows))
                 mine = [(each, self._in_project(each, chosen)) for each in home.projects]
-                at_least = any(each.has_open_calls(of_it) or each.lacks_rows(of_it) for each, of_it in mine)
+                at_least = any(each.has_open_calls(of_it) or each.lacking(of_it) for each, of_it in mine)
                 return {
                     "sessions": total.rows,
                     **facts.success(states),

@@ -141,7 +141,7 @@ export function range(from, to, text) {
 /** Return the cost of several calls: with `+ ?` if it is not the whole cost, and `unpriced` if no price is known. */
 export function cost({ cost_nano, unpriced, llm_calls, cost_at_least }) {
   const partial = unpriced || cost_at_least;
-  if (partial && !cost_nano && unpriced >= llm_calls) return "unpriced";
+  if (unpriced && !cost_nano && unpriced >= llm_calls) return "unpriced";
   return money(cost_nano) + (partial ? " + ?" : "");
 }
 

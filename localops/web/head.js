@@ -92,7 +92,8 @@ export class Head {
       byId("totals"),
       [
         figure("Duration", (one.at_least ? "at least " : "") + duration(elapsed(one)), stamp(one.began)),
-        (one.llm_calls > 0 || one.cost_nano > 0) && figure("Cost", cost(one), provenance(one).join(", ")),
+        (one.llm_calls > 0 || one.cost_nano > 0 || one.cost_at_least) &&
+          figure("Cost", cost(one), provenance(one).join(", ")),
         counted("LLM", one.llm_calls, many(one.llm_calls, "LLM call"), llm),
         counted("tools", one.tool_calls, many(one.tool_calls, "tool call"), tool),
         counted("actions", one.actions),

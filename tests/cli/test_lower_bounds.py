@@ -7,6 +7,7 @@ import os
 import re
 import sqlite3
 import subprocess
+import uuid
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +15,10 @@ from typing import Any
 
 import pytest
 
+from localops import clock
+from localops.journal import rows, wire
 from localops.journal.journal import Journal
+from localops.reading.filters import Filters
 from localops.reading.home import Home
 from localops.reading.session_html import shown
 from tests import programs
@@ -194,7 +198,7 @@ def test_the_figures_of_the_session_mark_its_parts(command: Command, as_json: As
         "o3": True,
     }
     assert {one["agent"]: one["cost_at_least"] for one in document["by_agent"]} == {"Planner": True}
-    assert re.search(r"o3 +0 +.*unpriced", command("analytics", "last")[1])
+    assert re.search(r"o3 +0 +.*\$0\.00 \+ \?", command("analytics", "last")[1])
 
 
 @pytest.mark.usefixtures("lost")
@@ -251,3 +255,75 @@ def test_a_call_of_a_running_session_may_still_end(command: Command, as_json: As
         assert "+ ?" not in command("show")[1] + command("sessions")[1] + command("analytics", "--by", "session")[1]
     finally:
         programs.kill(program)
+
+
+_NO_CALL = """
+import localops
+for end in ("lost", "whole"):
+    with localops.start_session(name=end) as session:
+        session.record(localops.ActionEvent(action_type="look"))
+        if end == "whole":
+            session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=1000, completion_tokens=0))
+"""
+
+
+@pytest.fixture
+def lacking() -> str:
+    """Record a session without a call, of which rows may be lost, and a whole one; return the id of the first."""
+    programs.run(_NO_CALL)
+    return _lose("lost")
+
+
+def _named(name: str) -> str:
+    with Home() as home:
+        return rows.id_text(next(one.session for one in home.sessions(Filters()) if one.name == name))
+
+
+def _lose(name: str) -> str:
+    session = uuid.UUID(_named(name)).bytes
+    journal = Journal(programs.project())
+    journal.add([rows.make("loss", session, id=clock.new_id(), at_ns=clock.now_ns(), body='{"damaged":3}')])
+    journal.close()
+    return rows.id_text(session)
+
+
+def test_a_session_without_calls_that_lost_rows_cost_at_least_nothing(
+    lacking: str, command: Command, as_json: AsJson
+) -> None:
+    """It is not unpriced, as no call of it is known; the other session is exact."""
+    texts = [command(*arguments, lacking)[1] for arguments in (["show"], ["analytics"], ["why"])]
+    assert re.search(r"cost +\$0\.00 \+ \?\n", texts[0])
+    assert re.search(r"Cost +\$0\.00 \+ \?\n", texts[1])
+    assert "It cost at least $0.00, as LLM calls may be among the rows that are missing." in texts[2]
+    listed = {one["name"]: one["cost_at_least"] for one in as_json("sessions")["sessions"]}
+    assert listed == {"lost": True, "whole": False}
+    assert not any("unpriced" in text for text in (*texts, command("sessions")[1]))
+    assert re.search(r"Lack rows +1 session\n", command("analytics")[1])
+    with Home() as home, RealPages(Path(home.folder)) as pages:
+        assert ">$0.00 + ?<" in pages.get(f"/s/{lacking}").text
+        assert pages.get("/").text.count(">$0.00 + ?<") == 1
+
+
+def test_each_line_of_a_session_that_lost_rows_says_so(as_json: AsJson) -> None:
+    """Calls of each of its models may be among them; a model that only other sessions have is exact."""
+    programs.run(_NO_CALL + _NO_CALL.replace("gpt-4o", "o3").replace('"whole"', '"exact"'))
+    lost, exact = _lose("whole"), _named("exact")
+    for by, marked in (("model", {"gpt-4o"}), ("kind", {"llm"}), ("session", {lost})):
+        lines = as_json("analytics", "--by", by)["lines"]
+        assert {line[by] for line in lines if line["cost_at_least"]} == marked
+    assert as_json("analytics", lost)["by_model"][0]["cost_at_least"]
+    assert not as_json("analytics", exact)["by_model"][0]["cost_at_least"]
+    assert as_json("analytics", lost, "--by", "model")["lines"][0]["cost_at_least"]
+
+
+def test_a_session_without_its_first_row_cost_at_least_what_is_here(command: Command, tmp_path: Path) -> None:
+    """Others may be missing, too."""
+    programs.run(_NO_CALL)
+    path = tmp_path / "part.jsonl"
+    command("export", _named("whole"), "--format", "jsonl", "-o", str(path))
+    part = [wire.from_row(wire.to_row(line)) for line in path.read_bytes().splitlines(keepends=True)[1:]]
+    path.write_bytes(b"".join(part))
+    home = str(tmp_path / "other")
+    assert command("import", str(path), "--home", home)[0] == 0
+    for arguments in (["sessions"], ["show"], ["analytics"], ["analytics", "--by", "model"], ["analytics", "last"]):
+        assert _COST in command(*arguments, "--home", home)[1]

@@ -440,7 +440,10 @@ from gone
 where session = :session;
 
 -- lacks_rows --
--- Whether rows of a session are or may be lost.
+-- Whether rows of a session are missing here, or may be: its first row, or lost ones.
+select 1
+where not exists (select 1 from story where session = :session and kind = 'session')
+union all
 select 1
 from story s
 join event e on e.seq = s.seq

@@ -133,7 +133,13 @@ from unfinished_operation u
 cross join event e on e.seq = u.seq;
 
 -- lacking --
--- The sessions whose rows are or may be lost.
+-- The sessions of which rows are missing here, or may be: the first row, or lost ones.
+select t.session
+from total t
+where t.name is null
+  and t.session not in (select session from tail)
+  and not exists (select 1 from milestone s where s.session = t.session and s.kind = 'session')
+union
 select s.session
 from story s
 cross join event e on e.seq = s.seq
