@@ -496,13 +496,15 @@ async function nothing(parts, query, totals) {
   await Promise.allSettled(parts);
 }
 
-refresh();
+let refreshed = refresh();
 // The stream begins with the current state, which the page already shows.
-let first = true;
-watch(
-  async () => {
-    if (!first) await refresh();
-    first = false;
-  },
-  { pause: 5_000 },
-);
+let isFirst = true;
+
+/** Draw everything again if something is new, or if the sums have changed, which are quick to ask for. */
+async function news(isNew) {
+  await refreshed;
+  const sums = await ask("analytics", filtersOf(parsed()));
+  if ((isNew && !isFirst) || JSON.stringify(sums) !== JSON.stringify(known.sums)) await (refreshed = refresh());
+  isFirst = false;
+}
+watch(news, { pause: 5_000 });

@@ -55,8 +55,16 @@ export const ICONS = {
 // The status of a request whose filters are invalid, and the milliseconds after which one that failed is sent again.
 const REFUSED = 400,
   AGAIN = 5_000;
-// The milliseconds after which a look that has no answer is shown.
-const UNANSWERED = 10_000;
+// The milliseconds after which a page looks although nothing was reported: a process that dies reports nothing, and a
+// server that hangs does not, either.  A page that takes long to look does so more rarely: at most for this share of
+// the time, but at least once in so many milliseconds.
+const LOOK = 10_000,
+  SHARE = 0.05,
+  RARELY = 60_000;
+// The milliseconds after which a page looks why its updates were interrupted, and those after which a look that has no
+// answer is shown.
+const SOON = 1_000,
+  UNANSWERED = 10_000;
 const SILENT = "The server does not answer. Is it still running?";
 
 class RequestError extends Error {
@@ -98,15 +106,16 @@ const loginAgain = () =>
     : "Open the link that `localops ui` prints to log in again.";
 
 /**
- * Call `changed` when something is new, at most once in `pause` ms, and in any case after `every` ms: a process that
- * dies sends nothing. After an error it is called again soon. A hidden page does not listen, and catches up when it is
- * shown. Return a function that stops.
+ * Call `changed(isNew)` when something is new, at most once in `pause` ms, and in any case from time to time. After an
+ * error it is called again soon. A hidden page does not listen, and catches up when it is shown. Return a function that
+ * stops.
  */
-export function watch(changed, { pause = 1_000, every = 0 } = {}) {
+export function watch(changed, { pause = 1_000 } = {}) {
   let seen = null,
     fresh = false,
     busy = false,
     timer = 0,
+    every = LOOK,
     leave = null,
     failure = null;
   const wait = (time) => {
@@ -115,6 +124,8 @@ export function watch(changed, { pause = 1_000, every = 0 } = {}) {
   };
   const run = async () => {
     if (busy) return;
+    const isNew = fresh || failure !== null,
+      began = performance.now();
     busy = true;
     fresh = false;
     const late = setTimeout(() => {
@@ -122,12 +133,13 @@ export function watch(changed, { pause = 1_000, every = 0 } = {}) {
       if (leave) live(failure.message);
     }, UNANSWERED);
     // A refused filter stops nothing: the page shows what is wrong with it.
-    failure = await changed().then(
+    failure = await changed(isNew).then(
       () => null,
       (error) => (error.status === REFUSED ? null : error),
     );
     clearTimeout(late);
     busy = false;
+    every = Math.min(RARELY, Math.max(LOOK, (performance.now() - began) / SHARE));
     if (leave) live(failure?.message);
     wait(fresh ? pause : failure ? AGAIN : every);
   };
@@ -137,7 +149,7 @@ export function watch(changed, { pause = 1_000, every = 0 } = {}) {
     // The stream does not say why it was interrupted, but a request does; after one that failed another follows anyway.
     if (isConnected ? news === seen && !failure : failure) return;
     if (isConnected) seen = news;
-    if (!fresh && !busy) wait(pause);
+    if (!fresh && !busy) wait(isConnected ? pause : SOON);
     fresh = true;
   };
   const turn = () => {

@@ -324,4 +324,4 @@ drawUnread(data);
 drawRows();
 fetchSums().then(drawSums, problem);
 drawPrompt().catch(problem);
-watch(news, { pause: 3_000, every: 30_000 });
+watch(news, { pause: 3_000 });

@@ -577,7 +577,7 @@ function tick() {
 }
 
 if (page.isLive) {
-  const stop = watch(news, { every: 5_000 });
+  const stop = watch(news);
   const ticking = setInterval(tick, 250);
   over = () => {
     stop();

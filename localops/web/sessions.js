@@ -482,7 +482,7 @@ else {
   summarize();
   ask("facets", parsed()).then(drawFacets, (error) => bar.fail(error));
 }
-watch(news, { every: 10_000 });
+watch(news);
 new ResizeObserver(() => fit(byId("rows"))).observe(byId("sessions"));
 setInterval(() => {
   shown.forEach((one, index) => {

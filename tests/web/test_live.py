@@ -188,13 +188,18 @@ def test_a_page_out_of_sight_rests_and_catches_up(program: Program, visit: Visit
 
 
 def test_a_server_that_has_gone_is_shown(chromium: Browser, program: Program, tmp_path: Path) -> None:
-    """The page stays, and shows what stopped its updates."""
+    """The pages stay, and show what stopped their updates."""
     with visiting(chromium, "", locale="en-GB") as visit:
         with serving(tmp_path / "live") as link:
             visit.base = link.partition("/#")[0]
             visit.page.goto(link)
             visit.page.locator("#live", has_text="live").wait_for()
-        visit.page.locator("#live", has_text="not updating: the server does not answer").wait_for()
+            beside = [visit.page.context.new_page() for _ in range(2)]
+            for page, path in zip(beside, ("/analytics", "/calls"), strict=True):
+                page.goto(visit.base + path)
+                page.locator("#live", has_text="live").wait_for()
+        for page in (visit.page, *beside):
+            page.locator("#live", has_text="not updating: the server does not answer").wait_for()
         assert visit.page.locator("#rows tr").count() == 1
         visit.page.evaluate(SIGNS)
         with serving(tmp_path / "live"):
@@ -206,13 +211,26 @@ def test_a_server_that_has_gone_is_shown(chromium: Browser, program: Program, tm
 
 
 def test_a_server_that_hangs_is_shown(chromium: Browser, program: Program, tmp_path: Path) -> None:
-    """A look without an answer does not leave the page "live"; with the answer it is so again."""
-    with serving(tmp_path / "live") as link, visiting(chromium, link) as visit:
-        page = visit.open("/")
-        page.locator("#live", has_text="live").wait_for()
+    """A look without an answer, also one without news, leaves no page "live"; with the answer it is so again."""
+    with serving(tmp_path / "live") as link, visiting(chromium, link, locale="en-GB") as visit:
         held: list[Route] = []  # requests that get no answer
-        page.route("**/api/1/sessions*", lambda route: held.append(route))
-        program.step()
-        page.locator("#live", has_text="not updating: the server does not answer").wait_for()
-        page.unroute("**/api/1/sessions*")  # this lets the held requests go
-        expect(page.locator("#live")).to_have_text("live")
+        visit.page.clock.install()  # for all windows of its own context
+        visit.page.goto(link)
+        visit.page.locator("#rows tr").wait_for()
+        for path, requests in (("/", "**/api/1/sessions*"), ("/analytics", "**/api/1/analytics*")):
+            page = visit.open(path)
+            page.locator("#live", has_text="live").wait_for()
+            if path == "/analytics":
+                page.locator("#tables table").first.wait_for()
+            with page.expect_response(requests):  # the first look, which the stream begins with
+                page.clock.fast_forward(10_000)
+            held.clear()
+            page.route(requests, lambda route: held.append(route))
+            for _ in range(200):
+                if not held:
+                    page.clock.fast_forward(60_000)
+                    page.wait_for_timeout(50)
+            page.clock.fast_forward(10_000)
+            page.locator("#live", has_text="not updating: the server does not answer").wait_for()
+            page.unroute(requests)  # this lets the held requests go
+            expect(page.locator("#live")).to_have_text("live")
