@@ -3,7 +3,7 @@
 
 import { ask, make } from "./base.js";
 import { content } from "./content.js";
-import { reveal } from "./found.js";
+import { reveal, scrollToHit } from "./found.js";
 import { count, duration, many } from "./formats.js";
 import { patch } from "./keyed.js";
 import { took } from "./previews.js";
@@ -152,8 +152,14 @@ export class Chat {
     if (!turn) return;
     this.turns.isAtEnd = false;
     turn.classList.add("current");
-    turn.scrollIntoView({ block: "nearest" });
+    this._scrollTo(turn);
     this.sought = turn;
+  }
+
+  /** Scroll until a turn is in sight; one that is longer than the window, at the words of the filter. */
+  _scrollTo(turn) {
+    turn.scrollIntoView({ block: "nearest" });
+    if (this.page.text) scrollToHit(turn, asPrefix(this.page.text), this.scroll);
   }
 
   move(key) {
@@ -202,7 +208,7 @@ export class Chat {
     if (this.pending.size) return;
     this.turns.box.classList.remove("coming");
     // Turns above the selected one have grown, and moved it.
-    this.sought?.scrollIntoView({ block: "nearest" });
+    if (this.sought) this._scrollTo(this.sought);
     if (!this.sought?.querySelector(":scope > .body.faint")) this.sought = null;
   }
 
@@ -262,7 +268,7 @@ export class Chat {
   _reveal(turn) {
     const { text, exempt } = this.page,
       seq = Number(turn.dataset.id);
-    if (!text || seq === exempt || reveal(turn, asPrefix(text)) || turn.querySelector(".elsewhere")) return;
+    if (!text || reveal(turn, asPrefix(text)) || seq === exempt || turn.querySelector(".elsewhere")) return;
     turn.querySelector(".number").after(make("span", { class: "elsewhere" }, "found in what is not shown here"));
   }
 }

@@ -2,7 +2,7 @@
 
 import { ask, byId, copy, copyButton, icon, ICONS, kindSign, make, notice } from "./base.js";
 import { bytes, count, duration, eventCost, partsOfTokens } from "./formats.js";
-import { reveal } from "./found.js";
+import { reveal, scrollToHit } from "./found.js";
 import { scoresOfEvent } from "./scores.js";
 import { stamp } from "./times.js";
 import { curl, prose, python } from "./copies.js";
@@ -157,8 +157,10 @@ export class Details {
     const head = this._head(event, ...more);
     if (isRenewed) this._exchange(head, inside);
     else this.box.replaceChildren(head, ...inside);
-    if (this.page.text) reveal(this.box, asPrefix(this.page.text));
+    const words = asPrefix(this.page.text);
+    if (words) reveal(this.box, words);
     if (!isRenewed) this.box.scrollTop = 0;
+    if (!isRenewed && words) scrollToHit(this.box, words, this.box);
     if (this.focus) this.box.querySelector(`[aria-label="${this.focus}"]`)?.focus();
     this.focus = "";
   }

@@ -2,7 +2,7 @@
 
 import { make } from "./base.js";
 import { many } from "./formats.js";
-import { places, rangesIn, terms } from "./marks.js";
+import { firstHit, phrase, places, rangesIn, terms } from "./marks.js";
 import { lateIn } from "./values.js";
 
 /**
@@ -21,7 +21,18 @@ export function reveal(root, query) {
     const hits = matches(nodes, term);
     open(hits.find((hit) => !isEarlier(hit.startContainer)) ?? hits[0], root, hidden);
   }
+  // Each word may be in sight, and the place where they are adjacent not.
+  const [adjacent] = matches(nodes, phrase(wanted)).filter((hit) => !isEarlier(hit.startContainer));
+  if (adjacent && !isInSight(adjacent, root)) open(adjacent, root, hidden);
   return wanted.every((term) => matches(nodes, term).length > 0);
+}
+
+/** Scroll, if need be, until the first words of a search in an element are in sight. */
+export function scrollToHit(root, query, scroll) {
+  const place = firstHit(root, query)?.getBoundingClientRect(),
+    { top, bottom } = scroll.getBoundingClientRect();
+  if (!place?.height || (place.top >= top && place.bottom <= bottom)) return;
+  scroll.scrollTop += place.top - top - scroll.clientHeight / 3;
 }
 
 const isEarlier = (node) => Boolean(node.parentElement.closest(".earlier"));

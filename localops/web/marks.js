@@ -24,7 +24,7 @@ export function places(text, wanted) {
   const words = [...text.matchAll(WORD)].map((match) => [folded(match[0]), match.index, match.index + match[0].length]);
   const matches = [];
   for (const { words: term, isPrefix } of wanted) {
-    for (let at = 0; at + term.length <= words.length; at += 1) {
+    for (let at = 0; term.length && at + term.length <= words.length; at += 1) {
       const fits = term.every((word, number) => {
         const [read] = words[at + number];
         return isPrefix && number === term.length - 1 ? read.startsWith(word) : read === word;
@@ -34,6 +34,23 @@ export function places(text, wanted) {
   }
   return matches.sort((a, b) => a[0] - b[0]);
 }
+
+// The fewest letters of a word that is marked beside others, and words that are in nearly every text.
+const FEWEST = 3;
+const COMMON = new Set(
+  `all and any are but can did for from had has have her his how its not our she that the they this was what when with
+  you`.split(/\s+/),
+);
+
+/** Return whether a term is worth a mark beside others: several words, or one that is not in nearly every text. */
+const isTelling = ({ words: [word, ...others] }) =>
+  others.length > 0 || (!COMMON.has(word) && (word.length >= FEWEST || new RegExp(`[${SINGLE}]`).test(word)));
+
+/** Return all words of a search as one term. */
+export const phrase = (wanted) => ({
+  words: wanted.flatMap(({ words }) => words),
+  isPrefix: wanted.length > 0 && wanted.at(-1).isPrefix,
+});
 
 /** Return where a text has a search exactly as typed, if that has signs between blanks, such as `g =`. */
 export function typed(text, query) {
@@ -79,14 +96,32 @@ export function mark(root, query) {
   return draw();
 }
 
+/** Return what is marked of a search: its words where they are adjacent, and each that is not in nearly every text. */
+function hits(root, query) {
+  const nodes = texts(root),
+    wanted = terms(query),
+    telling = wanted.filter(isTelling);
+  const look = (those) => rangesIn(nodes, (text) => outermost(places(text, those)));
+  const exact = rangesIn(nodes, (text) => typed(text, query));
+  if (exact.length) return exact;
+  const ranges = look([phrase(wanted), ...telling]);
+  return ranges.length || telling.length ? ranges : look(wanted);
+}
+
+/** Return places without those that are within another one; of two with one beginning, the first is the longer one. */
+const outermost = (places) => {
+  let to = 0;
+  return places.filter(([begin, end]) => begin >= to && (to = end));
+};
+
+/** Return the first place of a search in an element: where its words are adjacent, or else of one of them. */
+export function firstHit(root, query) {
+  const whole = phrase(terms(query));
+  return rangesIn(texts(root), (text) => places(text, [whole]))[0] ?? hits(root, query)[0];
+}
+
 function draw() {
-  const ranges = [];
-  for (const [root, { query }] of marked) {
-    const nodes = texts(root),
-      wanted = terms(query);
-    const exact = rangesIn(nodes, (text) => typed(text, query));
-    ranges.push(...(exact.length ? exact : rangesIn(nodes, (text) => places(text, wanted))));
-  }
+  const ranges = [...marked].flatMap(([root, { query }]) => hits(root, query));
   if (ranges.length) CSS.highlights.set(NAME, new Highlight(...ranges));
   else CSS.highlights.delete(NAME);
 }

@@ -26,8 +26,6 @@ const NAMED = 8;
 const IDENT = /^(?=.*\d)[0-9a-f]{8}(?:-?[0-9a-f]+)*-?$/i;
 // An id among other words: of a session or an event, whole or its beginning as commands print it.
 const ID_INSIDE = /(?<![0-9a-z])[0-9a-f]{8}-[0-9a-f]{4}(?:-[0-9a-f]{4}-[0-9a-f]{4}(?:-[0-9a-f]{12})?)?(?![0-9a-z])/i;
-// The fewest letters of a word that is marked beside others.
-const MARKED = 3;
 // Facets that the server counts only on request.
 const LATE = ["host", "error"];
 
@@ -86,7 +84,7 @@ class Palette {
   async show(text) {
     this.at = 0;
     Object.assign(this, { text, passages: {}, finding: null });
-    mark(this.list, asPrefix(telling(text)));
+    mark(this.list, asPrefix(text));
     this.draw([...this.pages(text), ...this.sessionsOf(text), ...this.sections(text), ...this.offers(text)]);
     clearTimeout(this.timer);
     asking?.abort();
@@ -341,12 +339,6 @@ class Palette {
     if (option.run) option.run();
     else location.assign(option.to);
   }
-}
-
-/** Return the words of a text that are worth a mark: without short ones such as "a" and "to", unless all are short. */
-function telling(text) {
-  const long = text.includes('"') ? [] : text.split(/\s+/).filter((word) => word.length >= MARKED);
-  return long.length ? long.join(" ") : text;
 }
 
 /** Return a text in quotes, unless it has some of its own. */

@@ -283,7 +283,7 @@ def birds(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     id = clock.new_id(at)
     journal.add([rows.make("session", id, id=id, at_ns=at, name="birds", body="{}")])
     for number, prompt in enumerate(
-        (_MESSAGES[:2], [*_MESSAGES, {"role": "user", "content": "\n\n".join("a line" * 40) + " wren"}])
+        (_MESSAGES[:2], [*_MESSAGES, {"role": "user", "content": "\n\n".join("a line" * 40) + " wren sings to a fox"}])
     ):
         body = encode.dumps({"prompt": prompt, "completion": "One.", "secret_name": "goldcrest" if number else "x"})
         journal.add([rows.make("llm", id, id=clock.new_id(at), at_ns=at + number, model="counter", body=body.decode())])
@@ -344,6 +344,23 @@ def test_a_search_in_the_list_leads_to_the_first_event_with_its_words(birds: Vis
     expect(page.locator("#details")).to_contain_text("The first wood has a nuthatch.")
     events = birds.facts(f"sessions/{birds.facts('sessions')['sessions'][0]['session_id']}/events")["events"]
     assert f"event={min(one['seq'] for one in events if one['kind'] == 'llm')}&" in page.url
+
+
+def test_a_phrase_from_the_palette_is_marked_and_in_sight(birds: Visit) -> None:
+    """Where its words are adjacent, and no other "a" and "to": in the details and in the turn."""
+    page = birds.open("/")
+    page.keyboard.press("Control+k")
+    page.locator("#palette input").fill("wren sings to a")
+    page.get_by_role("option").filter(has_text="birds").click()
+    page.wait_for_url("**/s/*?event=*&text=wren*")
+    marks = "[...(CSS.highlights.get('match') || [])]"
+    for box in ("#details", ".talk"):
+        inside = f"{marks}.find((one) => document.querySelector('{box}')?.contains(one.startContainer))"
+        birds.until(f"`${{{inside}}}` === 'wren sings to a'")
+        place = f"{inside}.getBoundingClientRect()"
+        birds.until(f"{place}.bottom < innerHeight && {place}.top > 0")
+        page.locator("#tab-chat").click()
+    assert page.evaluate(f"new Set({marks}.map(String)).size") == 1
 
 
 def test_the_palette_finds_what_was_copied(visit: Visit) -> None:
