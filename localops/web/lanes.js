@@ -37,37 +37,53 @@ export function layOut(run, now, by, axis) {
 function nested(run, now) {
   const { walk, parent } = run.tree;
   const line = new Int32Array(run.n),
-    until = [],
-    lines = [];
+    lines = new Lines(run, now);
   for (const at of walk) {
-    let here = parent[at] < 0 ? 0 : Math.min(line[parent[at]] + 1, MOST.nesting - 1);
-    while (here < MOST.nesting - 1 && until[here] > run.start[at]) here += 1;
-    line[at] = here;
-    put(lines, until, here, at, run.end(at, now));
+    const below = parent[at] < 0 ? 0 : line[parent[at]] + 1;
+    line[at] = lines.put(at, below, MOST.nesting);
   }
-  return lines;
+  return lines.events;
 }
 
-/** Add an event to a line, and note until when the line is occupied. */
-function put(lines, until, here, at, end) {
-  while (lines.length <= here) {
-    lines.push([]);
-    until.push(-Infinity);
-  }
-  lines[here].push(at);
-  until[here] = Math.max(until[here], end);
-}
-
+/** Put each event in the first line that has room for it. */
 function pack(run, events, now, most) {
-  const lines = [],
-    until = [];
-  for (const at of events) {
-    let here = 0;
-    while (here < lines.length && until[here] > run.start[at]) here += 1;
-    if (here >= most) here = most - 1;
-    put(lines, until, here, at, run.end(at, now));
+  const lines = new Lines(run, now);
+  for (const at of events) lines.put(at, 0, most);
+  return lines.events;
+}
+
+/** Lines of events that do not overlap, but for those in the last one. */
+class Lines {
+  constructor(run, now) {
+    this.run = run;
+    this.now = now;
+    this.events = [];
+    // Of each line: when its last event began, and until when it is occupied.
+    this.began = [];
+    this.until = [];
   }
-  return lines;
+
+  /** Put an event in the first free line from `from` on, of at most `most`; return the line. */
+  put(at, from, most) {
+    const { run, events, began, until } = this,
+      start = run.start[at];
+    let line = Math.min(from, most - 1);
+    while (line < most - 1 && !this._isFree(line, start)) line += 1;
+    while (events.length <= line) {
+      events.push([]);
+      began.push(-Infinity);
+      until.push(-Infinity);
+    }
+    events[line].push(at);
+    began[line] = Math.max(began[line], start);
+    until[line] = Math.max(until[line], run.end(at, this.now));
+    return line;
+  }
+
+  /** Return whether nothing in a line overlaps a start. An event without a duration occupies its start. */
+  _isFree(line, start) {
+    return line >= this.events.length || (this.until[line] <= start && this.began[line] !== start);
+  }
 }
 
 function placed(events, run, now, axis) {

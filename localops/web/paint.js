@@ -13,6 +13,12 @@ export const COLOURS = [...PAINTED, "ink", "soft", "line", "paper", "card", "sun
 const FONT = "11px system-ui, sans-serif";
 // Pixels from which a gap is hatched: between many short ones, the bars would be lost.
 const WIDE_GAP = 48;
+// Pixels of the shortest bar, of the mark of a failure, and of the longest bar that has such a mark.
+export const THIN = 1.5;
+export const MARK = 3;
+export const SHORT = 6;
+// Pixels below which a bar is drawn above longer ones.
+const NARROW = 4;
 // Pixels between the beginnings of two labels of the axis.
 const APART = 90;
 
@@ -22,9 +28,7 @@ export const kindNumbers = (run) =>
 
 /** Draw the visible bars, the names of their lines, and the marks. */
 export function paintBars(timeline, pen) {
-  const { page, layout, colours: c, width, height, gutter, scroll, lit } = timeline;
-  const { run } = page,
-    { lines, tops, kinds, failed, failedStarts } = layout;
+  const { colours: c, width, height, gutter, scroll } = timeline;
   const [from, span] = timeline.view,
     scale = width / span,
     top = scroll.scrollTop;
@@ -36,72 +40,97 @@ export function paintBars(timeline, pen) {
   pen.clip();
   pen.translate(gutter, 0);
   backdrop(timeline, pen, from, scale);
-  const rects = PAINTED.map(() => []),
-    pale = PAINTED.map(() => []),
-    open = [],
-    red = [],
-    marks = [],
-    feet = [],
-    texts = [];
-  for (let index = 0; index < lines.length; index += 1) {
-    const y = tops[index] - top;
-    if (y > height || y + LINE < 0) continue;
-    const { events, starts, reach } = lines[index];
-    let i = place(reach, from),
-      drawn = -1;
-    const last = place(starts, from + span);
-    while (i < last) {
-      const at = events[i],
-        x = (starts[i] - from) * scale,
-        end = (timeline.endOf(at) - from) * scale;
-      if (end >= 0) {
-        const left = Math.max(-2, x),
-          right = Math.min(width + 2, Math.max(end, x + 1.5));
-        const bucket = lit && !lit[at] ? pale : rects;
-        if (Math.floor(right) > drawn || (lit && lit[at])) {
-          bucket[kinds[run.kind[at]] ?? 5].push(left, y, Math.max(1.5, right - left - (right - left > 4 ? 1 : 0)));
-          const frayed = run.took[at] < 0 ? Math.min(96, (right - left) * 0.4) : 0;
-          if (frayed) open.push(right, y, frayed);
-          drawn = Math.floor(right);
-          if (right - left > 34) texts.push(at, left, right - frayed, y);
-        }
-      }
-      // Skip bars that would be drawn in the same pixels; with a filter, a match among them must be drawn.
-      i += 1;
-      if (!lit && i < last && (starts[i] - from) * scale < drawn) {
-        const skip = place(reach, from + (drawn + 0.5) / scale);
-        if (skip > i) i = Math.min(last, skip);
-      }
-    }
-    for (let j = Math.max(0, place(failedStarts[index], from) - 1), seen = -2; j < failed[index].length; j += 1) {
-      const at = failed[index][j],
-        x = (failedStarts[index][j] - from) * scale;
-      if (x > width) break;
-      const right = Math.min(width, Math.max((timeline.endOf(at) - from) * scale, x + 3));
-      if (right < 0 || Math.floor(right) <= seen || (lit && !lit[at])) continue;
-      // A bar that only contains a failure keeps its colour, with a red base.
-      if (run.tree.holds[at]) feet.push(Math.max(-2, x), y + BAR - 3, right - Math.max(-2, x));
-      else if (right - x > 6) red.push(Math.max(-2, x), y, right - Math.max(-2, x));
-      else marks.push(x, y);
-      seen = Math.floor(right);
-    }
-  }
+  const bars = visible(timeline, from, scale, top);
+  const each = (lists) => lists.forEach((list, kind) => fill(pen, list, c[PAINTED[kind]]));
   pen.globalAlpha = 0.18;
-  pale.forEach((list, kind) => fill(pen, list, c[PAINTED[kind]]));
+  each(bars.pale);
   pen.globalAlpha = 1;
-  rects.forEach((list, kind) => fill(pen, list, c[PAINTED[kind]]));
+  each(bars.wide);
+  fill(pen, bars.red, c.error);
+  // Short ones last: a long bar that begins beside one would hide it.
+  bars.inner.sort((a, b) => b.rect[2] - a.rect[2]).forEach(({ kind, rect }) => fill(pen, rect, c[PAINTED[kind]]));
+  each(bars.thin);
   // A failure too short to be visible gets a mark of three pixels, which does not hide its neighbours.
-  fill(pen, red, c.error);
   pen.fillStyle = c.error;
-  for (let i = 0; i < marks.length; i += 2) pen.fillRect(marks[i], marks[i + 1] + BAR - 6, 3, 6);
-  for (let i = 0; i < feet.length; i += 3) pen.fillRect(feet[i], feet[i + 1], feet[i + 2], 3);
-  unfinished(pen, open, c.card);
+  for (let i = 0; i < bars.marks.length; i += 2) pen.fillRect(bars.marks[i], bars.marks[i + 1] + BAR - 6, MARK, 6);
+  for (let i = 0; i < bars.feet.length; i += 3) pen.fillRect(bars.feet[i], bars.feet[i + 1], bars.feet[i + 2], 3);
+  unfinished(pen, bars.open, c.card);
   bands(timeline, pen, from, scale, top);
-  words(timeline, pen, texts);
+  words(timeline, pen, bars.texts);
   outlines(timeline, pen, from, scale, top);
   moments(timeline, pen, from, scale);
   pen.restore();
   names(timeline, pen, top);
+}
+
+/** Return the rectangles of the visible bars, in the order in which they are drawn; and the texts on them. */
+function visible(timeline, from, scale, top) {
+  const { lines, tops } = timeline.layout;
+  const bars = { pale: PAINTED.map(() => []), wide: PAINTED.map(() => []), inner: [], thin: PAINTED.map(() => []) };
+  Object.assign(bars, { open: [], red: [], marks: [], feet: [], texts: [] });
+  for (let index = 0; index < lines.length; index += 1) {
+    const y = tops[index] - top;
+    if (y > timeline.height || y + LINE < 0) continue;
+    addLine(bars, timeline, index, y, from, scale);
+    addFailed(bars, timeline, index, y, from, scale);
+  }
+  return bars;
+}
+
+function addLine(bars, timeline, index, y, from, scale) {
+  const { page, layout, lit, width } = timeline,
+    { run } = page;
+  const { events, starts, reach } = layout.lines[index];
+  const last = place(starts, from + width / scale);
+  // The last pixel that has a bar, and the one in which the last bar began.
+  let drawn = -1,
+    spot = -Infinity;
+  for (let i = place(reach, from); i < last;) {
+    const at = events[i],
+      x = (starts[i] - from) * scale,
+      end = (timeline.endOf(at) - from) * scale;
+    const left = Math.max(-2, x),
+      right = Math.min(width + 2, Math.max(end, x + THIN)),
+      isInner = Math.floor(right) <= drawn;
+    if (end >= 0 && (!isInner || Math.floor(left) > spot || (lit && lit[at]))) {
+      const kind = layout.kinds[run.kind[at]] ?? 5,
+        rect = [left, y, Math.max(THIN, right - left - (right - left > 4 ? 1 : 0))];
+      if (lit && !lit[at]) bars.pale[kind].push(...rect);
+      else if (right - left < NARROW) bars.thin[kind].push(...rect);
+      else if (isInner) bars.inner.push({ kind, rect });
+      else bars.wide[kind].push(...rect);
+      const frayed = run.took[at] < 0 ? Math.min(96, (right - left) * 0.4) : 0;
+      if (frayed) bars.open.push(right, y, frayed);
+      drawn = Math.max(drawn, Math.floor(right));
+      spot = Math.floor(left);
+      if (right - left > 34) bars.texts.push(at, left, right - frayed, y);
+    }
+    i += 1;
+    // Skip bars that would be drawn in the same pixels; with a filter, a match among them must be drawn.
+    if (lit || i >= last || (starts[i] - from) * scale >= drawn) continue;
+    const longer = place(reach, from + (drawn + 0.5) / scale),
+      later = place(starts, from + (spot + 1) / scale);
+    i = Math.min(last, Math.max(i, Math.min(longer, later)));
+  }
+}
+
+function addFailed(bars, timeline, index, y, from, scale) {
+  const { page, layout, lit, width } = timeline,
+    { run } = page;
+  const failed = layout.failed[index],
+    starts = layout.failedStarts[index];
+  for (let j = Math.max(0, place(starts, from) - 1), seen = -2; j < failed.length; j += 1) {
+    const at = failed[j],
+      x = (starts[j] - from) * scale;
+    if (x > width) break;
+    const right = Math.min(width, Math.max((timeline.endOf(at) - from) * scale, x + MARK));
+    if (right < 0 || Math.floor(right) <= seen || (lit && !lit[at])) continue;
+    // A bar that only contains a failure keeps its colour, with a red base.
+    if (run.tree.holds[at]) bars.feet.push(Math.max(-2, x), y + BAR - 3, right - Math.max(-2, x));
+    else if (right - x > SHORT) bars.red.push(Math.max(-2, x), y, right - Math.max(-2, x));
+    else bars.marks.push(x, y);
+    seen = Math.floor(right);
+  }
 }
 
 /** Draw gaps with hatching, so that they do not look like work. */

@@ -5,7 +5,7 @@ import { Axis } from "./axis.js";
 import { Film } from "./film.js";
 import { count, duration, many } from "./formats.js";
 import { gaps, layOut, place, processes } from "./lanes.js";
-import { COLOURS, kindNumbers, LINE, paintAxis, paintBars, paintMap, TOP } from "./paint.js";
+import { COLOURS, kindNumbers, LINE, MARK, paintAxis, paintBars, paintMap, SHORT, THIN, TOP } from "./paint.js";
 
 const AXIS = 24,
   MAP = 36;
@@ -15,6 +15,8 @@ const GUTTER = 148,
   ROOMY = 620;
 // Microseconds of the view at the closest zoom.
 const CLOSEST = 20;
+// Pixels beside a bar that still count as it.
+const NEAR = 4;
 // Pixels within which a pointer that clicked has not moved on.
 const STILL = 8;
 // The parts of the session that a gap lasts at least to be skipped, and to be hatched.
@@ -323,16 +325,19 @@ export class Timeline {
     if (line < 0) return -1;
     const unit = this.view[1] / this.width,
       here = this._placeAt(event);
-    const { events, starts } = this.layout.lines[line];
+    const { events, starts, reach } = this.layout.lines[line];
     let best = -1,
-      nearest = 4 * unit;
-    for (let i = place(starts, here + 4 * unit) - 1, tries = 0; i >= 0 && tries < 400; i -= 1, tries += 1) {
+      shortest = Infinity,
+      nearest = NEAR * unit;
+    for (let i = place(starts, here + nearest) - 1, tries = 0; i >= 0 && tries < 400; i -= 1, tries += 1) {
+      if (reach[i] < here - NEAR * unit) break;
       const at = events[i],
-        end = this.endOf(at),
-        off = Math.max(0, starts[i] - here, here - end);
-      const better = off < nearest || (off === nearest && run.failed[at]);
-      if (better) [best, nearest] = [at, off];
-      if (best >= 0 && off === 0 && !run.failed[best] && unit * 3 < end - starts[i]) break;
+        long = Math.max(this.endOf(at) - starts[i], (run.failed[at] ? MARK : THIN) * unit),
+        off = Math.max(0, starts[i] - here, here - starts[i] - long),
+        size = run.failed[at] && long <= SHORT * unit ? 0 : long;
+      // Of several at this place, the one that is drawn last.
+      if (off > nearest || (off === nearest && size >= shortest)) continue;
+      [best, nearest, shortest] = [at, off, size];
     }
     return best;
   }

@@ -40,6 +40,27 @@ FIND = """name => {
 }"""
 
 
+# Of points every half pixel around a place: the name of the bar there, and the kind whose colour is nearest to its own.
+BESIDE = """async ([x, y]) => {
+    const canvas = document.querySelector(".timeline .scroll canvas"), tip = document.querySelector(".timeline > .tip");
+    const { left, top } = canvas.getBoundingClientRect(), ratio = canvas.width / canvas.clientWidth;
+    const { colour } = await import("/web/base.js");
+    const colours = ["action", "tool", "card"].map((kind) => [kind, colour(kind).match(/\\d+/g).map(Number)]);
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    const begin = Math.floor((x - left - 6) * ratio), row = Math.floor((y - top) * ratio);
+    const { data } = canvas.getContext("2d").getImageData(begin, row, Math.ceil(14 * ratio), 1);
+    const kindAt = (at) => {
+        const place = 4 * (Math.floor((at - left) * ratio) - begin);
+        const far = ([, parts]) => parts.reduce((sum, part, i) => sum + (part - data[place + i]) ** 2, 0);
+        return colours.toSorted((a, b) => far(a) - far(b))[0][0];
+    };
+    return Array.from({ length: 25 }, (_, i) => x - 6 + i / 2).map((at) => {
+        canvas.dispatchEvent(new PointerEvent("pointermove", { clientX: at, clientY: y, pointerId: 99 }));
+        return [tip.hidden ? "" : tip.querySelector("strong").textContent, kindAt(at)];
+    });
+}"""
+
+
 def _night() -> list[rows.Row]:
     """Return a session of ten seconds, of two agents and with one failure.
 
@@ -58,13 +79,15 @@ def _night() -> list[rows.Row]:
         event("night", "session", 0, 0, id=night, body="{}"),
         event("scout", "agent", 0, 0, id=scout),
         event("", "llm", 0.4, 3, model="gpt-4o", **first),
+        event("glance", "action", 3.7999, 3.79999, **first),
         event("look up", "tool", 3.8, 4.8, **first),
         event("look up", "tool", 5, 6, id=failed, failed=1, **first),
         event("LookupError", "error", 6, 6, agent=scout, parent=failed),
         event("shrug", "action", 6.2, 6.8, **first),
         event("scout", "operation", 0.2, 7, id=looking, agent=scout),
         event("scribe", "agent", 7.2, 7.2, id=scribe),
-        event("", "llm", 7.4, 9.6, model="gpt-4o", **second),
+        event("start", "action", 7.4, 7.4, **second),
+        event("draft", "llm", 7.4, 9.6, model="gpt-4o", **second),
         event("write", "operation", 7.2, 9.8, id=writing, agent=scribe),
         event("Success", "end", 10, 10),
     ]
@@ -241,6 +264,20 @@ def test_bars_have_their_names_beside_them(hand: Hand) -> None:
         expect(page.locator(".tip")).to_be_hidden()  # it would cover the details
         page.keyboard.press("Escape")
         page.locator("#details").wait_for(state="hidden")
+
+
+def test_a_short_bar_beside_a_long_one_can_be_seen_and_opened(hand: Hand) -> None:
+    """One that starts together with it has a row of its own; one just before it is drawn above it."""
+    page = hand.page
+    rows_at = [hand.bar(name)[2] for name in ("start", "draft")]
+    assert abs(rows_at[0] - rows_at[1]) > 12, "both are in one row"
+    x, _, y = hand.bar("look up")
+    seen = page.evaluate(BESIDE, [x, y])
+    assert [name for name, _ in seen] == sorted(name for name, _ in seen)  # glance, then look up
+    assert ["glance", "action"] in seen
+    assert ["look up", "action"] not in seen
+    page.mouse.click(x - 6 + seen.index(["glance", "action"]) / 2, y)
+    page.locator("#details h2", has_text="glance").wait_for()
 
 
 def test_the_overview_marks_where_a_step_failed(hand: Hand) -> None:
