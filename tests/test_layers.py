@@ -56,7 +56,7 @@ LAYERS = """
     incomplete_sessions
     session_html
     missing machines
-    returned
+    returned stated_rows
     ingest delivery row_lines
     removal
     home parent_session

@@ -101,6 +101,8 @@ BOOK_KINDS = "session join leave tags end price clock journal pruned loss host v
 BOOKS = frozenset(BOOK_KINDS)
 # The kinds of milestones, which make up a session's story.
 MILESTONES = [kind for kind in BOOK_KINDS if kind not in ("price", "journal", "pruned", "scored")]
+# Those of which rows are added where a session is read, or after it.
+BY_READERS = "end leave loss scored clock journal pruned".split()
 STARTS, LEAVES = ("session", "join"), ("leave", "end")  # a participant begins, or stops, to take part
 # All kinds that we define, and those whose rows we name: such kinds and names are not searched for secrets.
 OWN_KINDS = BOOKS | set(

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
     from localops.journal.stored import Stored
 
-# Keys in the first line of a session in a file: the number of its lines there, and whether another session follows.
-SESSION_ROWS, MORE_SESSIONS = "session_rows", "more_sessions"
+# Keys in the first line of a session in a file: the number of its lines there, whether another session follows, and
+# the numbers of its rows that are no bookkeeping (`transfer/stated_rows.py`).
+SESSION_ROWS, MORE_SESSIONS, WORK_ROWS = "session_rows", "more_sessions", "work_rows"
 
 _HEADS = rows.COLUMNS[:-1]  # all but the body
 _SUM = rows.COLUMNS.index("sum")

@@ -255,13 +255,19 @@ def write_jsonl(runs: Iterable[Run], file: BinaryIO) -> None:
 
 def _write_rows(run: Run, file: BinaryIO, *, is_last: bool) -> None:
     # Counted before the rows are read: in the meantime a running session may get more rows, but never fewer.
+    [(many, sums)] = run.reader.all("work_rows", session=run.id, upto=_EVERY_SEQ)
     count = analytics.totals(run.reader, run.id).rows
-    more: dict[str, object] | None = {wire.SESSION_ROWS: count, wire.MORE_SESSIONS: not is_last}
+    more: dict[str, object] | None = {
+        wire.SESSION_ROWS: count,
+        wire.MORE_SESSIONS: not is_last,
+        wire.WORK_ROWS: [many, sums],
+    }
     for row in stored.of_session(run.reader, run.id):
         file.write(wire.from_row(row.bare, more))
         more = None
 
 
+_EVERY_SEQ = (1 << 63) - 1
 _SHEET = [
     *"project session id kind name parent agent began milliseconds model".split(),
     *rows.TOKENS,

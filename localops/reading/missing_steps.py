@@ -58,11 +58,13 @@ def _damage(story: Story) -> str | None:
     # A bundle or an export may have been written before the last rows, so it does not show that nothing is missing.
     if story.damaged > story.unread_lines:
         return "some of its rows may be lost: a journal was damaged, and importing a whole file does not change that"
-    if story.unread_lines > 0:
+    if story.unread_lines > story.in_bundles:
         return (
-            "some of its rows may be lost: a file that was imported was cut short or had unreadable lines; import a "
-            "whole file of it, in one piece"
+            "some of its rows may be lost: a file that was imported was cut short or had unreadable lines; import the "
+            "rest of it, or a whole file"
         )
+    if story.in_bundles > 0:
+        return "some of its rows are not here: import the other bundles of it, or one of the whole session"
     return None
 
 

@@ -24,6 +24,8 @@ KNOWN_STARTS, PRESUMED_DEAD, KNOWN_LEFT = "known_starts", "presumed_dead", "know
 
 # The key in a row about a loss that an import made, as lines of its file were missing or could not be read.
 UNREAD_LINES = "unread_lines"
+# The key beside that one if they are in bundles that were not imported.
+IN_BUNDLES = "in_bundles"
 
 
 def budget_id(session: bytes, dollars: float) -> bytes:
@@ -180,6 +182,11 @@ class Story:
     def unread_lines(self) -> int:
         """Those of `damaged` that imported files lacked; 0 once a whole file was imported."""
         return sum(one.body.get("damaged", 0) for one in self.of_kind("loss") if UNREAD_LINES in one.body)
+
+    @property
+    def in_bundles(self) -> int:
+        """Those of `unread_lines` that are in bundles which were not imported."""
+        return sum(one.body.get("damaged", 0) for one in self.of_kind("loss") if IN_BUNDLES in one.body)
 
     @property
     def left(self) -> int:

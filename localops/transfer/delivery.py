@@ -45,7 +45,7 @@ _KEEP_CONTACT = "insert or replace into contact values(?, ?, ?, ?, ?)"
 _KEEP_META = "insert or replace into meta values(?, ?)"
 _FORGET_META = "delete from meta where key = ?"
 _FORGET_WAITING = "delete from parked where remote = ? and seq between ? and ? and reason = ?"
-_MOST_TOTALS = 1_000  # sessions whose totals are sent with the last batch
+MOST_TOTALS = 1_000  # sessions whose totals are sent with the last batch
 
 
 @dataclass
@@ -295,7 +295,7 @@ class Ledger:
             figures = analytics.totals(self.reader, session)
             if figures.rows and figures.last_seq <= upto and session not in kept_out:
                 figures_of.append({"session": session.hex(), **figures._asdict()})
-            if len(figures_of) == _MOST_TOTALS:
+            if len(figures_of) == MOST_TOTALS:
                 break
         return figures_of
 

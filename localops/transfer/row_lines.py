@@ -9,18 +9,14 @@ The first line of a session has the number of its lines, except in files of earl
 from __future__ import annotations
 
 import re
-import uuid
 from collections import Counter
 from dataclasses import dataclass, field
-from zlib import crc32
 
 from localops import output
-from localops.encoding import encode
 from localops.journal import rows, stored, wire
 from localops.journal.stored import Stored
-from localops.reading import analytics
-from localops.reading.story import UNREAD_LINES, Story
-from localops.transfer import validation
+from localops.reading.story import Story
+from localops.transfer import stated_rows, validation
 from localops.transfer.returned import Returned
 
 TYPE_CHECKING = False
@@ -29,6 +25,7 @@ if TYPE_CHECKING:
 
     from localops.journal.journal import Journal
     from localops.journal.rows import Row
+    from localops.transfer.stated_rows import Work
 
 _AT_ONCE = 1_000  # rows that are written together
 _MOST_SIZE = 8 << 20  # bytes of their lines
@@ -79,9 +76,10 @@ def take(journal: Journal, path: str) -> Imported:
         result.new += journal.add(living)
     journal.fold()
     result.problems += unread.cuts(path)
-    if notes := list(unread.notes(journal)):
-        journal.add(notes)
-        journal.fold()
+    for find in (unread.notes, unread.found):
+        if notes := list(find(journal)):
+            journal.add(notes)
+            journal.fold()
     returned.note()
     return result
 
@@ -93,6 +91,7 @@ class _Unread:
         self._last: dict[bytes, int] = {}  # session -> the time of its last row in the file
         self._counts: Counter[bytes] = Counter()  # session -> its rows in the file
         self._stated: dict[bytes, int] = {}  # session -> its rows in the file when that was written
+        self._work: dict[bytes, Work | None] = {}  # and those that are no bookkeeping
         self._is_followed = False  # whether another session followed the last one when the file was written
         self._begun: set[bytes] = set()
         self._ended: set[bytes] = set()
@@ -100,6 +99,7 @@ class _Unread:
         self._lines: list[tuple[bytes, tuple[bytes, int] | None, bytes | None]] = []
         self._before: bytes | None = None
         self._waiting: list[bytes] = []
+        self._lacking: set[bytes] = set()  # the sessions that got a row about that
 
     def row(self, row: Row) -> None:
         """Note a row that was read."""
@@ -120,6 +120,7 @@ class _Unread:
         stated = more.get(wire.SESSION_ROWS)
         if type(stated) is int and stated < _MOST_ROWS:
             self._stated[session] = max(stated, self._stated.get(session, 0))
+            self._work[session] = stated_rows.parsed(more.get(stated_rows.KEY))
             self._is_followed = more.get(wire.MORE_SESSIONS) is True
 
     def cuts(self, path: str) -> Iterator[str]:
@@ -143,23 +144,29 @@ class _Unread:
             self._waiting.append(line)
 
     def notes(self, journal: Journal) -> Iterator[Row]:
-        """Yield a row for each session that lacks rows, and one that cancels it for each that is complete now."""
+        """Yield a row for each session that lacks rows."""
         lacking: dict[bytes, list[bytes]] = {}
         for line, identity, session in self._lines:
             if session in self._last and not self._is_here(journal, session, identity):
                 lacking.setdefault(session, []).append(line)
         for session, lines in lacking.items():
-            yield self._note(session, b"".join(lines), len(lines))
+            yield self._note(session, b"".join(lines), len(lines), self._work.get(session))
         damaged = Counter(session for _, _, session in self._lines)
         for session, stated in self._stated.items():
             lost = stated - self._counts[session] - damaged[session]
-            if lost > 0 and analytics.totals(journal, session).rows < stated:
-                yield self._note(session, b"cut short", lost)
+            if lost > 0 and stated_rows.all_of(journal, session) < stated:
+                work = self._work[session]
+                about = b"cut short" if work is None else b"cut short %d %d" % work
+                yield self._note(session, about, lost, work)
+
+    def found(self, journal: Journal) -> Iterator[Row]:
+        """Yield a row that cancels each one about missing rows that the file has brought."""
+        damaged = {session for _, _, session in self._lines}
         whole = {session for session, stated in self._stated.items() if self._counts[session] >= stated}
-        for session in (whole | (self._begun & self._ended) - self._stated.keys()) - damaged.keys():
-            for id, count in _noted(Story.read(journal, session)):
-                if count > 0:
-                    yield self._note(session, id, -count)
+        whole |= (self._begun & self._ended) - self._stated.keys()
+        for session in (self._last.keys() & stated_rows.noted_in(journal)) - self._lacking:
+            is_whole = session in whole - damaged
+            yield from stated_rows.found(journal, session, self._work.get(session), is_whole=is_whole)
 
     def _is_here(self, journal: Journal, session: bytes, identity: tuple[bytes, int] | None) -> bool:
         """Return whether the journal has the row of a line; for an unknown row, whether it has its session's end."""
@@ -167,16 +174,9 @@ class _Unread:
             return stored.one(journal, *identity) is not None
         return session not in self._ended and Story.read(journal, session).last_end is not None
 
-    def _note(self, session: bytes, about: bytes, count: int) -> Row:
-        # The id follows from the lines, so that a second import of the file does not add another row.
-        id = uuid.uuid5(uuid.UUID(bytes=session), f"unread lines {crc32(about)}").bytes
-        body = encode.dumps({"damaged": count, UNREAD_LINES: True}).decode()
-        return rows.make("loss", session, id=id, at_ns=self._last[session], body=body)
-
-
-def _noted(story: Story) -> Iterator[tuple[bytes, int]]:
-    """Yield the id and the count of each row about lines that an import could not read."""
-    return ((one.id, one.body["damaged"]) for one in story.of_kind("loss") if UNREAD_LINES in one.body)
+    def _note(self, session: bytes, about: bytes, count: int, work: Work | None) -> Row:
+        self._lacking.add(session)
+        return stated_rows.missing(session, about, count, at_ns=self._last[session], work=work)
 
 
 def _batches(path: str, result: Imported, unread: _Unread) -> Iterator[list[Row]]:

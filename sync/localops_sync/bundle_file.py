@@ -27,8 +27,8 @@ from localops.errors import BundleError, ConfigError, JournalError, LocalopsErro
 from localops.journal import blobs
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader, SQLiteError, reason
-from localops.reading import session_state
-from localops.transfer import bundle, delivery, ingest, remotes, validation
+from localops.reading import analytics, session_state
+from localops.transfer import bundle, delivery, ingest, remotes, stated_rows, validation
 from localops.transfer.returned import Returned
 from localops.upkeep import erasing
 
@@ -205,9 +205,36 @@ def _make_durable(journal: Journal) -> None:
 def _batches(ledger: Ledger, share: Share, *, metadata_only: bool) -> Iterator[Batch]:
     for session in share.sessions or (None,):
         limits = delivery.Limits(session=session, metadata_only=metadata_only, scrubs=session is None)
-        for batch in ledger.batches(limits):
-            if batch.rows:
-                yield batch
+        batches = (batch for batch in ledger.batches(limits) if batch.rows)
+        # Without content, the rows have other checksums.
+        yield from batches if metadata_only else _with_totals(ledger, batches)
+
+
+def _with_totals(ledger: Ledger, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """State in each batch how many rows the sessions have that end with it, and in the last one of all others."""
+    upcoming = None
+    unstated: dict[bytes, None] = {}
+    for batch in batches:
+        if upcoming is not None:
+            yield _stating(ledger, upcoming, unstated, is_last=False)
+        upcoming = batch
+    if upcoming is not None:
+        yield _stating(ledger, upcoming, unstated, is_last=True)
+
+
+def _stating(ledger: Ledger, batch: Batch, unstated: dict[bytes, None], *, is_last: bool) -> Batch:
+    unstated |= dict.fromkeys(row.session for row in batch.rows)
+    upto = batch.rows[-1].seq
+    totals: list[dict[str, Any]] = []
+    for session in list(unstated):
+        if len(totals) == delivery.MOST_TOTALS:
+            break
+        figures = analytics.totals(ledger.reader, session)
+        # Rows that are added meanwhile are not in the bundle.
+        if is_last or figures.last_seq <= upto:
+            totals.append(stated_rows.total(session, figures, stated_rows.of(ledger.reader, session, upto)))
+            del unstated[session]
+    return replace(batch, totals=totals)
 
 
 # Importing
@@ -305,8 +332,11 @@ def _unpack_part(home: str, part: Part, packed: zipfile.ZipFile, key: str | None
         journal.fold()  # opens it
         # Not on a hub, whose rows are those of its senders.
         returned = Returned(journal) if hub is None else None
+        stated = stated_rows.OfBundle()
         with packed.open(f"{part.origin}/rows.ndjson") as rows:
             for batch, refused in batches(rows):
+                stated.add(batch)
+                batch = replace(batch, totals=())
                 ack, gone = ingest.take(
                     journal, batch, by=hub or journal.id, key=key, refused=refused, copy=hub is None
                 )
@@ -322,6 +352,8 @@ def _unpack_part(home: str, part: Part, packed: zipfile.ZipFile, key: str | None
         journal.fold()
         if returned is not None:
             returned.note()
+            journal.add(list(stated.compared(journal)))
+            journal.fold()
         if is_erased and (why := erasing.erase(journal, erased)) is not None:
             output.say(f"traces of scrubbed rows are left in {folder} ({why}): run `localops scrub` later")
     finally:
@@ -376,7 +408,7 @@ def batches(rows: IO[bytes]) -> Iterator[tuple[Batch, dict[int, str]]]:
     for head in lines:
         batch, refused = bundle.unpack(chain([head], lines))
         validation.check(batch)
-        yield validation.admit(replace(batch, previous=None, totals=()), refused), refused
+        yield validation.admit(replace(batch, previous=None), refused), refused
 
 
 def prices_in(path: str) -> bytes | None:

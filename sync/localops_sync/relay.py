@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import zipfile
 from contextlib import closing
+from dataclasses import replace
 
 from localops import config
 from localops.errors import ConfigError
@@ -76,6 +77,8 @@ def _deliver_part(home: str, project: str, source: Part, packed: zipfile.ZipFile
             with packed.open(f"{source.project}/rows.ndjson") as lines:
                 for batch, refused in bundle_file.batches(lines):
                     part.refused.update(refused)
+                    # What a bundle states of sessions is for the machine that imports it.
+                    batch = replace(batch, totals=())
                     for some, ack in _send(hub, batch, remote, part):
                         ledger.adopt(journal, some, ack, peer=hub.id)
         finally:

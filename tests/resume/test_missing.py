@@ -17,7 +17,10 @@ import pytest
 import localops
 from localops import cli, clock, runs
 from localops.journal import rows, spill, wire
+from localops.journal.reader import Reader
 from localops.journal.spill import Claim, Spill
+from localops.transfer import delivery
+from localops.transfer.bundle import Ack
 from tests import programs
 from tests.programs import project
 from tests.resume.steps import Effects
@@ -180,21 +183,54 @@ def test_the_reason_is_the_same_everywhere(lines: list[str]) -> None:
         assert f"S{reason[1:]}." in str(run.why())
 
 
-def test_a_file_in_two_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str], effects: Effects) -> None:
-    """The second part does not say that nothing follows it; the whole file does."""
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_a_file_in_two_parts(
+    is_whole: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], effects: Effects
+) -> None:
+    """The first part states which rows there are, so both are enough, and so is the whole file."""
     _died()
     exported = tmp_path / "run.jsonl"
     _command("export", "last", "--format", "jsonl", "-o", str(exported))
     shutil.rmtree(project())
     text = exported.read_text()
-    first, second = text.splitlines(keepends=True)[:4], text.splitlines(keepends=True)[4:]
-    _take("".join(first), exit_code=3)
-    _take("".join(second))
-    _refused("was cut short or had unreadable lines; import a whole file of it, in one piece", capsys)
-    _take(text)
+    lines = text.splitlines(keepends=True)
+    _take("".join(lines[:4]), exit_code=3)
+    _take("".join(lines[5:]))
+    _refused("was cut short or had unreadable lines; import the rest of it, or a whole file", capsys)
+    if is_whole:
+        _take(text)
+    else:
+        _take(lines[4])
     localops.resume("last")
     act = effects.step(name="act")
     assert ([act(what) for what in "xyz"], effects) == (["x", "y", "z"], [])
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_bundle_between_two_others_that_is_missing(whole: bool, tmp_path: Path, effects: Effects) -> None:
+    """Bundles state how many rows a session has; the missing one, or one of the whole session, lifts the refusal."""
+    _command("remote", "add", "hub", "https://hub.example", "--key", "k", "--project", "default")
+    session = localops.init()
+    act = effects.step(name="act")
+    for what in "xyz":
+        act(what)
+        _command("bundle", "-o", str(tmp_path / what), "--remote", "hub")
+        with Reader(session.recorder.journal.path) as reader:
+            ledger = delivery.Ledger(reader, project(), "hub")
+            for batch in ledger.batches(delivery.Limits()):
+                ledger.adopt(session.recorder.journal, batch, Ack())
+    session.end_session("Failure")
+    _command("bundle", "-o", str(tmp_path / "whole"), "--session", str(session.session_id))
+    home = str(tmp_path / "other")
+    for file in ("z", "x", "z"):
+        _command("import", str(tmp_path / file), "--home", home)
+        _command("check", "last", "--max-errors", "0", "--home", home, exit_code=3)
+        assert (
+            _missing(home)
+            == "some of its rows are not here: import the other bundles of it, or one of the whole session"
+        )
+    _command("import", str(tmp_path / ("whole" if whole else "y")), "--home", home)
+    assert _missing(home) is None
 
 
 @pytest.mark.foreign_open  # it cuts the file of the journal
@@ -271,6 +307,14 @@ def test_a_project_that_cannot_be_read_is_not_without_sessions(lines: list[str])
         for ident in (_id(lines), "last"):
             with pytest.raises(localops.NotResumable, match=r"project 'default' cannot be read: .*journal\.db is"):
                 localops.resume(ident)
+
+
+def _missing(home: str) -> str | None:
+    with runs.opened(home) as opened:
+        run = opened.session()
+        reason: str | None = run.figures["missing_rows"]
+        assert run.cost_at_least == (reason is not None)
+        return reason
 
 
 def _id(lines: list[str]) -> str:

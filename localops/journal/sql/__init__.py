@@ -36,6 +36,7 @@ _LISTS = {
     "half": rows.HALF,
     "books": [f"'{kind}'" for kind in rows.BOOK_KINDS],
     "milestones": [f"'{kind}'" for kind in rows.MILESTONES],
+    "by_readers": [f"'{kind}'" for kind in rows.BY_READERS],
     "starts": [f"'{kind}'" for kind in rows.STARTS],
     "leaves": [f"'{kind}'" for kind in rows.LEAVES],
     "attendance": [f"'{kind}'" for kind in (*rows.STARTS, *rows.LEAVES)],

@@ -499,6 +499,23 @@ where r.session = :session
     or json_type(e.body, '$.once.why') = 'text', 0)
   and {opened_row ID=e.id} is null;
 
+-- with_unread_lines --
+-- The sessions of which an import found that rows are missing.
+select distinct s.session
+from story s
+join event e on e.seq = s.seq
+where s.kind = 'loss'
+  and e.body like '%"unread_lines"%';
+
+-- work_rows --
+-- The number of a session's rows up to the seq :upto, and the sum of their checksums, without those that readers add.
+select count(*), coalesce(sum(e.sum & 4294967295), 0)
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and r.seq <= :upto
+  and e.kind not in ({by_readers});
+
 -- once_steps --
 -- The recorded `once` steps of a session: each attempt with its outcome, and each decision about a step.  :field is the
 -- beginning of their field in a body.
