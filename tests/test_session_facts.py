@@ -11,6 +11,7 @@ import pytest
 
 from localops import ActionEvent, Config, ErrorEvent, Event, LLMEvent, Session, ToolEvent, decorators
 from localops.errors import JournalError
+from localops.journal import token_kinds
 from tests.sessions import begun, only
 
 
@@ -112,6 +113,17 @@ def test_a_part_of_a_token_does_not_count(session: Session, capfd: pytest.Captur
     call = only(session)
     assert (call["tokens_in"], call["given_prompt_tokens"], call["tokens_out"]) == (None, 1.5, 2)
     assert "invalid prompt_tokens: expected a number of tokens, got 1.5" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", token_kinds.ARGUMENTS)
+@pytest.mark.parametrize("value", [-5, "many"])
+def test_each_invalid_count_is_named(
+    session: Session, name: str, value: object, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of every kind of tokens that a program can give."""
+    session.record(LLMEvent(model="gpt-4o", **{name: value}))  # type: ignore[arg-type]
+    assert only(session)[f"given_{name}"] == value
+    assert f"invalid {name}: expected a number of tokens, got {value}; it does not count" in capfd.readouterr().err
 
 
 def test_negative_figures_do_not_count(session: Session, capsys: pytest.CaptureFixture[str]) -> None:

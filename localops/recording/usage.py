@@ -324,20 +324,24 @@ def of_tool(event: Event) -> tuple[Any, ...]:
     return UNMEASURED if cost is None else (None, None, None, None, None, nano(cost))
 
 
-_CONVERTERS = {
-    "cost": nano,
-    **dict.fromkeys("prompt_tokens completion_tokens cached_tokens reasoning_tokens".split(), whole),
-}
-
-
 def unusable(event: Event) -> dict[str, object]:
-    """Return invalid costs and counts, to keep them in the body."""
-    wrong: dict[str, object] = {}
-    for name, read in _CONVERTERS.items():
-        value = getattr(event, name, None)
-        if value is not None and read(value) is None:
-            wrong[f"given_{name}"] = value
-            say_unusable(name, value)
+    """Return an invalid cost, to keep it in the body."""
+    cost = getattr(event, "cost", None)
+    if cost is None or nano(cost) is not None:
+        return {}
+    say_unusable("cost", cost)
+    return {"given_cost": cost}
+
+
+def unusable_of_call(call: LLMEvent) -> dict[str, object]:
+    """Return the invalid cost and counts of a call, to keep them in the body."""
+    wrong = unusable(call)
+    for name in token_kinds.ARGUMENTS:
+        value = getattr(call, name, None)
+        if value is None or (type(value) is int and 0 <= value <= _MOST_TOKENS) or whole(value) is not None:
+            continue
+        wrong[f"given_{name}"] = value
+        say_unusable(name, value)
     return wrong
 
 

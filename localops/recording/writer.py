@@ -25,6 +25,7 @@ from localops.recording.usage import (
     of_tool,
     reply_of,
     unusable,
+    unusable_of_call,
     why_unpriced,
 )
 
@@ -245,7 +246,7 @@ class Writer:
         """Return model, tokens and cost of an LLM call, and body fields for its response and invalid figures."""
         reply = reply_of(call)
         measures: Measures = of_llm(call, at, self.text, self.prices, reply)
-        more = unusable(call)
+        more = unusable_of_call(call)
         if reply is not None:
             more.update(beside_columns(call, reply))
         if unbilled:
