@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
-from localops.journal import participants, spill
+from localops.journal import participants, spill, stored
 from localops.output import counted
 from localops.reading import session_state
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 GO_ON = "localops.resume(..., incomplete=True) resumes it anyway, and runs the steps again that are missing here"
 
 _FIELD = '"once":{'
+_PAGE = 500
 
 
 def reason(source: Source, folder: str, story: Story, session: bytes, *, whole: bool = True) -> str | None:
@@ -101,4 +102,19 @@ def _partial(source: Source, story: Story, session: bytes, *, whole: bool) -> st
     if many:
         lacking = "1 finished step lacks its first row" if many == 1 else f"{many} finished steps lack their first row"
         return f"{lacking} here, so other rows may be missing, too"
+    if _has_changed_opening(source, session):
+        return "the first row of a step was changed, as its checksum shows: its call would not be recognised"
     return None
+
+
+def _has_changed_opening(source: Source, session: bytes) -> bool:
+    """Return whether the first row of a step fails its checksum: its call would not be recognised."""
+    after = 0
+    try:
+        while page := stored.named(source.all("step_openings", session=session, field=_FIELD, after=after, many=_PAGE)):
+            if not all(row.is_intact for row in page):
+                return True
+            after = page[-1].seq
+    except UnicodeDecodeError:
+        return True
+    return False

@@ -60,6 +60,7 @@ SHOWN = 1_000  # steps in a JSON document
 PREVIEW = 200  # characters of the arguments or the key
 _FIELD = f'"{ONCE}":{{"args":'
 _GONE = "the file with a large part of its result is not here"
+_CHANGED = "its row was changed after it was written, as its checksum shows"
 _UNKNOWN: dict[str, Any] = {"kept": None, "why": "its row says nothing of a result"}
 
 
@@ -114,6 +115,17 @@ class Recorded:
             self.state = UNCERTAIN
         else:
             self.state = FAILED if one.failed else DONE
+
+    def distrust(self) -> None:
+        """Note that the row with its outcome was changed: its result is not given back, a failure may be a success."""
+        self.kept = {"kept": None, "why": _CHANGED}
+        if self.state == FAILED:
+            self.state = UNCERTAIN
+
+    @property
+    def is_distrusted(self) -> bool:
+        """Return whether the row with its outcome was changed."""
+        return self.kept.get("why") == _CHANGED
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -251,6 +263,8 @@ def result(source: Source, folder: str, step: Recorded) -> Any:
     kept = step.kept.get("kept")
     if kept is None:
         raise NotKept(str(step.kept.get("why") or _UNKNOWN["why"]))
+    if is_changed(source, step):
+        raise NotKept(_CHANGED)
     if kept == "none":
         return None
     row = stored.one(source, step.id, rows.DONE)
@@ -267,6 +281,15 @@ def result(source: Source, folder: str, step: Recorded) -> Any:
         raise NotKept(_GONE) from error
     except (OSError, ValueError) as error:
         raise NotKept(f"a large part of its result cannot be read ({error})") from error
+
+
+def is_changed(source: Source, step: Recorded) -> bool:
+    """Return whether the row with the outcome of a step fails its checksum, so that the outcome may be another."""
+    try:
+        row = stored.one(source, step.id, rows.DONE)
+    except UnicodeDecodeError:
+        return True
+    return row is not None and not row.is_intact
 
 
 def _is_scrubbed(body: dict[str, Any], kept: Any) -> bool:
@@ -389,10 +412,15 @@ def refusal_of(seen: Snapshot, *, whole: bool = True) -> str | None:
 
 
 def _with_results(seen: Snapshot) -> list[Recorded]:
-    """Return the steps of a session; those whose results are in blobs that are missing count as not kept."""
+    """Return the steps of a session, with what a resumed run finds out when it reaches them.
+
+    A result in a blob that is missing, or in a row that was changed, is not kept; a failure in such a row is uncertain.
+    """
     steps = of(seen.source, seen.id)
     for step in steps:
-        if step.has_blob and step.is_kept:
+        if (step.is_kept or step.state == FAILED) and is_changed(seen.source, step):
+            step.distrust()
+        elif step.has_blob and step.is_kept:
             row = stored.one(seen.source, step.id, rows.DONE)
             body = (_parse_object(row.body) if row is not None else None) or {}
             if not all(blobs.is_here(seen.folder, digest) for digest in faithful.blobs(body.get(step.kept["kept"]))):

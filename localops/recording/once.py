@@ -137,8 +137,12 @@ class Steps:
     def known(self, turn: Turn, *, idempotent: bool) -> Any:
         """Return the recorded result of a call, or RUN. Raise Uncertain if it is not known whether it may run."""
         step = turn.recorded
-        if step is None or step.state == recorded_steps.FAILED:
+        if step is None:
             return RUN
+        if step.state == recorded_steps.FAILED:
+            if not recorded_steps.is_changed(self._recorder.journal, step):
+                return RUN
+            step.distrust()
         why = ""
         if step.state == recorded_steps.DONE:
             try:
@@ -158,6 +162,10 @@ class Steps:
         decide = "give on_uncertain= a function that decides, or mark it idempotent=True if it may run twice"
         if step.state == recorded_steps.DONE:
             message = f"{what} is done, but its result cannot be restored: {why}. It did not run again: {decide}"
+        elif step.is_distrusted:
+            message = (
+                f"{what} has a row of its end that was changed: it may have happened. It did not run again: {decide}"
+            )
         else:
             how = f"was interrupted by {step.ended_by}" if step.ended_by else "was in progress when its run ended"
             message = f"{what} {how}: it may or may not have happened. It did not run again: {decide}"

@@ -268,6 +268,16 @@ def test_steps_without_their_first_row(lines: list[str], capsys: pytest.CaptureF
     assert [act(what) for what in "xyz"] == [1, "y", "z"]
 
 
+@pytest.mark.foreign_open  # it changes a row of the journal
+def test_the_first_row_of_a_step_was_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The call would not be recognised, and run again."""
+    _died()
+    with closing(sqlite3.connect(Path(project(), "journal.db"))) as connection, connection:
+        connection.execute("""update event set body = replace(body, '"n":1', '"n":2') where seq = 2""")
+        connection.execute("update event set name = 'bct' where name = 'act' and phase = 1 and seq < 4")
+    _refused("the first row of a step was changed", capsys, is_in_doctor=False)
+
+
 def test_rows_in_the_spill_file_of_another_home(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: list[str], effects: Effects
 ) -> None:

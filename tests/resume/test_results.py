@@ -7,6 +7,7 @@ import datetime
 import decimal
 import enum
 import math
+import os
 import threading
 import uuid
 from collections.abc import Callable
@@ -15,12 +16,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+import apsw
 import pytest
 
 import localops
 from localops.decorators import llm, tool
 from localops.encoding import faithful
+from localops.journal import stored
 from localops.journal.journal import Journal
+from localops.journal.stored import Stored
 from localops.reading import given_results
 from localops.upkeep.scrub import scrub
 from tests import programs
@@ -275,6 +279,33 @@ def test_a_blob_that_is_gone_or_damaged_is_no_result(tmp_path: Path) -> None:
     assert load() == "short"
 
 
+@pytest.mark.parametrize("change", ["result", "none", "failed"])
+def test_a_row_that_was_changed_gives_no_result(change: str, effects: Effects) -> None:
+    """Its checksum shows it; what it states of the step is not relied on, also that it failed."""
+
+    @tool(once=True)
+    def act() -> object:
+        effects.append(1)
+        return None if change == "none" else {"n": 7}
+
+    began = localops.init()
+    act()
+    began.end_session("Failure")
+    setting = "failed = 1" if change == "failed" else """body = replace(body, '"n":7', '"n":9'), at_ns = at_ns + 1"""
+    with closing(apsw.Connection(os.path.join(programs.project(), "journal.db"))) as connection:
+        connection.execute(f"update event set {setting} where name = 'act' and phase = 0")
+    resumed = localops.resume(began.session_id)
+    with pytest.raises(localops.Uncertain, match="was changed") as caught:
+        act()
+    assert (caught.value.happened, effects) == (None if change == "failed" else True, [1])
+    [step] = resumed.steps
+    assert (step["on_resume"], step["kept"], step["state"]) == (
+        "ask",
+        False,
+        "uncertain" if change == "failed" else "done",
+    )
+
+
 def test_a_class_that_has_changed_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is a class that is not loaded, as recorded data must not cause an import."""
 
@@ -342,8 +373,10 @@ def test_a_result_with_a_note_of_an_earlier_scrub_is_not_restored(effects: Effec
 
         def work(execute: Any) -> None:
             body = '{"once":{"kept":"returns"},"returns":"[redacted:x]","notes":{"redacted":1}}'
-            execute('update event set body = ? where body like \'%"returns":"clean"%\'', (body,))
+            [row] = stored.named(execute(f"select {', '.join(Stored._fields)} from event where {wanted}").fetchall())
+            execute(f"update event set body = ?, sum = ? where {wanted}", (body, row.with_body(body).sum))
 
+        wanted = """body like '%"returns":"clean"%'"""
         journal.transact(work)
     localops.resume(began.session_id)
     with pytest.raises(localops.Uncertain, match="a scrub removed"):

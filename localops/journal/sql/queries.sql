@@ -516,6 +516,18 @@ where r.session = :session
   and r.seq <= :upto
   and e.kind not in ({by_readers});
 
+-- step_openings --
+-- A page of the opening rows of a session's `once` steps, after :after.  :field is the beginning of their field in a body.
+select {e.columns}
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and r.seq > :after
+  and e.phase = 1
+  and instr(e.body, :field) > 0
+order by r.seq
+limit :many;
+
 -- once_steps --
 -- The recorded `once` steps of a session: each attempt with its outcome, and each decision about a step.  :field is the
 -- beginning of their field in a body.
