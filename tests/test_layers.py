@@ -60,7 +60,7 @@ LAYERS = """
     ingest delivery row_lines
     removal
     home parent_session
-    lower_bounds
+    lower_bounds score_hints
     exposition facts prune remotes repricing imported_prices timeline
     sentences
     given_results

@@ -7,9 +7,8 @@ import click
 from localops import output
 from localops.cli import common
 from localops.errors import ConfigError
-from localops.reading import analytics, filters, given_scores
+from localops.reading import filters, score_hints
 from localops.reading.filters import STATES, Filters
-from localops.recording import scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,26 +130,13 @@ def chosen(given: Mapping[str, Any]) -> Filters:
 
 def unknown_score(opened: Home, wanted: Filters) -> str:
     """Return the end of a message about an empty list if no session has a requested score."""
-    hint = hint_of_score(opened, wanted) or _hint_of_condition(opened, wanted)
+    hint = score_hints.hint(opened.projects, wanted.score)
     return "" if hint is None else f": {hint}"
 
 
-def _hint_of_condition(opened: Home, wanted: Filters) -> str | None:
-    """Return a sentence about the first requested author or value that no score of that name has."""
-    if not wanted.score:
-        return None
-    given = [one for project in opened.projects for one in given_scores.counted(project.reader, analytics.Chosen())]
-    return next(filter(None, (given_scores.hint(given, scores.condition(text)) for text in wanted.score)), None)
-
-
-def hint_of_score(opened: Home, wanted: Filters) -> str | None:
-    """Return a sentence about a requested score that no session has; None without one."""
-    return filters.hint_of_score(wanted.score, lambda: score_names(opened))
-
-
 def say_hint(opened: Home, wanted: Filters) -> None:
-    """Print that sentence, for commands that print figures or JSON also without sessions."""
-    if hint := hint_of_score(opened, wanted):
+    """Print why no session passes a filter by a score, for commands that print figures or JSON in any case."""
+    if hint := score_hints.hint(opened.projects, wanted.score):
         output.say(hint)
 
 

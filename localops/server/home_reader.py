@@ -27,6 +27,7 @@ from localops.reading import (
     facts,
     matching_events,
     recorded_steps,
+    score_hints,
     session_details,
     timeline,
     waste,
@@ -200,10 +201,10 @@ class HomeReader(Reports, RunReads):
         with self._following(where) as index:
             return index.place(where, id, sort)
 
-    def score_names(self, project: str | None) -> list[str]:
-        """Return the names of the scores that sessions have."""
+    def score_hint(self, project: str | None, asked: Sequence[str], *, names_only: bool) -> str | None:
+        """Return why no session passes filters by scores; `names_only`: only if no session has a score of that name."""
         with self._home(project) as home:
-            return sorted({name for each in home.projects for name in each.score_names()})
+            return score_hints.hint(home.projects, asked, names_only=names_only)
 
     def unsearched(self, project: str | None) -> int:
         """Return how many rows are not in the full-text index yet; a thread extends it."""

@@ -140,11 +140,13 @@ class ReadApi:
         return page if chosen.text is None else {**page, "unsearched": unsearched}
 
     async def _with_hint(self, call: Call, facts: Facts, scores: Sequence[str]) -> Facts:
-        """Return facts with a sentence about the first requested score that no session has, if any."""
+        """Return facts with a sentence about the first filter by a score that no session passes, if any.
+
+        Authors and values are compared only if nothing was found, as that reads all scores.
+        """
         if not scores:
             return facts
-        names = await self._read(self._store.score_names, call.project)
-        hint = filters.hint_of_score(scores, lambda: names)
+        hint = await self._read(self._store.score_hint, call.project, scores, names_only=not _is_empty(facts))
         return facts if hint is None else {**facts, "hint": hint}
 
     async def _of_chosen(self, call: Call, work: Callable[..., Facts], *arguments: object, **options: Any) -> Facts:
@@ -456,8 +458,12 @@ class ReadApi:
         """Compare two groups of sessions."""
         groups = _group(call, "a"), _group(call, "b")
         compared = await self._read(self._store.compare_groups, *groups)
-        scores = [score for _, chosen in groups for score in chosen.score]
-        return self._answer(await self._with_hint(call, compared, scores))
+        for side, (_, chosen) in zip("ab", groups, strict=True):
+            # The hint of the first group that needs one.
+            hinted = await self._with_hint(call, {"sessions": compared[side]["sessions"]}, chosen.score)
+            if "hint" in hinted:
+                return self._answer({**compared, "hint": hinted["hint"]})
+        return self._answer(compared)
 
     async def download(self, call: Call) -> Response:
         """Return a session as a file."""
@@ -479,7 +485,7 @@ class ReadApi:
         if form not in _FORMS:
             raise HttpError(400, f"invalid format: use one of {', '.join(_FORMS)}")
         chosen, project = _filters(call), call.chosen_project()
-        if hint := (await self._with_hint(call, {}, chosen.score)).get("hint"):
+        if hint := (await self._with_hint(call, {"sessions": 0}, chosen.score)).get("hint"):
             raise HttpError(404, str(hint))
         return await self._file(form, self._store.write_all, project, chosen, form, most=self._most_exported)
 
@@ -591,6 +597,16 @@ def _pieces(file: SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
     with file:
         while piece := file.read(1 << 18):
             yield piece
+
+
+# The keys of what was found, as lists or numbers.
+_FOUND = ("sessions", "lines", "calls", "groups")
+
+
+def _is_empty(facts: Facts) -> bool:
+    """Return whether nothing was found; False for facts that do not show it."""
+    results = [facts[name] for name in _FOUND if name in facts]
+    return bool(results) and not any(results)
 
 
 def _filters(call: Call) -> Filters:

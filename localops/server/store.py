@@ -50,8 +50,8 @@ if TYPE_CHECKING:
         def unknown_score(self, project: str | None, name: str) -> str | None:
             """Return an error if there are sessions, and none of them has a score."""
 
-        def score_names(self, project: str | None) -> list[str]:
-            """Return the names of the scores that sessions have."""
+        def score_hint(self, project: str | None, asked: Sequence[str], *, names_only: bool) -> str | None:
+            """Return why no session passes filters by scores, if that is so."""
 
         def unsearched(self, project: str | None) -> int:
             """Return how many rows are not in the full-text index yet."""

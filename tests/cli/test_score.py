@@ -217,6 +217,7 @@ def test_a_sort_by_a_score_that_nothing_has_is_refused(command: Command) -> None
     }.items():
         err = command("sessions", "--score", wanted)[2]
         assert err == f"localops: no session matches these filters: {reason}\n"
+        assert command("sessions", "--score", wanted, "--json")[2] == f"localops: {reason}\n"
     assert str(begun.session_id) in command("sessions", "--score", "tidy==1", "--json")[1]
     reason = "no session has the score 'nope'; existing scores: 'correct', 'tidy'"
     nothing = "no event of the sessions that pass the filters contains 'tidy'"

@@ -73,11 +73,22 @@ def test_a_score_that_no_session_has_is_named() -> None:
     with Home() as home, RealPages(Path(home.folder)) as pages:
         page = json.loads(pages.get("/api/1/sessions?score=nope").text)
         assert (page["sessions"], page["hint"]) == ([], f"no session has the score 'nope'; {reason}")
-        assert "hint" not in json.loads(pages.get("/api/1/sessions?score=correct>0.9").text)
         for read in _READS:
             facts = json.loads(pages.get(f"/api/1/{read}score=nope").text)
             assert facts["hint"] == f"no session has the score 'nope'; {reason}", read
             assert "hint" not in json.loads(pages.get(f"/api/1/{read}score=correct").text), read
+        for asked, reason in {
+            "correct@bob": "no score 'correct' is by 'bob'; there are some by 'ann'",
+            "correct>0.9": "no score 'correct' is > 0.9; existing values: 0.5",
+        }.items():
+            escaped = asked.replace(">", "%3E")
+            for read in ("sessions?", "analytics?", "analytics?by=model&", "calls?", "calls/groups?by=tool&"):
+                assert json.loads(pages.get(f"/api/1/{read}score={escaped}").text).get("hint") == reason, read
+            one_empty = json.loads(
+                pages.get(f"/api/1/compare/groups?a=score%3Dcorrect&b=score%3D{escaped.replace('%', '%25')}").text
+            )
+            assert one_empty["hint"] == reason
+        reason = "existing scores: 'correct', 'kind', 'useful'"
         groups = json.loads(pages.get("/api/1/compare/groups?a=score%3Dcorrect&b=score%3Dnope").text)
         assert groups["hint"] == f"no session has the score 'nope'; {reason}"
         exported = pages.get("/api/1/export?score=nope")

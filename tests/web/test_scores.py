@@ -115,12 +115,15 @@ def test_the_list_names_the_judges_where_there_are_several(chromium: Browser, tm
         refused = visit.facts("sessions?sort=score:tidi")["message"]
         assert refused == "invalid score: expected one that a session has, got 'tidi'; existing scores: 'tidy'"
         # To filter by it is no error: pages say why they are empty.
-        reason = "No session has the score 'tidi'; existing scores: 'tidy'."
-        asked = "score=tidi%3E0.5"
-        groups = f"/compare?group_a={quote(asked)}&group_b=state%3DSuccess"
-        for path in (f"/?{asked}", f"/calls?{asked}", f"/analytics?{asked}", groups):
-            visit.open(path)
-            expect(visit.page.locator(".empty, .groups")).to_contain_text(reason)
+        for score, reason in (
+            ("tidi>0.5", "No session has the score 'tidi'; existing scores: 'tidy'."),
+            ("tidy@bob", "No score 'tidy' is by 'bob'; there are some by 'ann', 'judge'."),
+        ):
+            asked = f"score={quote(score)}"
+            groups = f"/compare?group_a={quote(asked)}&group_b=state%3DSuccess"
+            for path in (f"/?{asked}", f"/calls?{asked}", f"/analytics?{asked}", groups):
+                visit.open(path)
+                expect(visit.page.locator(".empty, .groups")).to_contain_text(reason)
 
 
 def test_analytics_has_the_averages_of_scores(chromium: Browser, tmp_path: Path) -> None:
