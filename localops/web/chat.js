@@ -70,15 +70,17 @@ export class Chat {
     );
     this.choice.replaceChildren(make("option", { value: "" }, "all agents"), ...agents);
     this.choice.hidden = run.agents.length < 2;
-    const { kinds, text, fresh, isSearched, exempt } = this.page;
+    const { kinds, text, fresh, showsRepeats, isSearched, exempt } = this.page;
     // New matches are added to the turns that are already shown.
-    const key = [this.agent, [...kinds], text, isSearched || fresh?.size, exempt].join();
+    const key = [this.agent, [...kinds], text, showsRepeats, isSearched || fresh?.size, exempt].join();
     const spoken = [...run.order].filter((at) => SPOKEN.includes(run.kindOf(at)));
     // A turn keeps its number, whatever the filter hides.
     this.numbers = new Map(spoken.map((at, index) => [at, index + 1]));
     const shown = spoken.filter(
       (at) => this.page.matches(at) && (this.agent === "" || run.agent[at] === Number(this.agent)),
     );
+    const isOther = (at) => !SPOKEN.includes(run.kindOf(at)) && this.page.matches(at);
+    this.others = this.page.filtered ? [...run.order].filter(isOther).length : 0;
     const isRedrawn = isReset || key !== this._key;
     this._key = key;
     // When the filter is cleared, the turn in sight stays in sight.
@@ -124,7 +126,10 @@ export class Chat {
     const part = end - first < all.length ? [all[first], all[end - 1]].map((at) => count(this.numbers.get(at))) : null;
     const searching = this.page.isSearched ? "" : " so far, searching …",
       loaded = part ? `, ${part.join(" to ")} loaded` : "";
-    this.note.textContent = `${many(all.length, "turn")}${searching}${loaded}`;
+    const others = this.others
+      ? `; ${many(this.others, "other event")} ${this.others === 1 ? "matches" : "match"}`
+      : "";
+    this.note.textContent = `${many(all.length, "turn")}${searching}${loaded}${others}`;
     this.hint.hidden = all.length <= IN_SIGHT;
   }
 

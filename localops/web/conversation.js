@@ -5,7 +5,7 @@ import { Chat } from "./chat.js";
 import { duration, elapsed, many } from "./formats.js";
 import { Joined } from "./joined.js";
 import { mark } from "./marks.js";
-import { addFirst, collect, isNamed, matching } from "./matches.js";
+import { addFirst, collect, hasOrFailedWith, isNamed, matching } from "./matches.js";
 import { asPrefix } from "./query.js";
 import { Run } from "./run.js";
 import { stamp } from "./times.js";
@@ -30,8 +30,15 @@ class Page {
 
   matches(at) {
     const { run, text } = this;
-    if (!text || this.fresh?.has(at)) return true;
-    return [run.nameOf(at), run.modelOf(at), run.agentOf(at)].some((name) => name && isNamed(name, text));
+    const names = (each) => [run.nameOf(each), run.modelOf(each), run.agentOf(each)];
+    return (
+      !text ||
+      hasOrFailedWith(
+        run,
+        at,
+        (each) => this.fresh?.has(each) || names(each).some((name) => name && isNamed(name, text)),
+      )
+    );
   }
 
   /** Search all sessions for a text; call `onResults` at the start and after each session. */

@@ -31,3 +31,10 @@ export function addFirst({ hits, fresh }) {
 
 /** Return whether a name has all terms of a text. */
 export const isNamed = (name, text) => unquoted(text).every((term) => name.toLowerCase().includes(term));
+
+/** Return whether an event has what a filter looks for, or the error inside it with which it failed, as for calls. */
+export function hasOrFailedWith(run, at, has) {
+  if (has(at)) return true;
+  const error = run.failed[at] === 1 ? run.errorIn(at) : -1;
+  return error >= 0 && has(error);
+}

@@ -8,7 +8,7 @@ import { count, duration, many } from "./formats.js";
 import { Head } from "./head.js";
 import { KINDS } from "./kinds.js";
 import { mark } from "./marks.js";
-import { addFirst, collect, isNamed, matching } from "./matches.js";
+import { addFirst, collect, hasOrFailedWith, isNamed, matching } from "./matches.js";
 import { asPrefix, plain } from "./query.js";
 import { Run } from "./run.js";
 import { Timeline } from "./timeline.js";
@@ -36,8 +36,9 @@ class Page {
     Object.assign(this, filterOf(query()));
     // Seqs of events whose content contains the text, and whether all of them are known.
     this.hits = null;
-    // Those of them that a conversation shows: a prompt repeats the messages of earlier calls.
+    // Those of them that do not only repeat the messages of earlier calls, and whether the others are shown, too.
     this.fresh = null;
+    this.showsRepeats = false;
     this.isSearched = !this.text;
     // The seq up to which rows have been searched, and whether those after it are being searched.
     this.searchedTo = 0;
@@ -101,13 +102,23 @@ class Page {
     const { run } = this;
     if (this.exempt && run.seq[at] === this.exempt) return true;
     if (this.kinds.size && !this.kinds.has(run.kindOf(at))) return false;
-    if (!this.text) return true;
+    return !this.text || hasOrFailedWith(run, at, (each) => this._hasText(each));
+  }
+
+  _hasText(at) {
+    const { run } = this;
     return (
       this._has("name", at, run.names) ||
       this._has("model", at, run.models) ||
       this._has("agent", at, run.agents) ||
-      Boolean((this.view === "chat" ? this.fresh : this.hits)?.has(run.seq[at]))
+      Boolean((this.showsRepeats ? this.hits : this.fresh)?.has(run.seq[at]))
     );
+  }
+
+  /** Return whether an event is hidden because its prompt only repeats the text of earlier calls. */
+  isRepeat(at) {
+    const isOfKind = !this.kinds.size || this.kinds.has(this.run.kindOf(at));
+    return isOfKind && Boolean(this.hits?.has(this.run.seq[at])) && !this.matches(at);
   }
 
   _has(column, at, values) {
@@ -175,6 +186,7 @@ class Page {
       this.text = text;
       this.hits = null;
       this.fresh = null;
+      this.showsRepeats = false;
       this.isSearched = !text;
       this._matching.clear();
       this._address();
@@ -420,24 +432,42 @@ byId("view").parentElement.before(hidden);
 /** Show how many events the filter hides, with a button that clears it: a view may be empty. */
 function drawHidden() {
   const { run } = page;
-  let hides = 0;
+  let hides = 0,
+    repeats = 0;
   if (page.filtered && page.complete && page.view !== "figures")
-    for (let at = 0; at < run.n; at += 1) hides += page.matches(at) ? 0 : 1;
+    for (let at = 0; at < run.n; at += 1) {
+      hides += page.matches(at) ? 0 : 1;
+      repeats += page.isSearched && page.isRepeat(at) ? 1 : 0;
+    }
   const text = !hides
     ? ""
     : !page.isSearched
       ? `Searching the content: ${many(run.n - hides, "event")} so far …`
       : `The filter hides ${hides === run.n ? "all" : `${count(hides)} of`} ${many(run.n, "event")}.`;
+  const only =
+    repeats === 1
+      ? " 1 of them only repeats words of an earlier call in its prompt."
+      : ` ${count(repeats)} of them only repeat words of earlier calls in their prompts.`;
+  const words = text + (repeats ? only : "");
   hidden.hidden = !text;
-  if (hidden.firstChild?.textContent === text) return;
+  if (hidden.firstChild?.textContent === words) return;
+  const button = (label, onclick) => make("button", { type: "button", class: "small", onclick }, label);
   hidden.replaceChildren(
     ...(text
       ? [
-          make("span", {}, text),
-          make("button", { type: "button", class: "small", onclick: clearFilter }, "Clear the filter"),
+          make("span", {}, words),
+          repeats ? button(repeats === 1 ? "Show it" : "Show them", showRepeats) : "",
+          button("Clear the filter", clearFilter),
         ]
       : []),
   );
+}
+
+function showRepeats() {
+  page.showsRepeats = true;
+  page.changed();
+  // The button is gone.
+  byId(`tab-${page.view}`).focus();
 }
 
 function clearFilter() {

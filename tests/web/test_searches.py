@@ -242,6 +242,20 @@ def test_a_turn_keeps_its_number(visit: Visit) -> None:
     kept = numbers.all_text_contents()  # they may still be hidden until the turns in sight are there
     assert set(kept) < set(every)
     assert kept != every[: len(kept)]
+    # The words of an error find the call that failed with it, too; what is no turn is counted.
+    field = page.get_by_label("Filter events")
+    field.fill("no such animal")
+    failed = page.locator(".turn header .kind")
+    expect(failed).to_have_text(["look up", "LookupError"])
+    hidden = page.locator("#hidden-events span")
+    words = hidden.text_content()
+    page.locator("#tab-events").click()
+    expect(page.locator(".events .row .what")).to_contain_text(["look up", "LookupError"])
+    expect(hidden).to_have_text(str(words))
+    field.fill("scout")
+    expect(page.locator(".events .row")).to_have_count(6)
+    page.locator("#tab-chat").click()
+    expect(page.locator(".pane > .bar .faint")).to_have_text("5 turns; 1 other event matches")
 
 
 @pytest.mark.parametrize("view", ["tree", "events", "chat"])
@@ -321,13 +335,19 @@ def test_what_a_filter_finds_in_a_turn_is_in_sight(birds: Visit) -> None:
 
 
 def test_a_filter_of_a_conversation_finds_what_is_new_in_a_turn(birds: Visit) -> None:
-    """Later prompts repeat it; the other views show these calls, too, and a link to one of them leads to its turn."""
+    """Later prompts repeat it: all views leave these calls out, with a sentence, until they are asked for."""
     page = birds.session("birds", "chat")
     page.get_by_label("Filter events").fill("nuthatch")
     turns = page.locator(".turn")
-    expect(page.locator("#hidden-events")).to_have_text("The filter hides 1 of 2 events.Clear the filter")
+    hidden = page.locator("#hidden-events")
+    sentence = "The filter hides 1 of 2 events. 1 of them only repeats words of an earlier call in its prompt."
+    expect(hidden.locator("span")).to_have_text(sentence)
     expect(turns.locator(".number")).to_have_text(["turn 1"])
     page.locator("#tab-events").click()
+    expect(page.locator(".events .row")).to_have_count(1)
+    expect(hidden.locator("span")).to_have_text(sentence)
+    hidden.get_by_role("button", name="Show it").click()
+    expect(hidden).to_be_hidden()
     expect(page.locator(".events .row")).to_have_count(2)
     page.locator(".events .row").last.click()
     page.locator("#tab-chat").click()
