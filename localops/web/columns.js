@@ -90,6 +90,9 @@ function all(sessions) {
 /** Return the columns that are shown beside the name. */
 export const shown = (sessions) => all(sessions).filter(({ id }) => isShown(id) && hasValues(id, sessions));
 
+/** Return the ids of the columns that someone chose to see: a narrow window leaves out others first. */
+export const chosen = () => Object.keys(choice.shown || {}).filter((id) => choice.shown[id]);
+
 /** Return whether a column has something to show: agents and models are of some programs only. */
 const hasValues = (id, sessions) =>
   !OF_SOME.includes(id) || (choice.shown || {})[id] || sessions.some((one) => one[id]?.length);

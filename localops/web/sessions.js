@@ -187,6 +187,7 @@ function drawRows() {
   const shownColumns = columns.shown(shown);
   silences = shown.map(quiet).join();
   byId("sessions").classList.toggle("compact", columns.isCompact());
+  byId("sessions").dataset.chosen = columns.chosen().join(" ");
   drawHead(shownColumns);
   list.replace(rowsOf(shown, shownColumns));
   byId("empty")?.remove();

@@ -117,10 +117,12 @@ class Visit:
 
     def unusable(self, part: str | None = None) -> list[tuple[Any, ...]]:
         """Return what axe reports of the page or of a part of it, and what is too wide: the page, or a table in it."""
-        problems = violations(self.page, part)
-        for wide in self.page.evaluate(_TOO_WIDE):
-            problems.append(("too wide", *wide))
-        return problems
+        return [*violations(self.page, part), *(("too wide", *wide) for wide in self.too_wide())]
+
+    def too_wide(self) -> list[list[Any]]:
+        """Return what has to be scrolled sideways, the page or a table in it, and by how many pixels."""
+        wide: list[list[Any]] = self.page.evaluate(_TOO_WIDE)
+        return wide
 
     def unusable_anywhere(self, part: str | None = None) -> list[tuple[Any, ...]]:
         """Return what is unusable in a wide or a narrow window, in light or dark colours; the page stays open."""

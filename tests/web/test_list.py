@@ -31,6 +31,24 @@ def test_the_whole_head_of_a_column_sorts(visit: Visit, path: str, table: str) -
         visit.until("!document.querySelector('.stale')")
 
 
+def test_the_list_is_as_wide_as_its_window(visit: Visit) -> None:
+    """Narrow windows leave out agents and models, unless someone chose to see them."""
+    page = visit.open("/")
+    settled(visit, 4)
+    for width in (320, 390, 768, 900, 961, 1024, 1085, 1152, 1153, 1280, 1920):
+        visit.looks(width)
+        assert visit.too_wide() == [], width
+    agents = page.locator("#sessions th[data-col=agents]")
+    expect(agents).to_be_visible()
+    visit.looks(961)
+    expect(agents).to_be_hidden()
+    page.locator("#filters summary", has_text="Display").click()
+    box = page.locator(".menu[open]").get_by_label("Agents")
+    box.uncheck()
+    box.check()
+    expect(agents).to_be_visible()
+
+
 def test_the_head_of_the_list_stays_while_the_page_scrolls(visit: Visit) -> None:
     """The filters scroll away, and a row that a key leads to is below the head."""
     page = visit.open("/")
