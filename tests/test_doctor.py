@@ -19,6 +19,7 @@ from localops.journal.reader import Reader
 from localops.journal.spill import Claim, Spill
 from localops.transfer import delivery
 from localops.upkeep import doctor, salvage
+from localops.upkeep.findings import Finding
 from tests import programs
 from tests.journal.looks import after_a_look
 
@@ -34,7 +35,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def _faults(home: Path, *, deep: bool = False) -> list[doctor.Finding]:
+def _faults(home: Path, *, deep: bool = False) -> list[Finding]:
     return [finding for finding in doctor.examine(str(home), ["default"], deep=deep) if finding.fault]
 
 

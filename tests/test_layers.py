@@ -67,7 +67,8 @@ LAYERS = """
     open_ends
     page_html session_details web_bundle
     event_lines matching_events
-    erasing file_search temporary_folders slow_patterns
+    erasing file_search temporary_folders slow_patterns findings
+    deep_checks
     call_query
     call_facts call_speeds group_diff
     spending uncounted growing_prompts run_words

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localops.upkeep.doctor import Finding
+    from localops.upkeep.findings import Finding
 
 
 @click.command()

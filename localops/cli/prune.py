@@ -33,7 +33,7 @@ from localops.reading import session_state
 from localops.reading.home import Filters, known, sent_nowhere
 from localops.transfer.delivery import Ledger
 from localops.upkeep import prune as pruning
-from localops.upkeep.doctor import leftovers
+from localops.upkeep.deep_checks import leftovers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

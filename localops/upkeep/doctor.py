@@ -1,6 +1,6 @@
 """Check a home without changing it: each finding states a problem and what to do about it.
 
-Light checks look at files, counts and headers; deep ones read every row.
+Light checks look at files, counts and headers; deep ones, in `deep_checks.py`, read every row.
 """
 
 from __future__ import annotations
@@ -10,54 +10,36 @@ import os
 import shlex
 import shutil
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from localops import clock, config, host, output
 from localops.encoding import encode
 from localops.errors import ConfigError, DamagedJournal, EmptyJournal, ForeignJournal, IncompleteInstallation, NotFound
-from localops.journal import blobs, participants, rows, spill, sql
+from localops.journal import blobs, spill, sql
 from localops.journal.journal import Journal, take_in
 from localops.journal.reader import SQLITE, Reader, reason
 from localops.journal.sql import statements
 from localops.reading import session_state
 from localops.reading.home import REMOTES, sent_nowhere
 from localops.transfer import clocks, delivery, scrubbed
-from localops.upkeep import imported_prices, incomplete_sessions, prune, salvage, temporary_folders
+from localops.upkeep import deep_checks, imported_prices, incomplete_sessions, prune, salvage, temporary_folders
+from localops.upkeep.findings import SHOWN, Finding, in_journal, repair_with
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 OLDEST_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL when it is reset
 LARGE_WAL = 64 << 20
 LITTLE_SPACE = 200 << 20  # and less than a tenth of the disk, as a small disk is not short of space
 FEW_FILES = 100
 _SIDES = ("", "-wal", "-shm")
-_SHOWN = 5
-_COPY = ".doctor-"  # prefix of the folder with a copy of the journal, which exists during a deep check
 _ROUNDS = 3  # fixing one problem may reveal another
 _AGAIN = "correct that, and run `localops doctor --fix` again"
 _CHECK_AGAIN = "correct that, and run `localops doctor` again"
 _MOVES = "localops doctor --fix moves them into the journal, as the next command that shows sessions does"
 _ELSEWHERE = "move it away, or choose another project"
-_SENT_AGAIN = "run `localops sync --verify` and then `localops sync` on each machine, which send what they still have"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A problem, or (if `fault` is False) a note; `mend` fixes it, or raises an exception with the reason."""
-
-    where: str
-    text: str
-    cure: str | None = None
-    fault: bool = True
-    mend: Callable[[], object] | None = None
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Return the words that identify a finding."""
-        return self.where, self.text
 
 
 def examine(home: str, names: list[str], *, deep: bool = False) -> Iterator[Finding]:
@@ -175,7 +157,7 @@ def _home(home: str, names: list[str]) -> Iterator[Finding]:
 
 def _of_other_homes(home: str, names: list[str]) -> Iterator[Finding]:
     """Report files in the user's state folder that were left for homes at other paths."""
-    for path in spill.elsewhere(home)[:_SHOWN]:
+    for path in spill.elsewhere(home)[:SHOWN]:
         if (name := _project_of(home, names, path)) is not None:
             into = shlex.quote(os.path.join(config.project_folder(home, name), "spill"))
             text = f"rows of its sessions wait in {path}, under the path of another home, and are missing here"
@@ -290,9 +272,9 @@ def _looked_into(name: str, folder: str, reader: Reader, *, deep: bool) -> Itera
             yield Finding(name, text, f"localops scrub --project {name} --yes")
         yield from _sync(name, folder, reader)
         if deep:
-            yield from _deep(name, folder, reader)
+            yield from deep_checks.check(name, folder, reader)
     except DamagedJournal as error:
-        yield Finding(name, str(error), _repair(name))
+        yield Finding(name, str(error), repair_with(name))
     except Exception as error:
         # Wide, as a journal that cannot be checked may be damaged.
         yield Finding(name, f"the check could not be completed: {reason(error)}", _CHECK_AGAIN)
@@ -393,14 +375,10 @@ def _parked_for(name: str, ledger: delivery.Ledger) -> Iterator[Finding]:
         yield Finding(name, f"{text} parked, and not on remote {ledger.remote}", cure)
 
 
-def _repair(name: str) -> str:
-    return f"localops repair --project {name} --replace"
-
-
 def _unreadable(name: str, path: str, error: Exception) -> Finding:
     """Return why a journal cannot be read, with the cure."""
     if isinstance(error, DamagedJournal):
-        return Finding(name, str(error), _repair(name))
+        return Finding(name, str(error), repair_with(name))
     if isinstance(error, ForeignJournal) and not os.path.isfile(path):
         return Finding(name, str(error), _ELSEWHERE)
     if isinstance(error, ForeignJournal) and error.__cause__ is None:
@@ -408,7 +386,7 @@ def _unreadable(name: str, path: str, error: Exception) -> Finding:
     if isinstance(error, ForeignJournal) and not salvage.holds_rows(path):
         return Finding(name, f"{path} is not a journal, and holds no row of one", _ELSEWHERE)
     if isinstance(error, ForeignJournal):
-        return Finding(name, f"{path} is damaged from its first page on", _repair(name))
+        return Finding(name, f"{path} is damaged from its first page on", repair_with(name))
     owner = host.owner(path) or host.owner(os.path.dirname(path))
     return Finding(name, f"{reason(error)}{f'; it belongs to {owner}' if owner else ''}", _CHECK_AGAIN)
 
@@ -452,9 +430,9 @@ def _files(name: str, folder: str, path: str) -> Iterator[Finding]:
             cure = "it is emptied when no process reads for a long time: end these processes"
             yield Finding(name, f"{text}; the journal is held open by {', '.join(held)}", cure)
         else:
-            mend = partial(_mend, folder, Journal.empty_wal)
+            mend = partial(in_journal, folder, Journal.empty_wal)
             yield Finding(name, f"{text}, and no process uses it", "localops doctor --fix empties it", mend=mend)
-    for left in leftovers(folder):
+    for left in deep_checks.leftovers(folder):
         text = f"an interrupted check left a copy of the journal: {left}"
         yield Finding(name, text, "localops doctor --fix removes it", mend=partial(shutil.rmtree, left))
     for aside in _files_beside(path, "corrupt"):
@@ -472,19 +450,6 @@ def _files_beside(path: str, word: str) -> list[str]:
     """Return the files beside a journal whose names are the journal's name followed by a word."""
     paths = glob.glob(f"{glob.escape(path)}.{word}-*")
     return sorted(name for name in paths if not name.endswith(_SIDES[1:]))
-
-
-def leftovers(folder: str) -> list[str]:
-    """Return the copies of a journal that a killed `doctor --deep` left: no process holds their lock."""
-    left = []
-    for place in sorted(glob.glob(os.path.join(glob.escape(folder), f"{_COPY}*"))):
-        try:
-            with participants.alone(place):
-                left.append(place)
-        except OSError:
-            # Another check uses it, or has just removed it.
-            continue
-    return left
 
 
 def _private(where: str, path: str, mode: int) -> Iterator[Finding]:
@@ -515,7 +480,7 @@ def _waiting(name: str, folder: str, *, mendable: bool = True) -> Iterator[Findi
     """Report rows in spill files, which are kept but not in the journal yet."""
     if many := spill.count(folder):
         if mendable:
-            mend = partial(_mend, folder, _take_in)
+            mend = partial(in_journal, folder, _take_in)
             yield Finding(name, _rows(many), _MOVES, mend=mend)
         else:
             yield Finding(name, _rows(many), "they are moved into the journal once the other problems are fixed")
@@ -551,14 +516,6 @@ def _take_in(journal: Journal) -> None:
         except FileNotFoundError:
             # Another process has collected it.
             continue
-
-
-def _mend(folder: str, work: Callable[[Journal], object]) -> None:
-    journal = Journal(folder, gather=True)
-    try:
-        work(journal)
-    finally:
-        journal.close()
 
 
 def _journal(name: str, reader: Reader) -> Iterator[Finding]:
@@ -609,8 +566,8 @@ def _dropped(name: str, losses: Iterable[tuple[bytes, str, int]]) -> Iterator[Fi
 
 def _by_session(counts: dict[bytes, int]) -> str:
     of = [f"{many} of session {session.hex()[:8]}-{session.hex()[8:12]}" for session, many in counts.items()]
-    more = f" and {len(of) - _SHOWN} more sessions" if len(of) > _SHOWN else ""
-    return f"{', '.join(of[:_SHOWN])}{more}"
+    more = f" and {len(of) - SHOWN} more sessions" if len(of) > SHOWN else ""
+    return f"{', '.join(of[:SHOWN])}{more}"
 
 
 def _unattributed(name: str, sessions: list[tuple[bytes, int]]) -> Iterator[Finding]:
@@ -619,127 +576,7 @@ def _unattributed(name: str, sessions: list[tuple[bytes, int]]) -> Iterator[Find
     if not events:
         return
     of = [f"{many} in session {session.hex()[:8]}-{session.hex()[8:12]}" for session, many in sessions if many]
-    more = f" and {len(of) - _SHOWN} more sessions" if len(of) > _SHOWN else ""
+    more = f" and {len(of) - SHOWN} more sessions" if len(of) > SHOWN else ""
     text = f"{events} {'event was' if events == 1 else 'events were'} recorded where no session was known: "
     cure = "use session.record(), or pass the context to threads with localops.carry()"
-    yield Finding(name, f"{text}{', '.join(of[:_SHOWN])}{more}", cure, fault=False)
-
-
-def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
-    """Check every page, every row, every derived table, every blob."""
-    repair = _repair(name)
-    if faults := reader.faults():
-        yield Finding(name, f"SQLite reports a damaged structure: {'; '.join(faults[:_SHOWN])}", repair)
-        return
-    wrong, referred = _read_all(reader)
-    flawed = {digest for digest in referred if blobs.flaw(folder, digest)}
-    if wrong:
-        shown = ", ".join(rows.id_text(id) for id in wrong[:_SHOWN])
-        cure = _SENT_AGAIN if session_state.is_of_hub(folder) else repair
-        yield Finding(
-            name, f"{output.counted(len(wrong), 'row is', 'rows are')} damaged (wrong checksum): {shown}", cure
-        )
-    yield from _copies(name, reader)
-    yield from _blobs(name, folder, flawed)
-    unused = [path for path in blobs.stored(folder) if os.path.basename(path) not in referred]
-    if many := sum(map(blobs.is_old, unused)):
-        text = f"{output.counted(many, 'blob is', 'blobs are')} in its folder that no row refers to"
-        yield Finding(name, text, "the next `localops prune … --yes` removes what is older than an hour", fault=False)
-    if many := len(blobs.abandoned(folder)):
-        text = f"{output.counted(many, 'file')} of blobs/ were left unfinished by killed programs"
-        if many == 1:
-            text = "1 file of blobs/ was left unfinished by a killed program"
-        yield Finding(name, text, "the next `localops prune … --yes` or `localops scrub` removes them", fault=False)
-    if lost := [seq for (seq,) in reader.ask(statements("hub.sql")["lost"])]:
-        # Only derived tables show the loss: rebuilding them would hide it.
-        yield _lost(name, folder, lost)
-    elif stale := _stale(folder, reader):
-        cure = "localops doctor --fix builds them again"
-        text = f"derived tables differ from the rows: {', '.join(stale)}"
-        yield Finding(name, text, cure, mend=partial(_mend, folder, Journal.rebuild))
-
-
-def _copies(name: str, reader: Reader) -> Iterator[Finding]:
-    """Report rows that are stored more than once."""
-    twice = reader.ask(statements("doctor.sql")["twice"])
-    for counted, what in ((1, "and counted twice"), (0, "and not counted")):
-        surplus = [(id, more) for id, more, is_counted in twice if is_counted == counted]
-        if not surplus:
-            continue
-        many = sum(more for _, more in surplus)
-        shown = ", ".join(rows.id_text(id) for id, _ in surplus[:_SHOWN])
-        copies = output.counted(many, "row is a copy of another", "rows are copies of others")
-        cure = f"{_repair(name)} replaces it by a journal that holds each row once"
-        yield Finding(name, f"{copies}, {what}: {shown}", cure, fault=bool(counted))
-
-
-def _lost(name: str, folder: str, seqs: list[int]) -> Finding:
-    """Report rows that are missing from the file, although neither `prune` nor `hub delete` removed them."""
-    more = f" and {len(seqs) - _SHOWN} more" if len(seqs) > _SHOWN else ""
-    text = f"{output.counted(len(seqs), 'row is', 'rows are')} lost: {', '.join(map(str, seqs[:_SHOWN]))}{more}"
-    back = _SENT_AGAIN if session_state.is_of_hub(folder) else "restore a backup that has them"
-    return Finding(name, text, f"{back}; {_repair(name)} replaces the journal by one with the remaining rows")
-
-
-def _blobs(name: str, folder: str, flawed: Iterable[str]) -> Iterator[Finding]:
-    """Report blobs that rows name and that are missing, or do not have their digests."""
-    place = os.path.join(folder, "blobs")
-    cures = {
-        "missing": f"restore them from a backup, each at {place}/<two digits>/<digest>",
-        "damaged": f"restore them from a backup, each at {place}/<two digits>/<digest>",
-        "unreadable": f"this user may not read them: check the permissions of the files in {place}",
-    }
-    by_state: dict[str, list[str]] = {state: [] for state in cures}
-    for digest in sorted(flawed):
-        by_state[_state_of(folder, digest)].append(digest)
-    for what, digests in by_state.items():
-        if digests:
-            many = "1 blob is" if len(digests) == 1 else f"{len(digests)} blobs are"
-            cure = cures[what]
-            more = f" and {len(digests) - _SHOWN} more" if len(digests) > _SHOWN else ""
-            yield Finding(name, f"{many} {what}: {', '.join(digests[:_SHOWN])}{more}", cure)
-
-
-def _state_of(folder: str, digest: str) -> str:
-    path = blobs.path_of(folder, digest)
-    if os.path.exists(path) and not os.access(path, os.R_OK):
-        return "unreadable"
-    return "damaged" if blobs.is_here(folder, digest) else "missing"
-
-
-def _read_all(reader: Reader) -> tuple[list[bytes], set[str]]:
-    """Return the ids of rows with a wrong checksum, and the digests of the blobs that rows refer to."""
-    import re
-
-    # A regular expression instead of parsing: this runs over every body of the journal.
-    reference = re.compile(r'"\$blob":"([0-9a-f]{64})"|"blob:([0-9a-f]{64})"')
-    wrong: list[bytes] = []
-    referred: set[str] = set()
-    for row in reader.stream():
-        if not row.is_intact:
-            wrong.append(row.id)
-        if row.body and "blob" in row.body:
-            referred.update(match[1] or match[2] for match in reference.finditer(row.body))
-    return wrong, referred
-
-
-def _stale(folder: str, reader: Reader) -> list[str]:
-    """Return the derived tables that a rebuild, tried on a copy, would change."""
-    from tempfile import TemporaryDirectory
-
-    # Beside the journal: that disk is more likely to have room for a copy than a small /tmp.
-    beside = folder if os.access(folder, os.W_OK) else None
-    with TemporaryDirectory(dir=beside, prefix=_COPY) as place, participants.alone(place):
-        path = os.path.join(place, config.JOURNAL)
-        reader.backup(path)
-        _mend(place, Journal.fold)
-        before = _derived(path)
-        _mend(place, Journal.rebuild)
-        after = _derived(path)
-    return [table for table in before if before[table] != after[table]]
-
-
-def _derived(path: str) -> dict[str, list[tuple[object, ...]]]:
-    tables = {name: text for name, text in statements("doctor.sql").items() if name.startswith("table_")}
-    with Reader(path) as reader:
-        return {name.removeprefix("table_"): reader.ask(text) for name, text in tables.items()}
+    yield Finding(name, f"{text}{', '.join(of[:SHOWN])}{more}", cure, fault=False)
