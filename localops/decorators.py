@@ -21,7 +21,7 @@ from localops.interruption import attempt, deliver, hold, hold_if_programs, is_p
 from localops.output import say_once
 from localops.recording.context import Stay, around, here, parameters, scope
 from localops.recording.events import LLMEvent, describe
-from localops.recording.operation import OperationRows
+from localops.recording.operation_rows import OperationRows
 from localops.recording.session import Session
 from localops.recording.usage import nano, say_unusable
 

@@ -85,6 +85,7 @@ LAYERS = """
     scrub
     once resuming forked
     once_calls
+    operation_rows
     operation score_runs
     session
     process_exit

@@ -160,6 +160,7 @@ _RECORDER = (
     "localops.recording.loop_watch",
     "localops.recording.once",
     "localops.recording.operation",
+    "localops.recording.operation_rows",
     "localops.recording.process_exit",
     "localops.recording.scores",
     "asyncio",

@@ -89,7 +89,7 @@ class _Usage:
 def _add(total: dict[str, Any], usage: Any) -> None:
     from localops.journal import token_kinds
     from localops.recording import responses
-    from localops.recording.operation import add_usage
+    from localops.recording.operation_rows import add_usage
 
     reply = responses.read({"candidates": [], "usage_metadata": usage.model_dump(mode="json")})
     add_usage(total, {name: getattr(reply, name, None) for name in token_kinds.ARGUMENTS})

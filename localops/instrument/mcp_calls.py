@@ -18,7 +18,7 @@ from localops.interruption import attempt, hold_if_programs
 from localops.output import say_once
 from localops.recording import context
 from localops.recording.context import parameters
-from localops.recording.operation import calls_of_clients
+from localops.recording.operation_rows import calls_of_clients
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from localops.output import say_once
 from localops.recording import context, events
 from localops.recording.events import ErrorEvent, LLMEvent
 from localops.recording.forked import is_running, is_success
-from localops.recording.operation import add_usage, calls_of_clients, usage_inside
+from localops.recording.operation_rows import add_usage, calls_of_clients, usage_inside
 from localops.recording.recorder import COPY
 from localops.recording.session import Session
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
     from localops.recording.context import Scope
-    from localops.recording.operation import OperationRows
+    from localops.recording.operation_rows import OperationRows
 
     Key = tuple[int, int]
 

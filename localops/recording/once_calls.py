@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from contextvars import Token
     from typing import Any, Protocol
 
-    from localops.recording.operation import OperationRows
+    from localops.recording.operation_rows import OperationRows
     from localops.recording.session import Session
 
     class Plan(Protocol):

@@ -27,7 +27,8 @@ from localops.recording import events, own_scores
 from localops.recording.context import NOWHERE, Stay, around, here, parameters, runs, scope, spans
 from localops.recording.events import ErrorEvent, Event, LLMEvent
 from localops.recording.forked import is_success
-from localops.recording.operation import Operation, OperationRows
+from localops.recording.operation import Operation
+from localops.recording.operation_rows import OperationRows
 from localops.recording.raised import is_recorded
 from localops.recording.scores import CODE, HUMAN, STAR, Score, checked, note
 from localops.recording.session_facts import SessionFacts
