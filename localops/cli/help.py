@@ -27,7 +27,7 @@ _ITEM = re.compile(r"([-*]|\d+\.) +")
 # Notes of the repository in a page.
 _COMMENT = re.compile(r"^ *<!--.*-->\n", re.MULTILINE)
 # The main page of each command.
-_PAGES = {
+_PAGE_OF = {
     **dict.fromkeys(("run", "tail", "show", "path"), "quickstart"),
     **dict.fromkeys(("views", "query", "prices", "demo"), "recipes"),
     **dict.fromkeys(("diff", "check"), "compare"),
@@ -55,7 +55,7 @@ def help(topic: str | None, as_json: bool) -> None:
     if topic is None:
         _list(as_json=as_json)
         return
-    page = topic if topic in _topics() else _PAGES.get(topic, topic)
+    page = topic if topic in _topics() else _PAGE_OF.get(topic, topic)
     text = _page(page)
     if page != topic:
         output.say(f"the page {page} is about `localops {topic}`, too; its options: `localops {topic} --help`")

@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     Show = Callable[[Project, bytes], None]
 
 # The modules whose function `show` prints one session; their commands call the same one.
-PAGES = {"analytics": "session_figures", "show": "session_page", "why": "post_mortem"}
+PRINTED_BY = {"analytics": "session_figures", "show": "session_page", "why": "post_mortem"}
 
 
 def command(arguments: list[str]) -> Callable[[AbstractContextManager[None]], int] | None:
     """Return a function that prints a session in a pager and returns the exit code; None if a parser is needed."""
-    if len(arguments) != 2 or arguments[0] not in PAGES or os.environ.get("_LOCALOPS_COMPLETE"):
+    if len(arguments) != 2 or arguments[0] not in PRINTED_BY or os.environ.get("_LOCALOPS_COMPLETE"):
         return None
     name, ident = arguments
     if not (ident.isascii() and ident.replace("-", "").isalnum()) or ident[0] == "-" or looking.fault(None):
         return None
-    show: Show = import_module(f"localops.cli.{PAGES[name]}").show
+    show: Show = import_module(f"localops.cli.{PRINTED_BY[name]}").show
     return lambda paged: _run(show, ident, paged)
 
 

@@ -148,7 +148,7 @@ def notices(seen: Snapshot) -> list[Facts]:
             "seq": shown[one.id].seq if one.id in shown else None,
             "before": "its process exited, and a child of it may go on, inside "
             if one.id in open_now and one.id in left
-            else _who(seen, one, processes, of.get(one.id), is_of_last_run=one.id in open_now),
+            else _words_before(seen, one, processes, of.get(one.id), is_of_last_run=one.id in open_now),
             "kind": one.kind,
             "name": one.name,
             "when": _when(seen, one, is_of_last_run=one.id in open_now),
@@ -159,7 +159,7 @@ def notices(seen: Snapshot) -> list[Facts]:
     ]
 
 
-def _who(
+def _words_before(
     seen: Snapshot, one: Unfinished, processes: Processes, card: dict[str, Any] | None, *, is_of_last_run: bool
 ) -> str:
     """Return the beginning of the sentence: what became of the operation's process."""

@@ -55,8 +55,8 @@ class _PostMortem:
 
     def facts(self) -> Facts:
         seen = self._seen
-        figures, story, stands = seen.totals, seen.story, seen.standing
-        ended = None if stands.ended_ns is None else iso(stands.ended_ns)
+        figures, story, standing = seen.totals, seen.story, seen.standing
+        ended = None if standing.ended_ns is None else iso(standing.ended_ns)
         # An imported run does not have when it was resumed, but a step that was tried again, or decided, was stopped.
         open_operations = [one for one in seen.open_now if self._is_last_try(one.id)]
         stopped = [one for one in seen.unfinished if one not in open_operations]
@@ -66,8 +66,8 @@ class _PostMortem:
             "session_id": facts.full_id(seen.id),
             "project": self._project,
             "name": story.name,
-            "state": stands.state,
-            "reason": short(stands.reason),
+            "state": standing.state,
+            "reason": short(standing.reason),
             "how": how_it_ended(self._seen),
             **facts.span(figures.first_ns, figures.last_ns, seen.until_ns, ended=ended),
             "at_least": seen.is_cut_off,

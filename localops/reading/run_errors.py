@@ -51,14 +51,14 @@ _SIGNAL = re.compile(r"Signal (SIG\w+) detected$")
 
 def how_it_ended(seen: Snapshot) -> str:
     """Return how a session ended, as one of a fixed set of words."""
-    stands = seen.standing
-    reason = (stands.reason or "").strip()
-    if stands.state in ("Running", "Unknown"):
-        return stands.state.lower()
+    standing = seen.standing
+    reason = (standing.reason or "").strip()
+    if standing.state in ("Running", "Unknown"):
+        return standing.state.lower()
     if reason.startswith("imported;"):
         return "imported"
-    if stands.derived:
-        return "died" if session_state.died(stands, seen.story) else "left open"
+    if standing.derived:
+        return "died" if session_state.died(standing, seen.story) else "left open"
     if reason == session_state.LEFT_OPEN:
         return "left open"
     if _SIGNAL.match(reason):

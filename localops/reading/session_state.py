@@ -142,9 +142,9 @@ def _died(_: _Dead) -> str:
 _RULES: tuple[Callable[[_Dead], str | None], ...] = (_left_open, _died_inside, _died_after_an_error, _died)
 
 
-def died(stands: Standing, story: Story) -> bool:
+def died(standing: Standing, story: Story) -> bool:
     """Return whether a session has ended because its processes died; one that was imported has no processes."""
-    return stands.derived and (bool(story.present()) or (stands.reason or "").startswith(DIED))
+    return standing.derived and (bool(story.present()) or (standing.reason or "").startswith(DIED))
 
 
 def died_before_a_resume(story: Story, joined_ns: int) -> bool:
@@ -234,10 +234,10 @@ def derive(journal: Journal) -> int:
     due: dict[bytes, Standing] = {}
     derived: list[rows.Row] = []
     for session in others_open(journal):
-        stands = standing(journal, journal.folder, session)
-        if stands.derived and stands.ended_ns is not None and not _is_written(journal, session, stands):
-            due[session] = stands
-            derived.append(_derived_end(session, stands))
+        end = standing(journal, journal.folder, session)
+        if end.derived and end.ended_ns is not None and not _is_written(journal, session, end):
+            due[session] = end
+            derived.append(_derived_end(session, end))
     ended: set[bytes] = set()
 
     def is_due(source: Source, row: rows.Row) -> bool:
@@ -266,28 +266,26 @@ def unknown_resumes(source: Source, folder: str) -> list[tuple[str, bytes]]:
     return unknown
 
 
-def _is_still_over(source: Source, session: bytes, stands: Standing) -> bool:
+def _is_still_over(source: Source, session: bytes, end: Standing) -> bool:
     """Return whether a session has had no end and no row since its derived end was computed."""
-    return last_row_ns(source, session) == stands.ended_ns and declared(source, session) is None
+    return last_row_ns(source, session) == end.ended_ns and declared(source, session) is None
 
 
-def _is_written(journal: Journal, session: bytes, stands: Standing) -> bool:
-    return journal.one("row", id=_end_id(session, stands), phase=0) is not None
+def _is_written(journal: Journal, session: bytes, end: Standing) -> bool:
+    return journal.one("row", id=_end_id(session, end), phase=0) is not None
 
 
-def _end_id(session: bytes, stands: Standing) -> bytes:
+def _end_id(session: bytes, end: Standing) -> bytes:
     import uuid  # late, as commands that only read do not need it
 
-    return uuid.uuid5(uuid.UUID(bytes=session), f"end at {stands.ended_ns}").bytes
+    return uuid.uuid5(uuid.UUID(bytes=session), f"end at {end.ended_ns}").bytes
 
 
-def _derived_end(session: bytes, stands: Standing) -> rows.Row:
+def _derived_end(session: bytes, end: Standing) -> rows.Row:
     from localops.encoding import encode
 
-    body = encode.dumps({"reason": stands.reason, "derived": 1}).decode()
-    return rows.make(
-        "end", session, id=_end_id(session, stands), at_ns=stands.ended_ns or 0, name=stands.state, body=body
-    )
+    body = encode.dumps({"reason": end.reason, "derived": 1}).decode()
+    return rows.make("end", session, id=_end_id(session, end), at_ns=end.ended_ns or 0, name=end.state, body=body)
 
 
 def failure_reason(error: BaseException) -> str:

@@ -74,8 +74,8 @@ class Snapshot:
     def standing(self) -> Standing:
         """Return the state of the session."""
         last_ns = self.totals.last_ns
-        stands = session_state.judge(self.source, self.folder, self.id, self.story, last_ns=last_ns)
-        return waiting_rows.corrected(self.source, self.id, stands, self.waiting)
+        standing = session_state.judge(self.source, self.folder, self.id, self.story, last_ns=last_ns)
+        return waiting_rows.corrected(self.source, self.id, standing, self.waiting)
 
     @cached_property
     def missing_rows(self) -> str | None:
@@ -130,10 +130,10 @@ class Snapshot:
 
         So it is if its first row is not here, if a process died or may have died in it, or if rows of it wait.
         """
-        stands = self.standing
+        standing = self.standing
         if self.story.lacks_beginning or (self.waiting and not self.is_running):
             return True
-        return stands.state == "Unknown" or session_state.died(stands, self.story)
+        return standing.state == "Unknown" or session_state.died(standing, self.story)
 
     @cached_property
     def until_ns(self) -> int:

@@ -35,14 +35,14 @@ def by_session(folder: str) -> dict[bytes, list[Row]]:
     return waiting
 
 
-def corrected(source: Source, session: bytes, stands: Standing, waiting: Sequence[Row]) -> Standing:
+def corrected(source: Source, session: bytes, standing: Standing, waiting: Sequence[Row]) -> Standing:
     """Return the state of a session including its waiting rows, as its end may be among them."""
-    if not (stands.derived and waiting):
-        return stands
+    if not (standing.derived and waiting):
+        return standing
     if (end := session_state.declared(source, session, waiting)) is not None:
         return end
     many = "1 of its rows waits" if len(waiting) == 1 else f"{len(waiting)} of its rows wait"
-    return Standing(stands.state, f"{session_state.DIED}; {many} in a spill file", stands.ended_ns, True)
+    return Standing(standing.state, f"{session_state.DIED}; {many} in a spill file", standing.ended_ns, True)
 
 
 def story(known: Story, waiting: Sequence[Row]) -> Story:

@@ -14,11 +14,11 @@ import pytest
 
 import localops
 from localops import ActionEvent, ErrorEvent, LLMEvent, ToolEvent
-from localops.cli.plain import PAGES
+from localops.cli.plain import PRINTED_BY
 from tests import programs, warm
 
 _PLAIN = "import sys\nfrom localops.cli import main\n"
-_PARSED = f"{_PLAIN}from localops.cli import plain\nplain.PAGES.clear()\n"
+_PARSED = f"{_PLAIN}from localops.cli import plain\nplain.PRINTED_BY.clear()\n"
 # The second runs a moment later.
 _AGE = re.compile(r"just now|\d+ \w+ ago")
 _RUN = "main(sys.argv[1:])"
@@ -55,7 +55,7 @@ def _noted(*arguments: str) -> tuple[bool, str]:
     return note.exists(), out
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", PRINTED_BY)
 def test_the_newest_session_is_shown_without_a_parser(name: str) -> None:
     """By `last`, its id, or the beginning of it in capitals; the output is identical, and click is not loaded."""
     id = _record()
@@ -78,7 +78,7 @@ def _spoil(home: str) -> None:
     (Path(home) / "broken" / "journal.db").replace(Path(home) / "default" / "journal.db")
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", PRINTED_BY)
 @pytest.mark.parametrize(
     ("arguments", "change", "code"),
     [
@@ -135,7 +135,7 @@ def test_a_home_without_sessions_is_empty_in_the_same_words(tmp_path: Path) -> N
     assert "does not exist" in err
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", PRINTED_BY)
 def test_a_locale_without_utf_8_is_treated_alike(name: str) -> None:
     """Each page is written in UTF-8 all the same."""
     _record()

@@ -306,15 +306,15 @@ class AgentOps:
     def _fields(self, session: bytes, *, ended: bool) -> dict[str, Any]:
         """Return all fields of a session itself, as the service deletes those that are left out."""
         seen = Snapshot(self._source, self._folder, session)
-        figures, stands, video = seen.totals, seen.standing, seen.story.video
-        over = ended and stands.state in _STATES
+        figures, standing, video = seen.totals, seen.standing, seen.story.video
+        over = ended and standing.state in _STATES
         is_address = isinstance(video, str) and video.startswith(("http://", "https://"))  # a file is not sent
         fields = {
             "session_id": dashed(session),
             "init_timestamp": iso(figures.first_ns),
             "end_timestamp": iso(figures.last_ns) if over else None,
-            "end_state": _STATES[stands.state] if over else "Indeterminate",
-            "end_state_reason": stands.reason if over and self._content else None,
+            "end_state": _STATES[standing.state] if over else "Indeterminate",
+            "end_state_reason": standing.reason if over and self._content else None,
             "tags": seen.story.tags,
             "video": video if self._content and is_address else None,
             "host_env": seen.story.host_env,
