@@ -33,6 +33,7 @@ LAYERS = """
     shapes quick_look
     host
     context facets locks openmetrics output raised redact sql
+    objects
     participants events pricing stored plain_values responses
     billing recorded scores
     config encode filters

@@ -12,8 +12,9 @@ import uuid
 from collections import deque
 from functools import partial
 
-from localops.careful import COLLECTIONS, deeper, outline, quiet, value_of
+from localops.careful import deeper, quiet, value_of
 from localops.encoding import own_fields
+from localops.encoding.objects import as_dict, as_list, digits, fields_of, is_large, replace_surrogates, shown, title_of
 from localops.encoding.redact import argument, cut, hides, is_collection, is_of_name, is_of_value, is_value_of_pair
 from localops.interruption import pass_on, settle
 
@@ -44,7 +45,6 @@ MAX_BLOBS = 4 * MAX_BLOB
 HEAD = 1000
 """How many characters of a large value stay in the row, so that a person can recognise it."""
 MAX_REPR = 2000
-MAX_ARRAY = 100_000
 # The cost of slower values, in steps of about 2 µs each (measured: 3.11, a busy machine), so that MAX_NODES limits the
 # time for any event to about a second.
 _HOLDER = 2
@@ -63,8 +63,8 @@ _SHORT = _CHUNK * 64  # longer texts are limited by MAX_TEXT
 _NAMES_KNOWN = 10_000
 _SHAPE, _SHAPES_KNOWN = 16, 1_000  # the most names of a dict to remember, and the most of such dicts
 _LEAST, _MOST = -(1 << 63), 1 << 64
-_LONGEST_COMMAND = 200  # characters of a command before an option that are considered
 _LARGEST_ENTRY = 64  # the most items of a mapping that counts as an entry of a list of variables
+_LONGEST_COMMAND = 200  # characters of a command before an option that are considered
 # Redaction sees this many characters after a cut, so that it recognises a secret across the cut.
 _MARGIN = 8192
 
@@ -168,18 +168,18 @@ class Walk:
         if isinstance(error, MemoryError) and type(value) is str:
             return self.beginning(value)
         self.note("failed")
-        return {"$type": self._title(type(value)), "$failed": self._title(type(error))}
+        return {"$type": title_of(type(value)), "$failed": title_of(type(error))}
 
     def beginning(self, value: object) -> Any:
         """Return a form that needs hardly any memory: the beginning of a text, or the type of another value."""
         if value is None or type(value) is bool:
             return value
         if type(value) is not str:
-            return {"$type": self._title(type(value)), "$truncated": "memory"}
+            return {"$type": title_of(type(value)), "$truncated": "memory"}
         self.note("long_string")
         return {
             "$truncated": len(value),
-            "head": cut(self._redact(_replace_surrogates(value[: HEAD + _MARGIN])), HEAD),
+            "head": cut(self._redact(replace_surrogates(value[: HEAD + _MARGIN])), HEAD),
         }
 
     def short(self, value: object, limit: int) -> str:
@@ -193,7 +193,7 @@ class Walk:
                 # A plain text has no code that could fail: we are at the recursion limit, which our caller may raise.
                 if type(value) is str and type(failure) is RecursionError:
                     raise
-                return f"<{self._title(type(value))}>"[:limit]
+                return f"<{title_of(type(value))}>"[:limit]
 
     def _short_or_deeper(self, value: object, limit: int) -> str:
         depth = quiet.depth()
@@ -210,8 +210,9 @@ class Walk:
             text = value[: limit + _MARGIN]
         else:
             with quiet:
-                text = self._shown(value)[: limit + _MARGIN]
-        return cut(self._redact(_replace_surrogates(text).replace("\0", "\ufffd")), limit)
+                # Longer than needed, so that a secret in it is recognised: it is cut after the search.
+                text = shown(value, _MARGIN)[: limit + _MARGIN]
+        return cut(self._redact(replace_surrogates(text).replace("\0", "\ufffd")), limit)
 
     def large(self, data: bytes, head: str) -> dict[str, Any]:
         """Return the mark for a value that is too large for the row; `keep` stores the value itself."""
@@ -245,7 +246,7 @@ class Walk:
             return self._number_or_note(number) if self._searches_numbers else number
         self.note("big_int")
         self._left -= number.bit_length() >> 6  # more digits take longer
-        return {"$int": self._text(_digits(number))}
+        return {"$int": self._text(digits(number))}
 
     def _number(self, value: float) -> Any:
         number = float.__float__(value)
@@ -312,13 +313,13 @@ class Walk:
 
     def _exception(self, value: BaseException) -> Any:
         self._left -= _WORDS
-        return {"$type": self._title(type(value)), "message": self._text(str(value))}
+        return {"$type": title_of(type(value)), "message": self._text(str(value))}
 
     def _foreign(self, value: object) -> Any:
         """Convert an object of an unknown class by the first method that works for it, else by its repr."""
         self._left -= _FOREIGN
         if not isinstance(value, type):
-            for way_in in (_fields_of, self._own_dump, _as_dict, _as_list):
+            for way_in in (fields_of, self._own_dump, as_dict, as_list):
                 content = way_in(value)
                 if content is not None:
                     return self.plain(content)
@@ -328,7 +329,7 @@ class Walk:
         """Return the result of an object's own method for dumping, of pydantic or by a common name."""
         for method in ("model_dump", "to_dict", "dict", "_asdict"):
             dump = getattr(type(value), method, None)
-            if callable(dump) and _size(value) <= MAX_ARRAY:
+            if callable(dump) and not is_large(value):
                 call = partial(dump, value, warnings=False) if method == "model_dump" else partial(dump, value)
                 try:
                     content = call()
@@ -352,7 +353,7 @@ class Walk:
         key, depth = id(value), self._depth
         if key in self._inside:
             self.note("cycle")
-            return {"$cycle": self._title(type(value))}
+            return {"$cycle": title_of(type(value))}
         try:
             self._inside.add(key)
             self._depth = depth + 1
@@ -577,7 +578,7 @@ class Walk:
         self._left -= _KEY
         try:
             if kind is int or kind is float:
-                return _digits(key) if kind is int else repr(key)
+                return digits(key) if kind is int else repr(key)
             if key is None or kind is bool:
                 return {None: "null", True: "true", False: "false"}[key]
             return self._shown_key(key)
@@ -587,16 +588,16 @@ class Walk:
                 return settle(error, lambda: self._shown_key(key))
             except BaseException:
                 self.note("failed")
-                return f"<{self._title(kind)}>"
+                return f"<{title_of(kind)}>"
 
     def _shown_key(self, key: Any) -> str:
         depth = quiet.depth()
         try:
             with quiet:
-                shown = self._shown(key)
-            if len(shown) <= MAX_REPR:
-                return shown
-            return cut(self._redact(self._without_surrogates(shown[: MAX_REPR + _MARGIN]), is_name=True), MAX_REPR)
+                text = shown(key, _MARGIN)
+            if len(text) <= MAX_REPR:
+                return text
+            return cut(self._redact(self._without_surrogates(text[: MAX_REPR + _MARGIN]), is_name=True), MAX_REPR)
         except BaseException:
             quiet.back_to(depth)
             raise
@@ -659,7 +660,7 @@ class Walk:
         return mark
 
     def _without_surrogates(self, text: str) -> str:
-        whole = _replace_surrogates(text)
+        whole = replace_surrogates(text)
         if whole is not text:
             self._left -= _WORDS
             self.note("surrogate")
@@ -672,7 +673,7 @@ class Walk:
         self._left -= _CLEANED * (hits + 1) + (min(len(text), _SHORT) >> 6)
         if hits:
             self.note("redacted", hits)
-            text = _replace_surrogates(text)
+            text = replace_surrogates(text)
         return text
 
     def _may_hide(self, text: str) -> bool:
@@ -693,27 +694,6 @@ class Walk:
             return data if clean == text else clean.encode(charset, "replace")
         return data
 
-    def _shown(self, value: Any) -> str:
-        """Return a value as text, in a form that suits its type."""
-        if issubclass(type(value), str):
-            return str.__str__(value)
-        if issubclass(type(value), (bytes, bytearray)):
-            return memoryview(value).tobytes().decode("utf-8", "replace")
-        if issubclass(type(value), enum.Enum):
-            return self._shown(value_of(value))
-        if issubclass(type(value), int) and int.__int__(value).bit_length() >= 1_000:
-            return _digits(int.__int__(value))
-        if issubclass(type(value), COLLECTIONS):
-            # Longer than needed, so that a secret in it is recognised: it is cut after the search.
-            return outline(value, _MARGIN)
-        return str.__str__(str(value))
-
-    def _title(self, kind: type) -> str:
-        """Return the name of a class, with its module unless it is built in."""
-        module, title = type.__getattribute__(kind, "__module__"), type.__getattribute__(kind, "__qualname__")
-        text = title if module == "builtins" or type(module) is not str else f"{module}.{title}"
-        return _replace_surrogates(text[:200])
-
     def _by_repr(self, value: object) -> dict[str, Any]:
         self.note("not_json")
         self._left -= _DESCRIBED
@@ -723,7 +703,7 @@ class Walk:
             text = self._repr_again(value, error)
         self._left -= len(text) >> 8
         return {
-            "$type": self._title(type(value)),
+            "$type": title_of(type(value)),
             "$repr": cut(self._redact(self._without_surrogates(text)), MAX_REPR),
         }
 
@@ -733,63 +713,7 @@ class Walk:
             return settle(error, lambda: str.__str__(repr(value))[: MAX_REPR + _MARGIN])
         except BaseException as failure:
             self.note("repr_failed")
-            return f"<repr failed: {self._title(type(failure))}>"
-
-
-def _digits(number: int) -> str:
-    """Return an integer in decimal, or in hexadecimal if it has more digits than Python allows."""
-    if number.bit_length() < 14_000:
-        try:
-            return str(number)
-        except ValueError:  # a program may set its own limit
-            pass
-    return hex(number)
-
-
-def _replace_surrogates(text: str) -> str:
-    """Replace each lone surrogate in a text by U+FFFD, as UTF-8 cannot encode it."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
-
-
-def _fields_of(value: object) -> dict[str, Any] | None:
-    """Return the fields of an instance of a dataclass or attrs class that are set."""
-    declared = getattr(type(value), "__dataclass_fields__", None)
-    if type(declared) is dict:
-        names = list(declared)
-    else:
-        attributes = getattr(type(value), "__attrs_attrs__", None)
-        if not isinstance(attributes, tuple):
-            return None
-        names = [attribute.name for attribute in attributes]
-    missing = object()
-    values = {name: getattr(value, name, missing) for name in names}
-    return {name: content for name, content in values.items() if content is not missing}
-
-
-def _as_dict(value: object) -> dict[Any, Any] | None:
-    from collections.abc import Mapping
-    from itertools import islice
-
-    if not isinstance(value, Mapping):
-        return None
-    return {key: value[key] for key in islice(value, MAX_ARRAY)}
-
-
-def _as_list(value: object) -> Any:
-    """Return the content of an array or scalar of numpy or similar, unless it is large."""
-    listed = getattr(type(value), "tolist", None)
-    return listed(value) if callable(listed) and _size(value) <= MAX_ARRAY else None
-
-
-def _size(value: object) -> int:
-    size = getattr(value, "size", 0)
-    return size if type(size) is int else 0
+            return f"<repr failed: {title_of(type(failure))}>"
 
 
 _DICT_VIEWS: tuple[Any, ...] = type({}.keys()), type({}.values()), type({}.items())
