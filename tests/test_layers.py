@@ -58,6 +58,7 @@ LAYERS = """
     session_html
     missing machines
     returned stated_rows
+    unread
     ingest delivery row_lines
     removal
     home parent_session

@@ -42,9 +42,17 @@ if TYPE_CHECKING:
         agent: bytes | None
         at_ns: int
         model: str | None
+
+    class Unread(NamedTuple):
+        """What is known of a row that arrived and could not be read."""
+
+        session: bytes | None
+        id: bytes | None
+        phase: int
 else:  # defining a NamedTuple takes three times as long, and every command that reads would do it
     _Columns = namedtuple("_Columns", ("seq", *rows.COLUMNS))
     Unfinished = namedtuple("Unfinished", "id kind name parent agent at_ns model")
+    Unread = namedtuple("Unread", "session id phase")
 
 _PAGE = 500
 

@@ -14,11 +14,11 @@ from localops.journal import rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from typing import Any
 
     from localops.journal.rows import Row
-    from localops.journal.stored import Stored
+    from localops.journal.stored import Stored, Unread
 
 # Keys in the first line of a session in a file: the number of its lines there, whether another session follows, and
 # the numbers of its rows that are no bookkeeping (`transfer/stated_rows.py`).
@@ -81,6 +81,31 @@ def to_rows(head: bytes, bodies: Sequence[bytes]) -> tuple[list[Stored], dict[in
         else:
             valid += of_columns([seq], *alone)
     return valid, refused
+
+
+def identities(head: bytes, seqs: Collection[int]) -> dict[int, Unread]:
+    """Return what a valid line of columns states of rows that cannot be read, by seq."""
+    from localops.journal.stored import Unread
+
+    columns = encode.loads(head)
+    sessions, ids, phases = (columns.get(name) or {} for name in ("session", "id", "phase"))
+    places = {seq: at for at, seq in enumerate(columns["seq"]) if seq in seqs}
+    return {
+        seq: Unread(
+            _id(sessions[at]) if sessions else None,
+            _id(ids[at]) if ids else None,
+            rows.OPEN if phases and phases[at] == rows.OPEN else rows.DONE,
+        )
+        for seq, at in places.items()
+    }
+
+
+def _id(text: object) -> bytes | None:
+    try:
+        id = bytes.fromhex(text) if isinstance(text, str) else b""
+    except ValueError:
+        return None
+    return id if len(id) == 16 else None
 
 
 def is_costly(text: bytes, lists: int, objects: int, values: int, quoted: int = 0) -> bool:

@@ -61,8 +61,8 @@ def _damage(story: Story) -> str | None:
         return "some of its rows may be lost: a journal was damaged, and importing a whole file does not change that"
     if story.unread_lines > story.in_bundles:
         return (
-            "some of its rows may be lost: a file that was imported was cut short or had unreadable lines; import the "
-            "rest of it, or a whole file"
+            "some of its rows may be lost: what was imported was cut short or had unreadable rows; import the rest of "
+            "it, or a whole file"
         )
     if story.in_bundles > 0:
         return "some of its rows are not here: import the other bundles of it, or one of the whole session"

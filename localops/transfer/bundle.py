@@ -17,10 +17,10 @@ from localops.journal import rows, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from typing import Any
 
-    from localops.journal.stored import Stored
+    from localops.journal.stored import Stored, Unread
 
     Range = tuple[int, int]
 
@@ -46,6 +46,7 @@ class Batch:
     ranges: Sequence[Range]
     previous: Previous | None = None
     totals: Sequence[dict[str, Any]] = ()  # of sessions that are complete with these rows
+    unread: Mapping[int, Unread] = field(default_factory=dict)  # by seq: rows that came with it and could not be read
 
     @cached_property
     def digest(self) -> str:
@@ -198,7 +199,8 @@ def unpack(lines: Iterable[bytes]) -> tuple[Batch, dict[int, str]]:
         previous = fields["previous"] and _previous(fields["previous"])
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"invalid header: {error}") from error
-    batch = Batch(fields["journal"], fields["lineage"], taken, ranges, previous, fields["totals"])
+    unread = wire.identities(head, refused) if refused else {}
+    batch = Batch(fields["journal"], fields["lineage"], taken, ranges, previous, fields["totals"], unread)
     if not refused and batch.digest != fields["digest"]:
         raise BundleError("the rows are not those of the header's digest")
     return batch, refused

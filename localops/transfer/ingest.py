@@ -17,7 +17,7 @@ from localops.journal import blobs, rollups, rows
 from localops.journal.journal_file import INSERT, insert_rows
 from localops.journal.stored import Stored
 from localops.reading import analytics, indexes
-from localops.transfer import bundle, machines, scrubbed
+from localops.transfer import bundle, machines, scrubbed, unread
 from localops.transfer.bundle import Batch
 from localops.transfer.missing import MissingRows
 
@@ -203,6 +203,9 @@ class _Taking:
         ] = []  # rows that other machines have, and what stands for them here
         self._old_bodies: list[str | None] = []  # of rows that stay out, as what came is in part what was scrubbed
         self._looks_up = False  # whether rows were scrubbed here, or come scrubbed
+        self._lacking_before: list[
+            bytes
+        ] = []  # sessions that lack rows which an earlier batch had, and were unreadable
         self.position: list[Any] = []  # seq and id of the newest row here, from which a sender sees a set-back hub
 
     def work(self, execute: Execute) -> None:
@@ -230,6 +233,7 @@ class _Taking:
         # Rows that are carried here again do not show that their machine is alive.
         if self.stored or not self._is_received(execute, ranges):
             self._remember(execute, ranges)
+        self._lacking_before = unread.lacking(execute, self.batch)
         # Read in the transaction that writes the rows, so that the position covers them.
         newest = execute(_NEWEST).fetchone()
         self.position = [newest[0], newest[1].hex()] if newest else []
@@ -241,6 +245,8 @@ class _Taking:
         # The indexes do not notice a row that was replaced under its seq.
         if self.replaced:
             indexes.forget(self.journal.folder)
+        if self.batch.unread or self._lacking_before:
+            unread.write(self.journal, self.batch, self._lacking_before)
         self.refused.update(self.conflicts)
         receipt = bundle.receipt(self.batch, refused=self.refused, at_ns=clock.now_ns(), by=by, key=key, copy=copy)
         receipt["position"] = self.position

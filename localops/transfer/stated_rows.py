@@ -19,7 +19,7 @@ from localops.reading.story import IN_BUNDLES, UNREAD_LINES, Story
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any, NamedTuple
 
     from localops.journal.journal import Journal
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 else:
     Work = namedtuple("Work", "many sums")
 
+LACKS = "lacks"  # the key of the rows that arrived and were unreadable, each as its id in hex and its phase
 KEY = wire.WORK_ROWS  # in a row about missing rows, too
 _NEWEST = (1 << 63) - 1
 _MOST = 1 << 40
@@ -65,12 +66,20 @@ def parsed(value: object) -> Work | None:
 
 
 def missing(
-    session: bytes, about: bytes, count: int, *, at_ns: int, work: Work | None = None, in_bundles: bool = False
+    session: bytes,
+    about: bytes,
+    count: int,
+    *,
+    at_ns: int,
+    work: Work | None = None,
+    in_bundles: bool = False,
+    lacks: Sequence[str] = (),
 ) -> Row:
     """Return a row that says how many rows of a session are not here, or with a negative count that they are again."""
     # The id follows from the reason, so that a second import of a file does not add another row.
     id = uuid.uuid5(uuid.UUID(bytes=session), f"unread lines {crc32(about)}").bytes
-    more = {**({KEY: list(work)} if work else {}), **({IN_BUNDLES: True} if in_bundles else {})}
+    more: dict[str, Any] = {**({KEY: list(work)} if work else {}), **({IN_BUNDLES: True} if in_bundles else {})}
+    more |= {LACKS: list(lacks)} if lacks else {}
     body = encode.dumps({"damaged": count, UNREAD_LINES: True, **more}).decode()
     return rows.make("loss", session, id=id, at_ns=at_ns, body=body)
 
@@ -87,12 +96,14 @@ class OfBundle:
         self._work: dict[bytes, Work] = {}
         self._counts: Counter[bytes] = Counter()  # session -> its rows in the bundle, in the way of `Work`
         self._last: dict[bytes, int] = {}  # session -> the time of its last row in the bundle
+        self._unread: Counter[bytes | None] = Counter()  # session -> its unreadable rows, about which `unread` has rows
 
     def add(self, batch: Batch) -> None:
         """Note the rows of a batch, and what it states."""
         for row in batch.rows:
             self._last[row.session] = max(row.at_ns, self._last.get(row.session, 0))
             self._counts[row.session] += row.kind not in rows.BY_READERS
+        self._unread.update(row.session for row in batch.unread.values())
         for figures in batch.totals:
             work, session = parsed(figures.get(KEY)), bytes.fromhex(figures["session"])
             if work is not None and work >= self._work.get(session, work):
@@ -104,7 +115,7 @@ class OfBundle:
         for session, at_ns in self._last.items():
             work = self._work.get(session)
             is_whole = work is not None and self._counts[session] >= work.many
-            lacking = 0 if work is None or is_whole else work.many - of(journal, session).many
+            lacking = 0 if work is None or is_whole else work.many - of(journal, session).many - self._unread[session]
             if lacking > 0 and work is not None and journal.one("gone", session=session) is None:
                 yield missing(session, b"bundle %d %d" % work, lacking, at_ns=at_ns, work=work, in_bundles=True)
             elif session in noted:

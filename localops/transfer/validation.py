@@ -12,7 +12,7 @@ from dataclasses import replace
 from localops.encoding import encode
 from localops.errors import BundleError
 from localops.journal import rows
-from localops.journal.stored import Stored
+from localops.journal.stored import Stored, Unread
 from localops.recording.scores import KIND
 
 TYPE_CHECKING = False
@@ -64,7 +64,9 @@ def admit(batch: Batch, refused: dict[int, str]) -> Batch:
         check_rows(batch.rows)
     except ValueError:
         # At least one row is invalid: check them one by one.
-        return replace(batch, rows=[row for row in batch.rows if _passes(row, refused)])
+        valid = [row for row in batch.rows if _passes(row, refused)]
+        invalid = {row.seq: Unread(row.session, row.id, row.phase) for row in batch.rows if row.seq in refused}
+        return replace(batch, rows=valid, unread={**batch.unread, **invalid})
     return batch
 
 

@@ -61,6 +61,7 @@ class Part:
     blobs: int = 0
     waiting: int = 0  # rows that are set aside, and not in the bundle
     lacking: int = 0  # missing or damaged blobs that rows name
+    damaged: int = 0  # rows that fail their checksums, which an import leaves out
     refused: dict[int, str] = field(default_factory=dict)
     receipts: list[dict[str, Any]] = field(default_factory=list)
     remote: str | None = None
@@ -168,6 +169,7 @@ def _pack_part(home: str, share: Share, packed: zipfile.ZipFile) -> Part:
                 for batch in _batches(ledger, share, metadata_only=metadata_only):
                     rows.write(bundle.pack(batch))
                     part.rows += len(batch.rows)
+                    part.damaged += sum(not row.is_intact for row in batch.rows)
                     needed.update(blobs.named(row.body for row in batch.rows))
     finally:
         journal.close()

@@ -178,7 +178,7 @@ def test_the_reason_is_the_same_everywhere(lines: list[str]) -> None:
     with runs.opened() as home:
         run = home.session()
         reason = run.figures["missing_rows"]
-        assert reason.startswith("some of its rows may be lost: a file that was imported was cut short or had")
+        assert reason.startswith("some of its rows may be lost: what was imported was cut short or had")
         assert run.measured().incomplete == reason
         assert f"S{reason[1:]}." in str(run.why())
 
@@ -196,7 +196,7 @@ def test_a_file_in_two_parts(
     lines = text.splitlines(keepends=True)
     _take("".join(lines[:4]), exit_code=3)
     _take("".join(lines[5:]))
-    _refused("was cut short or had unreadable lines; import the rest of it, or a whole file", capsys)
+    _refused("was cut short or had unreadable rows; import the rest of it, or a whole file", capsys)
     if is_whole:
         _take(text)
     else:

@@ -41,7 +41,8 @@ def bundle(
 
     With --remote, the rows that this remote lacks; with --session, whole sessions; with neither, everything. `localops
     import` on another machine stores each row once, and writes a file of receipts: imported back here, it marks the
-    rows as delivered. Exit code 3: files that rows name are missing or damaged here; the rest is in the bundle.
+    rows as delivered. Exit code 3: files that rows name are missing or damaged here, or rows fail their checksums; the
+    rest is in the bundle.
     """
     if remote is not None and idents:
         raise click.UsageError("--remote and --session exclude each other: give one of them")
@@ -64,6 +65,7 @@ def bundle(
                 "blobs": part.blobs,
                 "blobs_lacking": part.lacking,
                 "rows_waiting": part.waiting,
+                "rows_damaged": part.damaged,
             }
             for part in parts
         ]
@@ -71,7 +73,7 @@ def bundle(
     else:
         _say(parts, path)
     raise click.exceptions.Exit(
-        exit_codes.PARKED if any(part.lacking or part.waiting for part in parts) else exit_codes.DONE
+        exit_codes.PARKED if any(part.lacking or part.waiting or part.damaged for part in parts) else exit_codes.DONE
     )
 
 
@@ -81,6 +83,13 @@ def _say(parts: list[bundle_file.Part], path: str) -> None:
         if part.waiting:
             rows = output.counted(part.waiting, "row is", "rows are")
             output.say(f"{rows} set aside and not in the bundle: `localops parked list` shows for what they wait")
+        if part.damaged:
+            of = f"of {part.project}"
+            rows = output.counted(part.damaged, f"row {of} was", f"rows {of} were")
+            output.say(
+                f"{rows} changed after the recording, as the checksum shows: an import leaves them out and marks "
+                "their sessions; `localops doctor --deep` names them"
+            )
         if part.lacking:
             files = output.counted(part.lacking, "file")
             output.say(
