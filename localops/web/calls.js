@@ -6,6 +6,7 @@ import { columns, GROUPINGS, row, sums } from "./call_rows.js";
 import { choice, closing, menu, ViewsMenu } from "./filters.js";
 import { count, many } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
+import { wastedIn } from "./loops.js";
 import { mark } from "./marks.js";
 import { address, changed, filtersOf, first, listed, misordered, parsed, refusal } from "./query.js";
 import { shownPrompt } from "./prompt.js";
@@ -110,7 +111,7 @@ async function refresh() {
     drawRows();
     list.stale(false);
     drawSums(await figures);
-    await drawPrompt();
+    await drawCommon();
   } catch (error) {
     if (error.name === "AbortError") return;
     problem(error);
@@ -276,22 +277,24 @@ const seer = new IntersectionObserver((seen) => seen.some((each) => each.isInter
   rootMargin: "400px",
 });
 
-// The prompt that all these calls share
+// What the calls of a group that was opened have in common
 
-let promptShown = "";
+let commonKey = "";
 
-/** Show the whole prompt of the group that was opened: it is what its calls have in common. */
-async function drawPrompt() {
+/** Show the whole prompt of these calls, or what the loops wasted in which a call repeats. */
+async function drawCommon() {
   const query = parsed(),
-    key = by() ? "" : first(query, "prompt");
-  if (key === promptShown) return;
-  promptShown = key;
+    [prompt, same, session] = ["prompt", "same", "session"].map((name) => (by() ? "" : first(query, name))),
+    key = prompt || (same && session);
+  if (key === commonKey) return;
+  commonKey = key;
   byId("prompt")?.remove();
+  byId("wasted")?.remove();
   if (!key) return;
-  const made = await shownPrompt(filtersOf(query));
-  if (key !== promptShown || !made) return;
+  const made = prompt ? await shownPrompt(filtersOf(query)) : { element: await wastedIn(session) };
+  if (key !== commonKey || !made?.element) return;
   byId("notes").before(made.element);
-  made.scroll();
+  made.scroll?.();
 }
 
 // Keys
@@ -323,5 +326,5 @@ filters.draw();
 drawUnread(data);
 drawRows();
 fetchSums().then(drawSums, problem);
-drawPrompt().catch(problem);
+drawCommon().catch(problem);
 watch(news, { pause: 3_000 });

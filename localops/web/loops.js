@@ -53,6 +53,15 @@ function draw(sessions, rows) {
   }
 }
 
+/** Return a sentence about what the loops of a session wasted, for the list of one call; null without loops. */
+export async function wastedIn(session) {
+  await learn([{ session_id: session, tool_calls: 0 }]);
+  const mark = known.get(session)?.mark;
+  if (!mark) return null;
+  const link = make("a", { href: url(`s/${session}#loops`) }, mark.headline);
+  return make("p", { id: "wasted", class: "faint" }, "The sums are of this call alone. In its session: ", link);
+}
+
 const chip = (id, { loops, headline }) =>
   make("a", { class: `tag loops ${loops ? "failed" : ""}`, href: url(`s/${id}#loops`), title: headline }, named(loops));
 

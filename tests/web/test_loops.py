@@ -39,7 +39,17 @@ def test_a_session_with_a_loop_is_marked(chromium: Browser, tmp_path: Path) -> N
         mark = visit.page.locator("#head .loops")
         expect(mark).to_have_text("loop")
         expect(mark).to_have_attribute("title", headline)
-        # So does the session of calls that repeat.
+        # The list of a call that repeats has the sums of this call, and those of the loop in words.
+        visit.open("/calls?by=repeat").locator("#rows tr").first.locator(".name").click()
+        expect(visit.page.locator("#sums b")).to_have_text("200 calls")
+        wasted = visit.page.locator("#wasted")
+        expect(wasted).to_have_text(f"The sums are of this call alone. In its session: {headline}")
+        visit.page.locator("#groupings", has_text="Repeats").get_by_text("Repeats").click()
+        expect(wasted).to_have_count(0)
+        # It leads to the fold, and so does the session of calls that repeat.
+        visit.page.go_back()
+        wasted.locator("a").click()
+        expect(fold).to_have_attribute("open", "")
         visit.open("/calls?by=repeat").locator("#rows tr").first.locator(".in a").click()
         expect(fold).to_have_attribute("open", "")
         assert fold.locator("p").all_inner_texts() == [sentence]
