@@ -109,8 +109,11 @@ class OfBundle:
             if work is not None and work >= self._work.get(session, work):
                 self._work[session] = work
 
-    def compared(self, journal: Journal) -> Iterator[Row]:
-        """Yield a row for each session that lacks some of the stated rows, and those that cancel earlier ones."""
+    def compared(self, journal: Journal, *, is_cut: bool = False) -> Iterator[Row]:
+        """Yield a row for each session that lacks some of the stated rows, and those that cancel earlier ones.
+
+        `is_cut`: the rest of the bundle could not be read, with what it states of the other sessions.
+        """
         noted = noted_in(journal)
         for session, at_ns in self._last.items():
             work = self._work.get(session)
@@ -118,6 +121,9 @@ class OfBundle:
             lacking = 0 if work is None or is_whole else work.many - of(journal, session).many - self._unread[session]
             if lacking > 0 and work is not None and journal.one("gone", session=session) is None:
                 yield missing(session, b"bundle %d %d" % work, lacking, at_ns=at_ns, work=work, in_bundles=True)
+            elif work is None and is_cut:
+                about = b"cut bundle %d" % self._counts[session]
+                yield missing(session, about, 1, at_ns=at_ns, in_bundles=True)
             elif session in noted:
                 yield from found(journal, session, work, is_whole=is_whole)
 

@@ -65,6 +65,7 @@ class Part:
     refused: dict[int, str] = field(default_factory=dict)
     receipts: list[dict[str, Any]] = field(default_factory=list)
     remote: str | None = None
+    states_rows: bool = False  # its batches state how many rows the sessions have
 
     @property
     def origin(self) -> str:
@@ -142,7 +143,14 @@ def _hint(parts: list[Part]) -> str:
 
 def _about(parts: list[Part]) -> dict[str, Any]:
     listed = [
-        {"project": part.project, "remote": part.remote, "rows": part.rows, "blobs": part.blobs} for part in parts
+        {
+            "project": part.project,
+            "remote": part.remote,
+            "rows": part.rows,
+            "blobs": part.blobs,
+            "states_rows": part.states_rows,
+        }
+        for part in parts
     ]
     return {
         "localops": bundle.WIRE,
@@ -155,9 +163,9 @@ def _about(parts: list[Part]) -> dict[str, Any]:
 
 def _pack_part(home: str, share: Share, packed: zipfile.ZipFile) -> Part:
     folder = config.project_folder(home, share.project)
-    part = Part(share.project, remote=share.remote)
     needed: Counter[str] = Counter()
     metadata_only = share.remote is not None and remotes.load(folder)[share.remote].metadata_only
+    part = Part(share.project, remote=share.remote, states_rows=not metadata_only)
     # Collects spilled rows, and can make all rows safe from a power cut.
     journal = Journal(folder, gather=True)
     try:
@@ -260,7 +268,8 @@ def unpack(home: str, path: str, *, project: str | None = None, key: str | None 
             if project is not None and len(listed) != 1:
                 raise BundleError(f"{path} holds {len(listed)} projects: --project is for one; leave it out")
             for source in listed:
-                parts.append(Part(project or source.project, sender=source.project, remote=source.remote))
+                sender, states = source.project, source.states_rows
+                parts.append(Part(project or sender, sender=sender, remote=source.remote, states_rows=states))
                 _unpack_part(home, parts[-1], packed, key)
     except FileNotFoundError:
         raise
@@ -300,7 +309,12 @@ def contents(packed: zipfile.ZipFile) -> list[Part]:
         if about["localops"] != bundle.WIRE:
             raise BundleError(f"unknown format: expected {bundle.WIRE}, got {about['localops']}: upgrade localops")
         parts = [
-            Part(config.check_project(part["project"]), blobs=int(part.get("blobs", 0)), remote=part.get("remote"))
+            Part(
+                config.check_project(part["project"]),
+                blobs=int(part.get("blobs", 0)),
+                remote=part.get("remote"),
+                states_rows=part.get("states_rows") is True,
+            )
             for part in about["parts"]
         ]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -358,6 +372,12 @@ def _unpack_part(home: str, part: Part, packed: zipfile.ZipFile, key: str | None
             journal.fold()
         if is_erased and (why := erasing.erase(journal, erased)) is not None:
             output.say(f"traces of scrubbed rows are left in {folder} ({why}): run `localops scrub` later")
+    except DAMAGE:
+        if hub is None and part.states_rows and part.new:
+            journal.fold()
+            journal.add(list(stated.compared(journal, is_cut=True)))
+            journal.fold()
+        raise
     finally:
         journal.close()
 

@@ -225,11 +225,26 @@ def test_a_bundle_between_two_others_that_is_missing(whole: bool, tmp_path: Path
     for file in ("z", "x", "z"):
         _command("import", str(tmp_path / file), "--home", home)
         _command("check", "last", "--max-errors", "0", "--home", home, exit_code=3)
-        assert (
-            _missing(home)
-            == "some of its rows are not here: import the other bundles of it, or one of the whole session"
-        )
+        assert _missing(home) == _REST
     _command("import", str(tmp_path / ("whole" if whole else "y")), "--home", home)
+    assert _missing(home) is None
+
+
+def test_a_bundle_that_cannot_be_read_to_its_end(tmp_path: Path) -> None:
+    """Its intact rows are imported, and of the sessions in them others may be missing."""
+    session = localops.init()
+    for number in range(2_100):  # more than are in a batch, or are read at once
+        session.record(localops.ActionEvent(action_type="look", params={"at": f"{number} " * 250}))
+    session.end_session("Success")
+    path, home = tmp_path / "run.lops", str(tmp_path / "other")
+    _command("bundle", "-o", str(path))
+    whole = path.read_bytes()
+    at = len(whole) * 95 // 100
+    path.write_bytes(whole[:at] + bytes(50) + whole[at + 50 :])
+    _command("import", str(path), "--home", home, exit_code=1)
+    assert _missing(home) == _REST
+    path.write_bytes(whole)
+    _command("import", str(path), "--home", home)
     assert _missing(home) is None
 
 
@@ -317,6 +332,9 @@ def test_a_project_that_cannot_be_read_is_not_without_sessions(lines: list[str])
         for ident in (_id(lines), "last"):
             with pytest.raises(localops.NotResumable, match=r"project 'default' cannot be read: .*journal\.db is"):
                 localops.resume(ident)
+
+
+_REST = "some of its rows are not here: import the other bundles of it, or one of the whole session"
 
 
 def _missing(home: str) -> str | None:
