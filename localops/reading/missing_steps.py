@@ -58,7 +58,10 @@ def _damage(story: Story) -> str | None:
     """Return why rows of a session may be lost with a damaged journal or an imported file, and what helps, or None."""
     # A bundle or an export may have been written before the last rows, so it does not show that nothing is missing.
     if story.damaged > story.unread_lines:
-        return "some of its rows may be lost: a journal was damaged, and importing a whole file does not change that"
+        cure = "and importing a whole file does not change that"
+        if story.may_be_brought_back:
+            cure = "and only importing a bundle of all its sessions from before that brings them back"
+        return f"some of its rows may be lost: a journal was damaged, {cure}"
     if story.unread_lines > story.in_bundles:
         return (
             "some of its rows may be lost: what was imported was cut short or had unreadable rows; import the rest of "

@@ -26,6 +26,8 @@ KNOWN_STARTS, PRESUMED_DEAD, KNOWN_LEFT = "known_starts", "presumed_dead", "know
 UNREAD_LINES = "unread_lines"
 # The key beside that one if they are in bundles that were not imported.
 IN_BUNDLES = "in_bundles"
+# The key in a row about a loss that a repair made: the id of the damaged journal, and the seqs of the lost rows.
+LOST_SEQS = "lost_seqs"
 
 
 def budget_id(session: bytes, dollars: float) -> bytes:
@@ -182,6 +184,12 @@ class Story:
     def unread_lines(self) -> int:
         """Those of `damaged` that imported files lacked; 0 once a whole file was imported."""
         return sum(one.body.get("damaged", 0) for one in self.of_kind("loss") if UNREAD_LINES in one.body)
+
+    @property
+    def may_be_brought_back(self) -> bool:
+        """Return whether it is known of each loss by a damaged journal which rows of that these were."""
+        losses = [one.body for one in self.of_kind("loss") if one.body.get("damaged", 0) > 0]
+        return all(LOST_SEQS in body for body in losses if UNREAD_LINES not in body)
 
     @property
     def in_bundles(self) -> int:

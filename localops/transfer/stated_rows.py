@@ -15,7 +15,8 @@ from zlib import crc32
 from localops.encoding import encode
 from localops.journal import rows, wire
 from localops.reading import analytics
-from localops.reading.story import IN_BUNDLES, UNREAD_LINES, Story
+from localops.reading.story import IN_BUNDLES, LOST_SEQS, UNREAD_LINES, Story, unpacked
+from localops.transfer.bundle import difference, merged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from localops.journal.stored import Source
     from localops.reading.analytics import Totals
     from localops.reading.story import Milestone
-    from localops.transfer.bundle import Batch
+    from localops.transfer.bundle import Batch, Range
 
     class Work(NamedTuple):
         """The rows of a session without those that readers add: how many, and the sum of their checksums."""
@@ -97,9 +98,12 @@ class OfBundle:
         self._counts: Counter[bytes] = Counter()  # session -> its rows in the bundle, in the way of `Work`
         self._last: dict[bytes, int] = {}  # session -> the time of its last row in the bundle
         self._unread: Counter[bytes | None] = Counter()  # session -> its unreadable rows, about which `unread` has rows
+        self._seqs: dict[str, list[Range]] = {}  # journal -> the seqs of its rows in the bundle
 
     def add(self, batch: Batch) -> None:
         """Note the rows of a batch, and what it states."""
+        seqs = ((row.seq, row.seq) for row in batch.rows)
+        self._seqs[batch.journal] = merged([*self._seqs.get(batch.journal, ()), *seqs])
         for row in batch.rows:
             self._last[row.session] = max(row.at_ns, self._last.get(row.session, 0))
             self._counts[row.session] += row.kind not in rows.BY_READERS
@@ -126,6 +130,18 @@ class OfBundle:
                 yield missing(session, about, 1, at_ns=at_ns, in_bundles=True)
             elif session in noted:
                 yield from found(journal, session, work, is_whole=is_whole)
+        yield from self._brought_back(journal)
+
+    def _brought_back(self, journal: Journal) -> Iterator[Row]:
+        """Yield a row for each session of which a repair had lost rows, if the bundle has each row that it had lost."""
+        for session, id, at_ns, text in journal.all("lost_seqs"):
+            body = unpacked(text)
+            lost = body[LOST_SEQS]
+            if difference([(first, last) for first, last in lost["ranges"]], self._seqs.get(lost["journal"], [])):
+                continue
+            own = uuid.uuid5(uuid.UUID(bytes=session), f"back {id.hex()}").bytes
+            back = encode.dumps({"damaged": -body["damaged"]}).decode()
+            yield rows.make("loss", session, id=own, at_ns=at_ns, body=back)
 
 
 def noted_in(journal: Journal) -> set[bytes]:

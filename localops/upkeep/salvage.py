@@ -10,6 +10,7 @@ import os
 import struct
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 
 from localops import clock
 from localops.config import JOURNAL
@@ -20,10 +21,11 @@ from localops.journal.journal import Journal
 from localops.journal.journal_file import INSERT, own_row
 from localops.journal.stored import Stored
 from localops.reading import session_state
+from localops.reading.story import LOST_SEQS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from localops.journal.rows import Row
@@ -48,6 +50,7 @@ _PAGE = 4096
 _FRAME = 24  # bytes of a WAL frame's header, before the page
 _WAL = 32  # the WAL's own header
 _WIDE = (0, 1, 2, 3, 4, 6, 8)  # bytes of an integer, by its serial type
+_MOST_GAPS = 500  # ranges of lost rows that are kept with a session
 _WIDEST = 1 << 30  # SQLite's own limit for one row
 
 
@@ -288,10 +291,11 @@ def save(path: str, folder: str) -> Saved:
     return Saved(len(kept), max(0, lost), broken, len(sound) - len(kept), _pages_missing(path))
 
 
-def _losses(kept: Iterable[Stored], known: list[int], *, may_lack_last: bool) -> Iterator[Row]:
+def _losses(kept: Sequence[Stored], known: list[int], *, may_lack_last: bool) -> Iterator[Row]:
     """Yield a row for each session that may have lost rows: its intact rows show its first and last seq."""
     spans: dict[bytes, list[Stored]] = {}
     begun, ended = set(), set()
+    name = _name_of(kept)
     for row in kept:
         if row.session == rows.NO_SESSION:
             continue
@@ -307,10 +311,26 @@ def _losses(kept: Iterable[Stored], known: list[int], *, may_lack_last: bool) ->
         upto = last.seq if is_over else known[-1]
         # Of the seqs in between, those without a row.
         lost = upto - after - (bisect_right(known, upto) - bisect_right(known, after))
-        lost += may_lack_last and not is_over
-        if lost:
-            body = encode.dumps({"damaged": lost}).decode()
+        is_cut = may_lack_last and not is_over
+        if lost + is_cut:
+            facts: dict[str, object] = {"damaged": lost + is_cut}
+            if name is not None and not is_cut and (gaps := _gaps(known, after, upto)):
+                facts[LOST_SEQS] = {"journal": name, "ranges": gaps}
+            body = encode.dumps(facts).decode()
             yield rows.make("loss", session, id=clock.new_id(last.at_ns), at_ns=last.at_ns, body=body)
+
+
+def _gaps(known: list[int], after: int, upto: int) -> list[tuple[int, int]]:
+    """Return the ranges of seqs without a row after a seq up to another; empty if they are many."""
+    within = [after, *known[bisect_right(known, after) : bisect_right(known, upto)], upto + 1]
+    gaps = [(last + 1, first - 1) for last, first in pairwise(within) if first - last > 1]
+    return gaps if len(gaps) <= _MOST_GAPS else []
+
+
+def _name_of(kept: Iterable[Stored]) -> str | None:
+    """Return the id of the journal, as it is in bundles; None if the row that has it is lost."""
+    own = [encode.loads(row.body or "{}") for row in kept if row.kind == "journal" and row.session == rows.NO_SESSION]
+    return next((body["journal"] for body in reversed(own) if isinstance(body.get("journal"), str)), None)
 
 
 def _finish(execute: Callable[..., Any], gone: Mapping[bytes, int]) -> None:

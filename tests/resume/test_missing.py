@@ -263,6 +263,41 @@ def test_a_repaired_journal_and_a_whole_file(tmp_path: Path, capsys: pytest.Capt
     _refused("a journal was damaged, and importing a whole file does not change that", capsys)
 
 
+@pytest.mark.foreign_open  # it overwrites a page of the journal
+@pytest.mark.parametrize("later", [False, True], ids=["all", "not the last"])
+def test_a_repaired_journal_and_a_bundle_with_all_that_was_lost(later: bool, tmp_path: Path) -> None:
+    """A page in the middle: the rows before and after it show which are lost, and a bundle of all sessions has them."""
+    session = localops.init()
+    for number in range(100):
+        session.record(localops.ActionEvent(action_type="look", params={"at": f"{number} " * 200}))
+        if later and number == 49:
+            _command("bundle", "-o", str(tmp_path / "early"))
+    session.end_session("Failure")
+    _command("bundle", "-o", str(tmp_path / "whole"))
+    session.recorder.journal.close()
+    journal = os.path.join(project(), "journal.db")
+    with closing(sqlite3.connect(journal)) as connection:
+        connection.execute("pragma wal_checkpoint(truncate)")
+    with Reader(journal) as reader:
+        leaves = "select pageno from dbstat where name = 'event' and ncell > 1 and pagetype = 'leaf' order by pageno"
+        pages = [page for (page,) in reader.ask(leaves, ())]
+    with open(journal, "r+b") as file:
+        file.seek((pages[len(pages) * 4 // 5] - 1) * 4096)
+        file.write(bytes(4096))
+    _command("repair", "--project", "default", "--replace", exit_code=3)
+    home = str(Path(project()).parent)
+    reason = _missing(home)
+    assert reason is not None
+    assert reason.startswith("some of its rows may be lost: a journal was damaged, and only importing a bundle of all")
+    if later:
+        _command("import", str(tmp_path / "early"))
+        assert _missing(home) == reason
+    _command("import", str(tmp_path / "whole"))
+    assert _missing(home) is None
+    with runs.opened(home) as opened:
+        assert len(opened.session().events) == 100
+
+
 def test_a_session_without_its_first_row(lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """It is a part of a session; how long it took is a lower bound."""
     _take("".join(lines[1:]))

@@ -507,6 +507,14 @@ join event e on e.seq = s.seq
 where s.kind = 'loss'
   and e.body like '%"unread_lines"%';
 
+-- lost_seqs --
+-- The rows about rows that a repair lost, with the seqs of these in the damaged journal.
+select s.session, s.id, s.at_ns, e.body
+from story s
+join event e on e.seq = s.seq
+where s.kind = 'loss'
+  and json_type(e.body, '$.lost_seqs') = 'object';
+
 -- work_rows --
 -- The number of a session's rows up to the seq :upto, and the sum of their checksums, without those that readers add.
 select count(*), coalesce(sum(e.sum & 4294967295), 0)
