@@ -78,8 +78,8 @@ def once(function: Callable[..., Any], plan: Plan, options: dict[str, Any], call
     step = _Step(function, plan, options, call)
     recorded = around(function, step.begin)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(attribute(type(function), "__call__")):
-        return _coroutine(function, recorded, step)
-    return _plain(function, recorded, step)
+        return _once_coroutine(function, recorded, step)
+    return _once_plain(function, recorded, step)
 
 
 def _claim_name(function: Callable[..., Any], name: str) -> None:
@@ -208,6 +208,13 @@ class _StepCall:
         assert self.uncertain is not None
         return self.hook(self.uncertain)
 
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Let another call have its turn if there is no decision."""
+        if error is not None:
+            self.turn.release()
+
 
 class _OnceCall(Stay):
     """A call of a step that runs: an operation; steps called in it are recorded as inside it."""
@@ -281,14 +288,14 @@ class _OnceCall(Stay):
         return self._code is None or trace is not None
 
 
-def _plain(function: Callable[..., Any], recorded: Callable[..., Any], step: _Step) -> Callable[..., Any]:
+def _once_plain(function: Callable[..., Any], recorded: Callable[..., Any], step: _Step) -> Callable[..., Any]:
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         step_call = step.take(args, kwargs)
         if step_call is None:
             return function(*args, **kwargs)
         if step_call.uncertain is not None:
-            try:
+            with step_call:
                 decision = step_call.ask()
                 if inspect.iscoroutine(decision):
                     decision.close()
@@ -297,9 +304,6 @@ def _plain(function: Callable[..., Any], recorded: Callable[..., Any], step: _St
                         "function that returns the result"
                     )
                 step_call.decide(decision)
-            except BaseException:
-                step_call.turn.release()
-                raise
         if step_call.result is not steps.RUN:
             return step_call.result
         return recorded(*args, **kwargs, **{_TURN: step_call})
@@ -307,21 +311,18 @@ def _plain(function: Callable[..., Any], recorded: Callable[..., Any], step: _St
     return wrapper
 
 
-def _coroutine(function: Callable[..., Any], recorded: Callable[..., Any], step: _Step) -> Callable[..., Any]:
+def _once_coroutine(function: Callable[..., Any], recorded: Callable[..., Any], step: _Step) -> Callable[..., Any]:
     @wraps(function)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         step_call = step.take(args, kwargs)
         if step_call is None:
             return await function(*args, **kwargs)
         if step_call.uncertain is not None:
-            try:
+            with step_call:
                 decision = step_call.ask()
                 if inspect.isawaitable(decision):
                     decision = await decision
                 step_call.decide(decision)
-            except BaseException:
-                step_call.turn.release()
-                raise
         if step_call.result is not steps.RUN:
             return step_call.result
         return await recorded(*args, **kwargs, **{_TURN: step_call})
