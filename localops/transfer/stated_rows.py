@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter, namedtuple
+from dataclasses import dataclass
 from zlib import crc32
 
 from localops.encoding import encode
 from localops.journal import rows, wire
 from localops.reading import analytics
 from localops.reading.story import IN_BUNDLES, LOST_SEQS, UNREAD_LINES, Story, unpacked
-from localops.transfer.bundle import difference, merged
+from localops.transfer.bundle import difference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,17 +94,18 @@ def total(session: bytes, figures: Totals, work: Work) -> dict[str, Any]:
 class OfBundle:
     """What the batches of a bundle state of sessions, compared with what is here when all of them are imported."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal) -> None:
+        self._lost = list(_lost_by_repairs(journal))
         self._work: dict[bytes, Work] = {}
         self._counts: Counter[bytes] = Counter()  # session -> its rows in the bundle, in the way of `Work`
         self._last: dict[bytes, int] = {}  # session -> the time of its last row in the bundle
         self._unread: Counter[bytes | None] = Counter()  # session -> its unreadable rows, about which `unread` has rows
-        self._seqs: dict[str, list[Range]] = {}  # journal -> the seqs of its rows in the bundle
 
     def add(self, batch: Batch) -> None:
         """Note the rows of a batch, and what it states."""
-        seqs = ((row.seq, row.seq) for row in batch.rows)
-        self._seqs[batch.journal] = merged([*self._seqs.get(batch.journal, ()), *seqs])
+        for loss in self._lost:
+            if loss.journal == batch.journal:
+                loss.left = difference(loss.left, [(row.seq, row.seq) for row in batch.rows])
         for row in batch.rows:
             self._last[row.session] = max(row.at_ns, self._last.get(row.session, 0))
             self._counts[row.session] += row.kind not in rows.BY_READERS
@@ -130,18 +132,33 @@ class OfBundle:
                 yield missing(session, about, 1, at_ns=at_ns, in_bundles=True)
             elif session in noted:
                 yield from found(journal, session, work, is_whole=is_whole)
-        yield from self._brought_back(journal)
+        for loss in self._lost:
+            if not loss.left:
+                id = uuid.uuid5(uuid.UUID(bytes=loss.session), f"back {loss.id.hex()}").bytes
+                body = encode.dumps({"damaged": -loss.count}).decode()
+                yield rows.make("loss", loss.session, id=id, at_ns=loss.at_ns, body=body)
 
-    def _brought_back(self, journal: Journal) -> Iterator[Row]:
-        """Yield a row for each session of which a repair had lost rows, if the bundle has each row that it had lost."""
-        for session, id, at_ns, text in journal.all("lost_seqs"):
-            body = unpacked(text)
-            lost = body[LOST_SEQS]
-            if difference([(first, last) for first, last in lost["ranges"]], self._seqs.get(lost["journal"], [])):
-                continue
-            own = uuid.uuid5(uuid.UUID(bytes=session), f"back {id.hex()}").bytes
-            back = encode.dumps({"damaged": -body["damaged"]}).decode()
-            yield rows.make("loss", session, id=own, at_ns=at_ns, body=back)
+
+@dataclass
+class _Loss:
+    """The rows of a session that a repair lost."""
+
+    session: bytes
+    id: bytes  # of the row about them
+    at_ns: int
+    count: int
+    journal: str  # the id of the damaged journal
+    left: list[Range]  # the seqs that they had in it, without those that have come
+
+
+def _lost_by_repairs(journal: Journal) -> Iterator[_Loss]:
+    for session, id, at_ns, text in journal.all("lost_seqs"):
+        body = unpacked(text)
+        try:
+            ranges = [(int(first), int(last)) for first, last in body[LOST_SEQS]["ranges"]]
+            yield _Loss(session, id, at_ns, int(body["damaged"]), body[LOST_SEQS]["journal"], ranges)
+        except (KeyError, TypeError, ValueError):
+            continue  # no repair writes such a row
 
 
 def noted_in(journal: Journal) -> set[bytes]:

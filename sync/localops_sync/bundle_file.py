@@ -348,7 +348,7 @@ def _unpack_part(home: str, part: Part, packed: zipfile.ZipFile, key: str | None
         journal.fold()  # opens it
         # Not on a hub, whose rows are those of its senders.
         returned = Returned(journal) if hub is None else None
-        stated = stated_rows.OfBundle()
+        stated = stated_rows.OfBundle(journal)
         with packed.open(f"{part.origin}/rows.ndjson") as rows:
             for batch, refused in batches(rows):
                 stated.add(batch)
