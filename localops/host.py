@@ -35,6 +35,8 @@ _MOST_ENTRIES = 10_000
 
 _GIB = 1 << 30
 
+BOOT_ID = "/proc/sys/kernel/random/boot_id"  # the file with the id that the kernel draws at boot
+
 # Bound here, as the interpreter takes `open` out of the builtins before it frees what may still record.
 open_file = open
 
@@ -99,7 +101,7 @@ def machine_id() -> str:
 
 def boot_id() -> str | None:
     """Return the id that the kernel drew at boot; None if it draws none."""
-    return _first_line("/proc/sys/kernel/random/boot_id") or None
+    return _first_line(BOOT_ID) or None
 
 
 def hostname() -> str:

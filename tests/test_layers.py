@@ -41,7 +41,7 @@ LAYERS = """
     wire parts story price_table
     mirrored session_state
     validation
-    spill
+    spill lost_wal
     blobs reader derived_file keeper
     any_sqlite journal_file
     rollups losses recovery wal forks

@@ -19,9 +19,18 @@ import apsw
 from localops import clock, host, interruption
 from localops.config import JOURNAL
 from localops.errors import ForeignJournal, JournalError, NewerJournal
-from localops.journal import participants, parts, rows, sql
+from localops.journal import lost_wal, participants, parts, rows, sql
 from localops.journal.locks import MARK, TAKEN, Watch, bar_lost, high_descriptors, opened, sqlite_name
-from localops.journal.reader import APPLICATION_ID, close_readers, connect, has_our_header, is_cut, length_in_header
+from localops.journal.reader import (
+    APPLICATION_ID,
+    close_readers,
+    connect,
+    has_our_header,
+    is_cut,
+    is_open_on,
+    left_by_crash,
+    length_in_header,
+)
 from localops.output import say_once
 
 TYPE_CHECKING = False
@@ -125,6 +134,9 @@ class JournalFile:
         self.recent: list[Row] = []  # rows written since the last check; other processes see all rows before it
         self.remember = self.recent.append
         self._known_ours = False
+        # What a crash has left, and what was lost of it; see `lost_wal.py`.
+        self._left_by_crash: lost_wal.Index | None = None
+        self._lost: tuple[lost_wal.Index, int] | None = None
         self._size = 0
         self._busy_since = self._napped = 0.0
         self._random = Random()
@@ -180,6 +192,7 @@ class JournalFile:
 
     def open(self) -> None:
         """Open the file; create it (0600) and its tables if they are missing."""
+        self._lost = None
         # A part is complete once it was closed: continue in a new one.
         if self.is_part:
             self._place()
@@ -193,6 +206,7 @@ class JournalFile:
             self.execute = self.connection.cursor().execute
             try:
                 if self._remember_files(before):
+                    self._mark_lost()
                     return self._after_open()
             except BaseException:  # do not leave it half open
                 self.drop()
@@ -243,7 +257,8 @@ class JournalFile:
                 connection.execute("vacuum into ?", (sqlite_name(part)[0],)).fetchall()
                 os.rename(part, own)
             host.sync_folder(os.path.dirname(self.path))
-            for side in ("-wal", "-shm"):
+            # The -shm file first: alone, it would show that a WAL is missing.
+            for side in ("-shm", "-wal"):
                 remove(self.path + side)
             os.rename(own, self.path)
             host.sync_folder(os.path.dirname(self.path))
@@ -275,9 +290,22 @@ class JournalFile:
     def _connect(self) -> apsw.Connection:
         if not self.network:
             bar_lost(self.path, self.patience)
+            self._left_by_crash = left_by_crash(self.path)
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
         with high_descriptors():
             return connect(self.path, flags, self.vfs)
+
+    def _mark_lost(self) -> None:
+        """Write that sessions may have lost rows, if pages of the WAL were missing."""
+        if self._lost is None or self.connection is None:
+            return
+        for row in lost_wal.marks(self.connection.execute, self.path, *self._lost):
+            try:
+                if not self.holds(row):
+                    self.execute(INSERT, row)
+            except apsw.Error:
+                self._keep(row)
+        self._lost = None
 
     def _make_file(self) -> None:
         # SQLite would delete the WAL of an empty file, and the rows in it.
@@ -295,6 +323,9 @@ class JournalFile:
     def _prepare(self, connection: apsw.Connection) -> None:
         connection.set_busy_handler(self.busy)
         _check_ours(connection)
+        # Before the first write, which adds pages.
+        if self._left_by_crash is not None and (pages := lost_wal.pages_lost(self.path, self._left_by_crash)):
+            self._lost = self._left_by_crash, pages
         mode = "delete" if self.network else "wal"
         # Set first: switching a new file to WAL is a transaction, which would sync its rollback journal twice.
         connection.pragma("synchronous", "full" if self.power or self.network else "normal")
@@ -568,7 +599,7 @@ class JournalFile:
             # C code forked and ran only the hook after the fork: the locks are the parent's.
             self.drop()
         connections = apsw.connections()
-        inherited = [one for one in connections if one is self.connection or _is_open_on(one, self.path)]
+        inherited = [one for one in connections if one is self.connection or is_open_on(one, self.path)]
         # For these SQLite assumes locks that this process does not have, also in a new connection to the same file.
         if inherited:
             # Closing one could roll back the parent's transaction.
@@ -610,19 +641,6 @@ def own_row(kind: str, session: bytes, body: Mapping[str, object], name: str | N
     at = clock.now_ns()
     text = encode.dumps(body).decode()
     return rows.make(kind, session, id=clock.new_id(at), at_ns=at, name=name, body=text)
-
-
-def _is_open_on(connection: apsw.Connection, path: str) -> bool:
-    try:
-        return connection.filename == path
-    except UnicodeDecodeError:
-        # Its name is not UTF-8: it may be our file, if our name is not UTF-8 either.
-        return sqlite_name(path)[1]
-    except apsw.ThreadingViolationError:
-        # A thread of the parent was using it.
-        return True
-    except apsw.ConnectionClosedError:
-        return False
 
 
 def _deny_all(connection: apsw.Connection) -> apsw.Connection:

@@ -49,6 +49,7 @@ _LOW = 100  # descriptors below this are left to the program
 _GRACE = 0.02  # seconds in which a writer that has not noticed the removal finishes
 _MOST_BARS = 16
 
+_kept: list[int] = []  # descriptors that would free SQLite's locks if they were closed
 _bars: list[int] = []  # descriptors of lost -shm files whose write locks are held here
 
 
@@ -61,6 +62,49 @@ def sqlite_name(path: str) -> tuple[str, bool]:
 
         return f"file:{quote(os.fsencode(path))}", True
     return path, False
+
+
+def read_own(path: str, size: int) -> bytes | None:
+    """Read the beginning of a file through a descriptor that SQLite has open on it; None if there is none."""
+    inode = _inode(path)
+    handles = _descriptors(_names(), {inode}, frozenset()) if _able and inode is not None else {}
+    for handle in handles:
+        try:
+            return os.pread(handle, size, 0)
+        except OSError as error:
+            pass_on(error)
+    return None
+
+
+def read_unlocked(path: str, size: int) -> bytes | None:
+    """Read the beginning of a file that this process does not have open; None if it has.
+
+    Closing a descriptor frees all POSIX locks of this process on the file, also those of SQLite's own descriptor.
+    """
+    inode = _inode(path)
+    if not _able or inode is None or _descriptors(_names(), {inode}, frozenset()):
+        return None
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        pass_on(error)
+        return None
+    try:
+        return os.pread(handle, size, 0)
+    except OSError as error:
+        pass_on(error)
+        return None
+    finally:
+        # A thread or a signal handler may have opened it meanwhile: then this one must stay open.
+        if len(_descriptors_on(inode)) > 1:
+            _kept.append(handle)
+        else:
+            os.close(handle)
+
+
+def _descriptors_on(inode: tuple[int, int]) -> list[int]:
+    """Return all descriptors of this process on a file."""
+    return [handle for handle in map(int, _names()) if (f := _facts(handle)) and (f.st_dev, f.st_ino) == inode]
 
 
 class Watch:

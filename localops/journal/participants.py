@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _TRIES = 200  # attempts to lock the file before another process removes it; each takes about 50 µs
 _HIGH_TRIES = 5
 _IDENTITY = "file"  # the first word of the line with the inode and device of the lock file and the place of its project
+_BOOT = "boot"  # the first word of the line with the id of the boot in which its process ran
 _LEFT = "its process uses another file now"
 _RESUMED = "resumed"  # the first word of a line with the id of a session that its process resumed
 _MOST_BYTES = 1_000
@@ -96,7 +97,8 @@ class Participant:
 
     def _identity(self, handle: int) -> str:
         facts = os.fstat(handle)
-        return f"{_IDENTITY} {facts.st_ino} {facts.st_dev} {_place(os.path.dirname(os.path.dirname(self.path)))}"
+        identity = f"{_IDENTITY} {facts.st_ino} {facts.st_dev} {_place(os.path.dirname(os.path.dirname(self.path)))}"
+        return f"{identity}\n{_BOOT} {_boot_id()}"
 
     def card(self) -> dict[str, object]:
         """Return the facts that identify this process, also on other hosts, for the row that says it takes part."""
@@ -212,19 +214,47 @@ def elsewhere_now(project: str) -> list[bytes]:
     return [bytes.fromhex(name) for name in ids]
 
 
-def _is_left(path: str) -> bool:
-    """Return whether the process of a lock file noted in it that it uses another one."""
-    if path in _mine:
+def _boot_id() -> str:
+    """Return the id of this boot, like `host.boot_id`, but leave no file open if a signal handler raises meanwhile."""
+    file = Descriptors()
+    try:
+        file.open(host.BOOT_ID)
+        return os.read(file.handles[0], _MOST_BYTES).decode().strip()
+    except OSError as error:
+        # Not on every system.
+        _is_programs(error)
+        return ""
+    finally:
+        file.__exit__()
+
+
+def was_here_since_boot(project: str) -> bool:
+    """Return whether a process that has not removed its lock file recorded here since the machine was started."""
+    boot = host.boot_id()
+    try:
+        paths = [os.path.join(folder_of(project), name) for name in os.listdir(folder_of(project))] if boot else []
+    except OSError as error:
+        interruption.pass_on(error)
         return False
+    return any(f"{_BOOT} {boot}" in _lines(path) for path in paths if path not in _mine)
+
+
+def _lines(path: str) -> list[str]:
+    """Return the lines of another process's lock file."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            return _LEFT.encode() in os.pread(handle, _MOST_BYTES, 0)
+            return os.pread(handle, _MOST_BYTES, 0).decode(errors="replace").splitlines()
         finally:
             os.close(handle)
     except OSError as error:
         interruption.pass_on(error)
-        return False
+        return []
+
+
+def _is_left(path: str) -> bool:
+    """Return whether the process of a lock file noted in it that it uses another one."""
+    return path not in _mine and _LEFT in _lines(path)
 
 
 def _is_original(handle: int, project: str) -> bool:

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 import time
+from _thread import allocate_lock
 from itertools import islice
 
 import apsw
@@ -25,7 +26,7 @@ from localops.errors import (
     QueryRefused,
 )
 from localops.interruption import pass_on
-from localops.journal import rows
+from localops.journal import lost_wal, rows, spill
 from localops.journal.locks import bar_lost, sqlite_name
 from localops.journal.sql import SCHEMA, statements, temporary_views
 from localops.journal.weak_values import WeakValues
@@ -56,6 +57,9 @@ _SAFE = "nothing that was recorded is lost"
 _PAGE = f"select seq, {', '.join(rows.COLUMNS)} from event where seq > ? order by seq limit ?"  # noqa: S608
 _BLANK = r"(?s)(?>[\s;]+|--[^\n]*|/\*(?:.*?\*/|.*))*+"  # spaces, semicolons, comments
 _readers = WeakValues()
+# Held while a connection is created.  Nothing waits longer for it: a signal handler may have interrupted the holder.
+_opening = allocate_lock()
+_OPENING_WAIT = 0.1  # seconds
 
 
 class Reader:
@@ -85,15 +89,27 @@ class Reader:
         self.is_of_older_schema = self._schema < SCHEMA  # it was not opened by a writer of this release yet
         if self.is_of_older_schema:
             self._connection.execute(temporary_views(self._schema)).fetchall()
+        if self._lost is not None:
+            self._mark_lost(*self._lost)
+
+    def _mark_lost(self, before: lost_wal.Index, pages: int) -> None:
+        """Write that sessions may have lost rows to a spill file, as a reader does not write to the journal."""
+        file = spill.Spill(os.path.dirname(self.path))
+        for row in lost_wal.marks(self._connection.execute, self.path, before, pages):
+            file.write(row)
 
     def _open(self) -> apsw.Connection:
         bar_lost(self.path, 1.0)
         self._shared: int | None = None
+        self._lost: tuple[lost_wal.Index, int] | None = None
+        before = left_by_crash(self.path)
         try:
             connection = connect(self.path, apsw.SQLITE_OPEN_READONLY)
             connection.set_busy_timeout(5_000)
             connection.execute("select 1 from sqlite_schema").fetchall()
             self._shared = self._shared_now()
+            if before is not None and (pages := lost_wal.pages_lost(self.path, before)):
+                self._lost = before, pages
         except (apsw.CantOpenError, apsw.ReadOnlyError):
             # If the folder cannot be written and the WAL is empty, the file does not change while we read it.
             wal = self.path + "-wal"
@@ -310,7 +326,37 @@ def is_cut(path: str) -> bool:
 def connect(path: str, flags: int, vfs: str | None = None) -> apsw.Connection:
     """Return a connection to a file; its name may be any bytes."""
     name, is_uri = sqlite_name(path)
-    return apsw.Connection(name, flags=flags | (apsw.SQLITE_OPEN_URI if is_uri else 0), vfs=vfs)
+    has_lock = _opening.acquire(timeout=_OPENING_WAIT)
+    try:
+        return apsw.Connection(name, flags=flags | (apsw.SQLITE_OPEN_URI if is_uri else 0), vfs=vfs)
+    finally:
+        if has_lock:
+            _opening.release()
+
+
+def left_by_crash(path: str) -> lost_wal.Index | None:
+    """Return what a crash has left in the -shm file of a journal that is not open yet; see `lost_wal.py`."""
+    # No thread may open the journal meanwhile: closing our descriptor would free its locks.
+    if not host.exists(path + "-shm") or not _opening.acquire(timeout=_OPENING_WAIT):
+        return None
+    try:
+        return None if any(is_open_on(one, path) for one in apsw.connections()) else lost_wal.before_open(path)
+    finally:
+        _opening.release()
+
+
+def is_open_on(connection: apsw.Connection, path: str) -> bool:
+    """Return whether a connection of this process is on a file."""
+    try:
+        return connection.filename == path
+    except UnicodeDecodeError:
+        # Its name is not UTF-8: it may be our file, if our name is not UTF-8 either.
+        return sqlite_name(path)[1]
+    except apsw.ThreadingViolationError:
+        # A thread of the parent was using it.
+        return True
+    except apsw.ConnectionClosedError:
+        return False
 
 
 def has_our_header(path: str) -> bool:
@@ -416,3 +462,12 @@ def _confine(connection: apsw.Connection, deadline: float) -> None:
 
     connection.authorizer = allowed
     connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+
+
+def _renew_lock() -> None:
+    """Replace the lock in a forked child: another thread of the parent may have held it."""
+    global _opening
+    _opening = allocate_lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)

@@ -124,6 +124,7 @@ FIGURES = ("events", "failed", *TOKENS, "cost", "unpriced", "took_ns")
 LISTED = ("session", "key", "first_ns", "last_ns", "name", "state", *TOTALS[1:])
 # The columns to read of opening and closing rows, without their bodies.
 HALF = tuple("seq id phase kind name parent agent at_ns start_ns end_ns model failed".split())
+WAL_PAGES = "wal_pages"  # the key in a row about a loss with the pages of the WAL that were missing after a crash
 UNBILLED = "failed before it was billed"  # the name of the price row of a call that cost nothing
 END_IN_CHILD = "end_in_child"  # the kind of the event with which a forked child returns from its parent's operation
 LEFT_TO_CHILD = "left to a child"  # the name of the note of a process that leaves the end of an operation to a child

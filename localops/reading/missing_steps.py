@@ -57,6 +57,12 @@ def _left(story: Story) -> str | None:
 def _damage(story: Story) -> str | None:
     """Return why rows of a session may be lost with a damaged journal or an imported file, and what helps, or None."""
     # A bundle or an export may have been written before the last rows, so it does not show that nothing is missing.
+    if story.wal_pages:
+        pages = counted(story.wal_pages, "page is", "pages are")
+        return (
+            f"some of its rows are probably lost: {pages} missing from the journal's write-ahead log (journal.db-wal), "
+            "which was cut, damaged or deleted after a process was killed"
+        )
     if story.damaged > story.unread_lines:
         cure = "and importing a whole file does not change that"
         if story.may_be_brought_back:

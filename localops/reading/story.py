@@ -181,6 +181,11 @@ class Story:
         return sum(one.body.get("damaged", 0) for one in self.of_kind("loss"))
 
     @property
+    def wal_pages(self) -> int:
+        """The pages that were missing from the WAL when it was recovered after a crash."""
+        return sum(one.body.get(rows.WAL_PAGES, 0) for one in self.of_kind("loss"))
+
+    @property
     def unread_lines(self) -> int:
         """Those of `damaged` that imported files lacked; 0 once a whole file was imported."""
         return sum(one.body.get("damaged", 0) for one in self.of_kind("loss") if UNREAD_LINES in one.body)
