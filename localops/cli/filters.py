@@ -65,9 +65,13 @@ def _facet_options() -> Iterator[Callable[[F], F]]:
             )
 
 
+_ALL_TAG = click.option(
+    "--all-tag", multiple=True, type=_Value("tag"), metavar="TAG", help="With this tag, too: several must all match."
+)
 _TEXT = click.option("--text", help="With an event that contains these words.")
 _OPTIONS = (
     *_facet_options(),
+    _ALL_TAG,
     click.option("--since", type=common.Moment(), help="Started since: 2h, 3d, 2026-11-21, or an ISO time (UTC)."),
     click.option("--until", type=common.Moment(end=True), help="Started until then; a day includes its end."),
     click.option(

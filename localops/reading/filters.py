@@ -1,7 +1,8 @@
 """The filters of a list of sessions, and their only parser, for commands, requests and pages.
 
 Several values of a facet are alternatives; different facets must all match; `not_` before the name of a facet excludes
-sessions.  In a value, `*` stands for any characters: `model=claude-*`, `meta=team=*`.
+sessions.  Several values of `all_tag` must all match.  In a value, `*` stands for any characters: `model=claude-*`,
+`meta=team=*`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ STATES = ("Success", "Failure", "Indeterminate", "Running", "Unknown")
 FACETS = ("state", "tag", "model", "agent", "tool", "user", "conversation", "meta", "name", "host", "error")
 NOT = "not_"  # before the name of a facet: sessions that have none of these values
 _EXCLUDED = tuple(f"{NOT}{name}" for name in FACETS)
+ALL_TAG = "all_tag"  # tags that a session must have, each of them
 _SINGLE: dict[str, Any] = {
     **dict.fromkeys(("since", "until", "text", "min_cost", "max_cost", "min_took", "max_took")),
     "errors": False,
@@ -35,6 +37,7 @@ _FIELDS = (
     *("state", "tag", "model", "agent", "since", "until", "text", "tool", "errors", "min_cost", "min_took"),
     *("user", "conversation", "meta", "score", "name", "host", "error", "max_cost", "max_took"),
     *_EXCLUDED,
+    ALL_TAG,
 )
 # Names of filters in requests, in seconds.
 _ALIASES = {"min_seconds": "min_took", "max_seconds": "max_took"}
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
         error: tuple[str, ...]
         max_cost: int | None
         max_took: int | None
+        all_tag: tuple[str, ...]  # each of them
 
         def __init__(
             self,
@@ -93,6 +97,7 @@ if TYPE_CHECKING:
             error: Values = (),
             max_cost: int | None = None,
             max_took: int | None = None,
+            all_tag: Values = (),
             **excluded: Values,
         ) -> None: ...
 
@@ -167,10 +172,10 @@ def _glob(value: str) -> str:
 def clauses(filters: Filters, *, but: str | None = None) -> list[Clause]:
     """Return the filters by facets; `but` leaves out the wanted values of one facet.
 
-    Each name of metadata is its own facet, so `but` may be `meta:NAME`. Exclusions are never left out.  Users,
-    conversations and metadata are stored as tags.  The state is not here, as it is not stored for open sessions.
+    Each name of metadata is its own facet, so `but` may be `meta:NAME`. Exclusions and `all_tag` are never left out.
+    Users, conversations and metadata are stored as tags.  The state is not here, as it is not stored for open sessions.
     """
-    given: list[Clause] = []
+    given = [Clause("tag", [tag]) for tag in filters.all_tag]
     for name in FACETS[1:]:
         wanted = [value for value in getattr(filters, name) if but not in (name, f"{name}:{meta_name(value)}")]
         for values, excluded in ((wanted, False), (getattr(filters, f"{NOT}{name}"), True)):

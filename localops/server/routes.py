@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from localops.reading import analytics, call_query, call_search, run_gate
-from localops.reading.filters import FACETS, NOT, STATES
+from localops.reading.filters import ALL_TAG, FACETS, NOT, STATES
 from localops.reading.runs_table import MOST_RUNS
 from localops.server.intake.agentops_routes import AGENTOPS
 from localops.server.keys import READ, SCORE
@@ -37,6 +37,7 @@ _BOUNDS = {
 _CHOSEN = {
     **{name: f"{what}; can be repeated, * stands for any characters" for name, what in _FILTERS.items()},
     **{f"{NOT}{name}": f"not {what}; can be repeated" for name, what in _FILTERS.items()},
+    ALL_TAG: "with this tag, or with an event that has it; can be repeated, and then each of them",
     "score": "with this score of itself or of an event: NAME, NAME<0.5, NAME=good, NAME@AUTHOR>=1; can be repeated",
     "since": "started since then: 2h or 7d ago, or a time (ISO 8601, UTC unless it names a zone)",
     "until": "started before then",

@@ -51,7 +51,8 @@ def most_frequent(sums: dict[str, Counter[str]], filters: Filters, of: str | Non
     values: dict[str, list[list[object]]] = {}
     for dim, counted in counts.items():
         frequent = most(counted, wanted)
-        chosen = {*getattr(filters, dim), *getattr(filters, f"not_{dim}")} - {value for value, _ in frequent}
+        required = filters.all_tag if dim == "tag" else ()
+        chosen = {*getattr(filters, dim), *required, *getattr(filters, f"not_{dim}")} - {value for value, _ in frequent}
         values[dim] = [[value, counted[value]] for value in sorted(chosen) if counted[value]]
         values[dim] += [[value, many] for value, many in frequent]
     return {**values, "more": bool(cut), "cut": cut}

@@ -15,14 +15,16 @@ import {
   first,
   isExcluding,
   isFilter,
+  isOfAll,
   isTurnable,
+  joinedBy,
   listed,
-  opposite,
   OTHERS,
   parsed,
   plain,
   refusal,
   toggled,
+  wantedOf,
   words,
   written,
 } from "./query.js";
@@ -149,10 +151,8 @@ class FacetMenu {
     this.note = make("p", { class: "faint small", hidden: true });
     // A few states need no field.
     this.input.hidden = name === "state";
-    const mode =
-      "Sessions with any of the chosen values, and none with ≠. A value's number is for choosing that value alone.";
-    this.any = make("div", { class: "faint any", hidden: true, title: mode }, "With any of the chosen");
-    this.box.append(this.input, this.any, this.values, this.note);
+    this.mode = make("div", { class: "faint any", hidden: true });
+    this.box.append(this.input, this.mode, this.values, this.note);
     this.element.addEventListener("toggle", () => this.opened());
   }
 
@@ -216,7 +216,7 @@ class FacetMenu {
 
   draw() {
     const query = this.bar.query(),
-      wanted = query[this.name] || [],
+      wanted = wantedOf(query, this.name),
       excluded = query[`not_${this.name}`] || [];
     const entries = this.entries([...wanted, ...excluded]);
     const isOne = this.name === "project" && entries.length < 2 && !wanted.length;
@@ -224,7 +224,8 @@ class FacetMenu {
     this.wasSeen ||= this.name !== "project" || this.isLate || (entries.length > 0 && !isOne);
     this.element.hidden = !this.wasSeen;
     this.element.classList.toggle("chosen", wanted.length + excluded.length > 0);
-    this.any.hidden = entries.length < 2;
+    this.mode.hidden = entries.length < 2;
+    this.drawMode(query, wanted);
     keyed(
       this.values,
       entries.map(([value, amount]) => this.entry(value, amount, wanted.includes(value), excluded.includes(value))),
@@ -236,6 +237,39 @@ class FacetMenu {
     ].filter(Boolean);
     this.note.hidden = !notes.length;
     this.note.textContent = notes.join(" ");
+  }
+
+  /** Show how several chosen values are joined; for tags, that can be changed. */
+  drawMode(query, wanted) {
+    const isAll = this.name === "tag" && isOfAll(query),
+      canChange = this.name === "tag" && wanted.length > 0;
+    this.mode.title = isAll
+      ? "Sessions with each of the chosen values, and none with ≠. A value's number is for adding it."
+      : "Sessions with any of the chosen values, and none with ≠. A value's number is for choosing that value alone.";
+    const choose = (label, isOn, all) =>
+      make(
+        "button",
+        {
+          type: "button",
+          class: "quiet small",
+          "data-id": label,
+          "data-key": label,
+          "aria-pressed": String(isOn),
+          onclick: () => this.bar.set(joinedBy(this.bar.query(), all)),
+        },
+        label,
+      );
+    keyed(
+      this.mode,
+      canChange
+        ? [
+            make("span", { "data-id": "with" }, "With"),
+            choose("any", !isAll, false),
+            choose("all", isAll, true),
+            make("span", { "data-id": "of" }, " of them"),
+          ]
+        : [make("span", { "data-id": "with any" }, "With any of the chosen")],
+    );
   }
 
   /** Return the values and their counts, the chosen ones first; in an open menu none moves away from the pointer. */
@@ -462,10 +496,11 @@ export class FilterBar {
         title,
         "aria-label": title,
         onclick: (event) => {
-          const { parentElement: chips } = event.currentTarget.parentElement;
+          const { parentElement: chips } = event.currentTarget.parentElement,
+            isOf = (id) => facetOf(id.split("=")[0]) === facetOf(name) && id.endsWith(`=${value}`);
           this.toggle(facetOf(name), value, !isOut);
           // Its chip has another name now: who turns it may turn it back.
-          [...chips.children].find((one) => one.dataset.id === `${opposite(name)}=${value}`)?.firstChild.focus();
+          [...chips.children].find((one) => isOf(one.dataset.id))?.firstChild.focus();
         },
       },
       isOut ? "≠" : "=",
@@ -492,7 +527,7 @@ export class FilterBar {
   }
 
   drawMore(query) {
-    const late = this.late.some((name) => query[name] || query[`not_${name}`]);
+    const late = this.late.some((name) => wantedOf(query, name).length || query[`not_${name}`]);
     const names = [...NUMBERS, "errors", "score"];
     this.more.element.classList.toggle("chosen", late || names.some((name) => query[name]));
     const check = (label, on, set) => {

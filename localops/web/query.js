@@ -1,4 +1,5 @@
-// The filters in the address: several values of a name are alternatives, and `not_` before a name excludes.
+// The filters in the address: several values of a name are alternatives, and `not_` before a name excludes.  Sessions
+// must have each value of `all_tag`.
 
 import { moment } from "./times.js";
 import { url } from "./url.js";
@@ -29,6 +30,7 @@ export const OTHERS = {
   errors: "With errors",
 };
 const NOT = "not_";
+export const ALL_TAG = "all_tag";
 // The days that a filter can have: the server counts nanoseconds from 1970 on, in 64 bits.
 export const EARLIEST = "1970-01-01";
 export const LATEST = "2261-12-31";
@@ -44,9 +46,8 @@ export const toConversation = (tag) =>
 /** Further filters of one page, and how each is read: its value, as words. */
 export const own = {};
 
-/** Return the name of a facet without the sign that excludes, and that of its opposite. */
-export const facetOf = (name) => (name.startsWith(NOT) ? name.slice(NOT.length) : name);
-export const opposite = (name) => (name.startsWith(NOT) ? facetOf(name) : NOT + name);
+/** Return the name of a facet without the sign that excludes or requires all. */
+export const facetOf = (name) => (name === ALL_TAG ? "tag" : name.startsWith(NOT) ? name.slice(NOT.length) : name);
 const isFacet = (name) => Object.hasOwn(FACETS, facetOf(name));
 export const isFilter = (name) => isFacet(name) || Object.hasOwn(OTHERS, name) || Object.hasOwn(own, name);
 export const isExcluding = (name) => name.startsWith(NOT) && isFacet(name);
@@ -118,31 +119,41 @@ export function changed(query, changes) {
   return next;
 }
 
+/** Return the names under which a facet has values: alternatives, excluded ones, and tags that must all match. */
+const namesOf = (facet) => [facet, NOT + facet, ...(facet === "tag" ? [ALL_TAG] : [])];
+/** Return the chosen values of a facet. */
+export const wantedOf = (query, facet) =>
+  namesOf(facet).flatMap((name) => (isExcluding(name) ? [] : query[name] || []));
+
 /** Add a value of a facet, or remove it if it is chosen already; a value is never both chosen and excluded. */
 export function toggled(query, facet, value, exclude = false) {
-  const own = exclude ? NOT + facet : facet,
-    opposite = exclude ? facet : NOT + facet;
-  const without = (name) => (query[name] || []).filter((each) => each !== value);
-  const rest = without(own);
-  const isNew = rest.length === (query[own] || []).length;
+  const names = namesOf(facet);
+  const without = Object.fromEntries(names.map((name) => [name, (query[name] || []).filter((each) => each !== value)]));
+  const before = exclude ? query[NOT + facet] || [] : wantedOf(query, facet);
+  if (before.includes(value)) return changed(query, without);
+  const own = exclude ? NOT + facet : facet === "tag" && isOfAll(query) ? ALL_TAG : facet;
   // A request is for one project, or for all.
-  const values = isNew ? (facet === "project" ? [value] : [...rest, value]) : rest;
-  return changed(query, { [own]: values, [opposite]: without(opposite) });
+  return changed(query, { ...without, [own]: facet === "project" ? [value] : [...without[own], value] });
 }
 
-/**
- * Return the filters to set so that only those with a value stay.
- *
- * Values of one filter are alternatives: a further tag is metadata, if it is a pair, or else words to search for.
- */
+/** Return whether sessions must have each of the chosen tags. */
+export const isOfAll = (query) => Boolean(query[ALL_TAG]) && !query.tag;
+
+/** Return the filters to set for sessions with each of the chosen tags, or with any of them. */
+export const joinedBy = (query, isAll) => ({
+  tag: "",
+  [ALL_TAG]: "",
+  [isAll ? ALL_TAG : "tag"]: wantedOf(query, "tag"),
+});
+
+/** Return the filters to set so that only those with a value stay: a further tag is required beside the others. */
 export function narrowing(query, facet, value) {
-  if (facet !== "tag" || !query.tag || query.tag.includes(value)) return { [facet]: value };
-  const [name, isPair] = [value.split("=")[0], value.includes("=")];
-  if (isPair && !query.meta?.some((pair) => pair.startsWith(`${name}=`)))
-    return { meta: [...(query.meta || []), value] };
-  const text = first(query, "text"),
-    phrase = `"${value.replaceAll('"', " ")}"`;
-  return { text: text.includes(phrase) ? text : `${text} ${phrase}`.trim() };
+  const { tag = [], [ALL_TAG]: all = [] } = query;
+  if (facet !== "tag" || tag.includes(value) || !wantedOf(query, "tag").length) return { [facet]: value };
+  // Of several alternatives, each session may have another one.
+  return tag.length === 1
+    ? { tag: "", [ALL_TAG]: [...new Set([...tag, ...all, value])] }
+    : { [ALL_TAG]: [...new Set([...all, value])] };
 }
 
 /** Return only what chooses sessions, or on the page of calls those and calls. */
@@ -218,8 +229,9 @@ export function words(name, value, before = null) {
   if (name === "text") return `Text: ${plain(value)}`;
   if (name === "since" || name === "until")
     return /^\d+[mhdw]$/.test(value) ? `Started: ${period(value)}` : `${OTHERS[name]} ${period(value)}`;
-  if (before?.[0] === name && name !== "meta" && isFacet(name)) return `${isExcluding(name) ? "nor" : "or"} ${value}`;
+  if (before?.[0] === name && name !== "meta" && isFacet(name))
+    return `${isExcluding(name) ? "nor" : name === ALL_TAG ? "and" : "or"} ${value}`;
   if (isExcluding(name)) return `${FACETS[facetOf(name)]}: not ${value}`;
   if (Object.hasOwn(LIMITS, name)) return LIMITS[name](value);
-  return `${FACETS[name] || OTHERS[name]}: ${value}`;
+  return `${FACETS[facetOf(name)] || OTHERS[name]}: ${value}`;
 }

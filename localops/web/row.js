@@ -5,7 +5,7 @@ import { began, scoreOf } from "./columns.js";
 import { quiet, reasonOf } from "./formats.js";
 import { places, terms } from "./marks.js";
 import { moreTags } from "./more_tags.js";
-import { address, changed, first, narrowing, toConversation } from "./query.js";
+import { address, changed, first, narrowing, toConversation, wantedOf } from "./query.js";
 import { url } from "./url.js";
 
 const STATES = ["Running", "Success", "Failure", "Indeterminate", "Unknown"];
@@ -83,7 +83,7 @@ const isNamed = (one, query) => terms(first(query, "text")).every((term) => plac
 /** Return the tags of a row: as not all may fit, those filtered by or searched for are first, then a conversation. */
 function tagsOf(one, query) {
   const wanted = terms(first(query, "text"));
-  const isFound = (tag) => query.tag?.some((value) => isLike(tag, value)) || places(tag, wanted).length > 0;
+  const isFound = (tag) => wantedOf(query, "tag").some((value) => isLike(tag, value)) || places(tag, wanted).length > 0;
   const isFirst = (tag) => Number(isFound(tag)) || (toConversation(tag) ? 0.5 : 0);
   return one.tags.toSorted((a, b) => isFirst(b) - isFirst(a));
 }

@@ -67,6 +67,9 @@ def test_the_oldest_can_come_first(
 _FILTERS: list[tuple[tuple[str, ...], list[str]]] = [
     (("--tag", "red"), ["two", "one"]),
     (("--tag", "own-three"), ["three"]),
+    (("--tag", "blue", "--tag", "red"), ["two", "one"]),
+    (("--all-tag", "blue", "--all-tag", "red"), ["two"]),
+    (("--all-tag", "red", "--tag", "own-one", "--tag", "own-three"), ["one"]),
     (("--state", "failure"), ["two"]),
     (("--state", "Indeterminate"), ["three"]),
     (("--state", "running"), []),

@@ -214,6 +214,7 @@ def test_sessions_are_listed_page_by_page(tmp_path: Path) -> None:
         several = found.ask("GET", "/api/1/sessions?state=Failure&state=success&not_tag=x&model=gpt*")[1]
         assert len(several["sessions"]) == 4
         assert not found.ask("GET", "/api/1/sessions?not_model=gpt-4o*")[1]["sessions"]
+        assert not found.ask("GET", "/api/1/sessions?all_tag=x&all_tag=no-such")[1]["sessions"]
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,8 @@ def _passes(run: Run, filters: Filters) -> bool:
     """Return whether a session passes, by the definition of the filters."""
     if filters.min_cost is not None and run.cost < filters.min_cost:
         return False
+    if not all(any(_fits(pattern, value) for value in run.facets["tag"]) for pattern in filters.all_tag):
+        return False
     for name in FACETS:
         having = run.facets[name]
         excluded = getattr(filters, f"not_{name}")
@@ -151,6 +153,8 @@ def _cases() -> Iterator[Filters]:
     for name, pattern in PATTERNS.items():
         yield Filters()._replace(**{name: pattern})
         yield Filters()._replace(**{f"not_{name}": pattern})
+    yield Filters(all_tag=VALUES["tag"][:2])
+    yield Filters(all_tag=[VALUES["tag"][1], PATTERNS["tag"]], tag=VALUES["tag"][:2], not_tag=VALUES["tag"][-1])
     chance = random.Random(3)
     for _ in range(examples(12)):
         yield _random_filters(chance)
@@ -203,6 +207,7 @@ def test_a_facet_is_counted_under_the_other_filters(runs: tuple[HomeReader, list
     for filters in (
         Filters(),
         Filters(not_tag="nightly", model="gpt-4o*"),
+        Filters(all_tag=VALUES["tag"][0], tag=VALUES["tag"][1]),
         Filters()._replace(**{name: VALUES[name][0]}),
         Filters(tag=VALUES["tag"][0], user=VALUES["user"][0], not_meta=VALUES["meta"][0]),
         Filters(tag=VALUES["tag"][0], meta=VALUES["meta"][0], state="Success")._replace(

@@ -133,13 +133,31 @@ def test_a_value_of_a_row_filters(visit: Visit) -> None:
 
 
 def test_a_further_tag_of_a_row_narrows(visit: Visit) -> None:
-    """Tags of the filter are alternatives, so another one is added as words, or as metadata if it is a pair."""
-    for tag, added, count in (("rare", {"text": ['"rare"']}, 1), ("team=sea", {"meta": ["team=sea"]}, 5)):
-        page = visit.open("/?tag=odd")
-        settled(visit, 14)
-        page.locator("#rows a.tag", has_text=tag).first.evaluate("link => link.click()")
-        settled(visit, count)
-        assert query(page) == {"tag": ["odd"], **added}
+    """Sessions must have both; the menu makes them alternatives, and back; a sign excludes one of them."""
+    page = visit.open("/?tag=odd")
+    settled(visit, 14)
+    page.locator("#rows a.tag", has_text="team=sea").first.evaluate("link => link.click()")
+    settled(visit, 5)
+    assert query(page) == {"all_tag": ["odd", "team=sea"]}
+    chips = page.locator(".chosen-filters .chip")
+    expect(chips).to_have_text(["Tag: odd ×", "and team=sea ×"])
+    opened = menu(page, "Tag")
+    expect(entry(opened, "odd").locator(".choice")).to_have_attribute("aria-pressed", "true")
+    # A value's number is for adding it.
+    expect(entry(opened, "usual").locator(".num")).to_have_text("5")
+    opened.get_by_role("button", name="any", exact=True).click()
+    settled(visit, 19)
+    assert query(page) == {"tag": ["odd", "team=sea"]}
+    opened.get_by_role("button", name="all", exact=True).click()
+    settled(visit, 5)
+    entry(opened, "usual").locator(".choice").click()
+    expect(chips.last).to_have_text("and usual ×")
+    assert query(page) == {"all_tag": ["odd", "team=sea", "usual"]}
+    assert visit.unusable(".menu[open]") == []
+    page.keyboard.press("Escape")
+    page.locator(".turn").first.click()
+    settled(visit, 5)
+    assert query(page) == {"not_tag": ["odd"], "all_tag": ["team=sea", "usual"]}
 
 
 def test_a_rare_value_is_searched_for(visit: Visit) -> None:
@@ -610,6 +628,8 @@ def test_the_address_is_read_and_written_in_one_way(visit: Visit) -> None:
         ("?tag=a", "'tag','b'", "?tag=a&tag=b"),
         ("?tag=a&tag=b", "'tag','a'", "?tag=b"),
         ("?tag=a", "'tag','a',true", "?not_tag=a"),
+        ("?all_tag=a", "'tag','b'", "?all_tag=a&all_tag=b"),
+        ("?all_tag=a&all_tag=b", "'tag','a',true", "?all_tag=b&not_tag=a"),
         ("?not_tag=a", "'tag','a'", "?tag=a"),
         ("?project=a", "'project','b'", "?project=b"),
         ("?tag=%26%3D&sort=cost", "'state','Success'", "?tag=%26%3D&sort=cost&state=Success"),
