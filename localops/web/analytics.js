@@ -3,7 +3,7 @@
 import { ask, byId, hintOf, make, notice, searchKey, watch } from "./base.js";
 import { box, Charts } from "./charts.js";
 import { cost, count, duration, many, money, percent, range, short, success } from "./formats.js";
-import { FilterBar, ViewsMenu } from "./filters.js";
+import { FilterBar } from "./filters.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { coloursOf } from "./model_colours.js";
 import { fit, packed } from "./packed.js";
@@ -12,6 +12,7 @@ import { ranking } from "./ranking.js";
 import { averagesOfScores } from "./score_averages.js";
 import { day, midnight, zone } from "./times.js";
 import { url } from "./url.js";
+import { ViewsMenu } from "./views_menu.js";
 
 const STATES = { Success: "good", Failure: "bad", Indeterminate: "action", Running: "accent", Unknown: "other" };
 // Models with a colour of their own; the others share one.

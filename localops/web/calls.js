@@ -3,7 +3,7 @@
 import { ask, byId, data, hintOf, make, notice, searchKey, watch } from "./base.js";
 import { CallFilters } from "./call_filters.js";
 import { columns, GROUPINGS, row, sums } from "./call_rows.js";
-import { choice, closing, menu, ViewsMenu } from "./filters.js";
+import { choice, closing, menu } from "./filters.js";
 import { count, many } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { wastedIn } from "./loops.js";
@@ -11,6 +11,7 @@ import { mark } from "./marks.js";
 import { address, changed, filtersOf, first, listed, misordered, parsed, refusal } from "./query.js";
 import { shownPrompt } from "./prompt.js";
 import { below, Rows } from "./rows.js";
+import { ViewsMenu } from "./views_menu.js";
 
 // Rows of a page and of one request at most, and rows after which another page begins.
 const PAGE = 50,

@@ -38,7 +38,7 @@ const FAR = 3;
 const RARE = 6;
 
 /** Return the greatest value that is no outlier: an outlier on the scale would make all other bars look equal. */
-export function topOf(values) {
+function topOf(values) {
   const known = values.filter((value) => value !== null).sort((a, b) => a - b);
   const bound = FAR * (known[Math.ceil(known.length * 0.75) - 1] ?? 0);
   const usual = known.filter((value) => value <= bound);

@@ -30,7 +30,7 @@ export const OTHERS = {
   errors: "With errors",
 };
 const NOT = "not_";
-export const ALL_TAG = "all_tag";
+const ALL_TAG = "all_tag";
 // The days that a filter can have: the server counts nanoseconds from 1970 on, in 64 bits.
 export const EARLIEST = "1970-01-01";
 export const LATEST = "2261-12-31";

@@ -2,7 +2,7 @@
 
 import { ask, byId, copyButton, data, hintOf, make, say, searchKey, shortcut, watch } from "./base.js";
 import * as columns from "./columns.js";
-import { choice, closing, FilterBar, menu, ViewsMenu } from "./filters.js";
+import { choice, closing, FilterBar, menu } from "./filters.js";
 import { duration, elapsed, many, quiet } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { markLoops } from "./loops.js";
@@ -26,6 +26,7 @@ import { below, Rows } from "./rows.js";
 import { summarize } from "./summary.js";
 import { when } from "./times.js";
 import { url } from "./url.js";
+import { ViewsMenu } from "./views_menu.js";
 
 // Rows of a page, and of one request at most; and how often it is asked again where a search was found.
 const PAGE = 50,
