@@ -15,7 +15,7 @@ from localops.otel.span_values import tag_list
 from localops.otlp import call_rows, step_rows
 from localops.otlp.process_rows import Processes
 from localops.otlp.spans import SPACE, TOGETHER
-from localops.reading.recorded_steps import ONCE_ROWS
+from localops.reading.missing_steps import ONCE_ROWS
 from localops.recording import events
 from localops.recording.events import ErrorEvent
 from localops.recording.recorder import COPY

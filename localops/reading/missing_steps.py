@@ -5,18 +5,30 @@ from __future__ import annotations
 import os
 import shlex
 
+from localops.encoding import encode
 from localops.journal import participants, spill, stored
 from localops.output import counted
 from localops.reading import session_state
+from localops.reading.story import INCOMPLETE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
     from localops.journal.stored import Source
     from localops.reading.story import Story
 
 GO_ON = "localops.resume(..., incomplete=True) resumes it anyway, and runs the steps again that are missing here"
 
-_FIELD = '"once":{'
+ONCE_ROWS = "once_rows"  # the field of an imported row about the session: how many rows of steps it had
+UNKNOWN_STEPS = (
+    "it was imported from OTLP spans or a transcript, which do not say which of its steps are done; resume it where it "
+    "was recorded, or import a bundle of it into another home, and resume it there"
+)
+FIELD = '"once":{'
+_OPENING_FIELD = '"once":{"args":'
+_ONCE = 6  # the column of that field in the query `once_steps`
 _PAGE = 500
 
 
@@ -36,7 +48,9 @@ def uncounted(source: Source, folder: str, story: Story, session: bytes, *, whol
         or _waits_elsewhere(folder, session)
         or _went_on_elsewhere(folder, story)
         or _is_older(source, folder, session)
+        or _lacks_imported(source, story, session)
         or _partial(source, story, session, whole=whole)
+        or _was_incomplete(story)
     )
 
 
@@ -101,13 +115,42 @@ def _is_older(source: Source, folder: str, session: bytes) -> str | None:
     return None
 
 
+def _lacks_imported(source: Source, story: Story, session: bytes) -> str | None:
+    """Return a reason if spans that a session was imported from state more rows of steps than are here."""
+    stated = stated_rows(story) if story.is_imported else []
+    if not stated or sum(1 for _ in rows_of_steps(source, session)) >= max(stated):
+        return None
+    return UNKNOWN_STEPS
+
+
+def stated_rows(story: Story) -> list[int]:
+    """Return how many rows of steps an imported session should have; empty if its spans do not state it."""
+    stated = (milestone.body.get(ONCE_ROWS) for milestone in story.of_kind("end", "metadata"))
+    return [count for count in stated if type(count) is int]
+
+
+def rows_of_steps(source: Source, session: bytes) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Yield the rows of the query `once_steps`, each with the field that identifies its step."""
+    for record in source.all("once_steps", session=session, field=_OPENING_FIELD):
+        mark = encode.loads(record[_ONCE]) if record[_ONCE] else None
+        if isinstance(mark, dict) and isinstance(mark.get("args"), str) and isinstance(mark.get("n"), int):
+            yield record, mark
+
+
+def _was_incomplete(story: Story) -> str | None:
+    """Return a reason if a program resumed the session without all its rows: it ran steps that others may have run."""
+    if any(resume.body.get(INCOMPLETE) for resume in story.resumes):
+        return "it was resumed with incomplete=True, without all its rows: steps may have run twice, or be missing here"
+    return None
+
+
 def _partial(source: Source, story: Story, session: bytes, *, whole: bool) -> str | None:
     """Return a reason if rows of the session are not here, as with a partial import."""
     if story.lacks_beginning:
         return "its first row is not here, so others may be missing, too"
     if not whole:
         return None
-    [(many,)] = source.all("steps_without_opening_row", session=session, field=_FIELD)
+    [(many,)] = source.all("steps_without_opening_row", session=session, field=FIELD)
     if many:
         lacking = "1 finished step lacks its first row" if many == 1 else f"{many} finished steps lack their first row"
         return f"{lacking} here, so other rows may be missing, too"
@@ -120,7 +163,7 @@ def _has_changed_opening(source: Source, session: bytes) -> bool:
     """Return whether the first row of a step fails its checksum: its call would not be recognised."""
     after = 0
     try:
-        while page := stored.named(source.all("step_openings", session=session, field=_FIELD, after=after, many=_PAGE)):
+        while page := stored.named(source.all("step_openings", session=session, field=FIELD, after=after, many=_PAGE)):
             if not all(row.is_intact for row in page):
                 return True
             after = page[-1].seq

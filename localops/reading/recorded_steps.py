@@ -47,18 +47,12 @@ else:
     Try = namedtuple("Try", "seq id phase kind name at_ns once ended_ns failed kept ended_by has_blob")
 
 ONCE = "once"  # the field of a body that identifies the step, and in the closing row, how its result was kept
-ONCE_ROWS = "once_rows"  # the field of an imported row about the session: how many rows of steps it had
 KEY = "step_key"  # the field with the beginning of the key, if the program passed one
-_UNKNOWN_STEPS = (
-    "it was imported from OTLP spans or a transcript, which do not say which of its steps are done; resume it where it "
-    "was recorded, or import a bundle of it into another home, and resume it there"
-)
 RESOLUTION = "resolution"  # the kind of a row with a result that the program set for a step
 DONE, UNCERTAIN, FAILED, RUNNING = "done", "uncertain", "failed", "running"
 DECIDED, AGAIN_AND_DECIDED = "decided", "again and decided"  # results of an attempt, in addition to these states
 SHOWN = 1_000  # steps in a JSON document
 PREVIEW = 200  # characters of the arguments or the key
-_FIELD = f'"{ONCE}":{{"args":'
 _GONE = "the file with a large part of its result is not here"
 _CHANGED = "its row was changed after it was written, as its checksum shows"
 _UNKNOWN: dict[str, Any] = {"kept": None, "why": "its row says nothing of a result"}
@@ -161,10 +155,7 @@ def of(source: Source, session: bytes) -> list[Recorded]:
 
 
 def _rows_of_steps(source: Source, session: bytes) -> Iterator[tuple[Try, dict[str, Any]]]:
-    for one in map(Try._make, source.all("once_steps", session=session, field=_FIELD)):
-        mark = _parse_object(one.once)
-        if mark is not None and isinstance(mark.get("args"), str) and isinstance(mark.get("n"), int):
-            yield one, mark
+    return ((Try._make(record), mark) for record, mark in missing_steps.rows_of_steps(source, session))
 
 
 def refusal(source: Source, folder: str, story: Story, session: bytes, *, whole: bool = True) -> str | None:
@@ -181,7 +172,7 @@ def refusal(source: Source, folder: str, story: Story, session: bytes, *, whole:
 def missing_rows(source: Source, folder: str, story: Story, session: bytes, *, whole: bool = True) -> str | None:
     """Return why steps of a session may be missing here because rows are; None if nothing indicates it."""
     if story.is_imported and known_rows(source, story, session) is None:
-        return _UNKNOWN_STEPS
+        return missing_steps.UNKNOWN_STEPS
     return missing_steps.reason(source, folder, story, session, whole=whole)
 
 
@@ -193,7 +184,7 @@ def unknown_steps(source: Source, story: Story, session: bytes) -> str | None:
         return "it came without its content, so its steps are not known here"
     if (split := split_at(source, story, session)) is not None:
         return f"{two_histories(split)}: resume it in a home that has only one of them, or begin a new session"
-    return _UNKNOWN_STEPS if story.is_imported and not _stated_rows(story) else None
+    return missing_steps.UNKNOWN_STEPS if story.is_imported and not missing_steps.stated_rows(story) else None
 
 
 def split_at(source: Source, story: Story, session: bytes) -> Milestone | None:
@@ -243,14 +234,8 @@ def known_rows(source: Source, story: Story, session: bytes) -> int | None:
     here = sum(1 for _ in _rows_of_steps(source, session))
     if not story.is_imported:
         return here
-    counts = _stated_rows(story)
+    counts = missing_steps.stated_rows(story)
     return here if counts and here >= max(counts) else None
-
-
-def _stated_rows(story: Story) -> list[int]:
-    """Return how many rows of steps an imported session should have; empty if its spans do not state it."""
-    stated = (milestone.body.get(ONCE_ROWS) for milestone in story.of_kind("end", "metadata"))
-    return [count for count in stated if type(count) is int]
 
 
 def _parse_object(text: str | None) -> dict[str, Any] | None:

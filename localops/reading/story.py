@@ -21,6 +21,8 @@ UNATTRIBUTED = "unattributed"
 # Fields in the row of a resume: how many rows there were about processes that began or joined the session, and which
 # processes had not left it, each with the number of its recorded steps, and which had.
 KNOWN_STARTS, PRESUMED_DEAD, KNOWN_LEFT = "known_starts", "presumed_dead", "known_left"
+# The field beside them if the program passed `incomplete=True`, and rows were missing.
+INCOMPLETE = "incomplete"
 
 # The key in a row about a loss that an import made, as lines of its file were missing or could not be read.
 UNREAD_LINES = "unread_lines"

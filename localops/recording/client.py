@@ -261,10 +261,10 @@ class Client:
         if known is not None and known.is_running:
             raise NotResumable(f"session {known.session_id} is open in this process: end it before it is resumed")
         session = self._new_session(id, folder, None, config, owned=True)
-        resuming.check(session.recorder, incomplete=incomplete)
+        about = resuming.check(session.recorder, incomplete=incomplete)
         if config.budget_usd is None:
             session.recorder.limit_as_others()
-        extra = {"resumed": 1, **self._start_fields(session, tags)}
+        extra = {"resumed": 1, **about, **self._start_fields(session, tags)}
         try:
             resuming.rejoin(session.recorder, extra)
         except BaseException:

@@ -17,7 +17,7 @@ from localops.journal.reader import user_message
 from localops.output import counted, say
 from localops.reading import recorded_steps, session_state
 from localops.reading.home import Home
-from localops.reading.story import KNOWN_LEFT, KNOWN_STARTS, PRESUMED_DEAD, Story
+from localops.reading.story import INCOMPLETE, KNOWN_LEFT, KNOWN_STARTS, PRESUMED_DEAD, Story
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,10 +105,10 @@ def _known(source: Source, session: bytes) -> dict[str, object]:
     }
 
 
-def check(recorder: Recorder, *, incomplete: bool = False) -> None:
+def check(recorder: Recorder, *, incomplete: bool = False) -> dict[str, object]:
     """Raise NotResumable if some of the session's recorded steps may be missing from this journal.
 
-    With `incomplete`, only warn if steps may be missing because rows are.
+    With `incomplete`, only warn if steps may be missing because rows are.  Return what to note about that.
     """
     short = rows.id_text(recorder.session)[:13]
     journal = recorder.journal
@@ -142,6 +142,7 @@ def check(recorder: Recorder, *, incomplete: bool = False) -> None:
         )
     if (session_state.last_row_ns(journal, recorder.session) or 0) > now_ns() + _AHEAD_NS:
         say(f"the last row of session {short} is later than now: is a clock wrong? Its state may be shown as before")
+    return {} if missing is None else {INCOMPLETE: 1}
 
 
 def _may_run_elsewhere(journal: Journal, story: Story) -> bool:

@@ -265,7 +265,7 @@ def _beside(name: str, folder: str, path: str) -> Iterator[Finding]:
 def _looked_into(name: str, folder: str, reader: Reader, *, deep: bool) -> Iterator[Finding]:
     try:
         yield from _journal(name, reader)
-        for text, cure in incomplete_sessions.incomplete(reader, folder):
+        for text, cure in incomplete_sessions.incomplete(reader, folder, deep=deep):
             yield Finding(name, text, cure)
         if scrubbed.is_unfinished(reader):
             text = "a scrub was not finished: traces of secrets may be left in its files"

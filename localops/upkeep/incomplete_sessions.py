@@ -25,21 +25,29 @@ _INCOMPLETE = (
 _TWO_HISTORIES = f"resume it in a home that has only one of them, or begin a new session; {_OUT_OF_LIST}"
 
 
-def incomplete(reader: Reader, folder: str) -> Iterator[tuple[str, str]]:
+def incomplete(reader: Reader, folder: str, *, deep: bool) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with sessions, and what to do; sessions with the same reason are named together.
 
-    A session that lost rows with a deleted journal is left out, as doctor reports it with the number of rows.
+    Only `deep` looks into the rows of all steps.  A session that lost rows with a deleted journal is left out, as
+    doctor reports it with the number of rows.
     """
     sessions: dict[tuple[str, str], list[str]] = {}
-    # A hub has what its clients sent, and resumes nothing.
-    if session_state.is_of_hub(folder):
-        return
-    moved = analytics.array(participants.elsewhere_now(folder))
-    chosen = {session for (session,) in reader.ask(statements("doctor.sql")["maybe_incomplete"], {"moved": moved})}
-    # Of these the journal has no row, as it is an older copy.
-    chosen |= {session for _, session in session_state.unknown_resumes(reader, folder)}
+    queries, is_hub = statements("doctor.sql"), session_state.is_of_hub(folder)
+    chosen = {session for (session,) in reader.ask(queries["resumed"])}
+    # A hub has what its clients have sent until now, so missing rows are no problem.
+    if not is_hub:
+        moved = analytics.array(participants.elsewhere_now(folder))
+        chosen |= {session for (session,) in reader.ask(queries["maybe_incomplete"], {"moved": moved})}
+        # Of these the journal has no row, as it is an older copy.
+        chosen |= {session for _, session in session_state.unknown_resumes(reader, folder)}
+        if deep:
+            steps = reader.ask(queries["with_steps"], {"field": missing_steps.FIELD})
+            chosen |= {session for (session,) in steps}
     for session in sorted(chosen):
-        problem = _problem(reader, folder, session)
+        story = Story.read(reader, session)
+        problem = _two_histories(reader, story, session)
+        if problem is None and not is_hub:
+            problem = _missing_rows(reader, folder, story, session, deep=deep)
         if problem is not None:
             sessions.setdefault(problem, []).append(rows.id_text(session)[:13])
     for (reason, cure), names in sessions.items():
@@ -47,11 +55,13 @@ def incomplete(reader: Reader, folder: str) -> Iterator[tuple[str, str]]:
         yield f"session {', '.join(names[:_SHOWN])}{more}: {reason}", cure
 
 
-def _problem(reader: Reader, folder: str, session: bytes) -> tuple[str, str] | None:
-    story = Story.read(reader, session)
-    if (split := recorded_steps.split_at(reader, story, session)) is not None:
-        return recorded_steps.two_histories(split), _TWO_HISTORIES
+def _two_histories(reader: Reader, story: Story, session: bytes) -> tuple[str, str] | None:
+    split = recorded_steps.split_at(reader, story, session)
+    return None if split is None else (recorded_steps.two_histories(split), _TWO_HISTORIES)
+
+
+def _missing_rows(reader: Reader, folder: str, story: Story, session: bytes, *, deep: bool) -> tuple[str, str] | None:
     if story.deleted[0]:
         return None
-    reason = missing_steps.reason(reader, folder, story, session, whole=False)
+    reason = missing_steps.reason(reader, folder, story, session, whole=deep)
     return None if reason is None else (reason, _INCOMPLETE)

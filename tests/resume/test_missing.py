@@ -310,7 +310,7 @@ def test_steps_without_their_first_row(lines: list[str], capsys: pytest.CaptureF
     """A step of which only the closing row is here counts as missing; `incomplete` resumes, and runs it again."""
     opening = next(line for line in lines if '"phase":1' in line)
     _take("".join(line for line in lines if line is not opening))
-    _refused("1 finished step lacks its first row", capsys, is_in_doctor=False)
+    _refused("1 finished step lacks its first row", capsys, doctor=("--deep",))
     localops.resume("last", incomplete=True).end_session("Success")
     assert "is resumed without all its rows: 1 finished step lacks" in capsys.readouterr().err
     localops.resume("last", incomplete=True)
@@ -325,7 +325,7 @@ def test_the_first_row_of_a_step_was_changed(capsys: pytest.CaptureFixture[str])
     with closing(sqlite3.connect(Path(project(), "journal.db"))) as connection, connection:
         connection.execute("""update event set body = replace(body, '"n":1', '"n":2') where seq = 2""")
         connection.execute("update event set name = 'bct' where name = 'act' and phase = 1 and seq < 4")
-    _refused("the first row of a step was changed", capsys, is_in_doctor=False)
+    _refused("the first row of a step was changed", capsys, doctor=("--deep",))
 
 
 def test_rows_in_the_spill_file_of_another_home(
@@ -337,7 +337,7 @@ def test_rows_in_the_spill_file_of_another_home(
     spill = Spill(str(tmp_path / "old" / "default"))
     assert all(spill.write(wire.to_row(line.encode())) for line in lines[3:])
     reason = rf"{len(lines) - 3} of its rows wait in {re.escape(str(tmp_path / 'state'))}"
-    _refused(reason, capsys, is_in_doctor=False)
+    _refused(reason, capsys, doctor=None)
     _command("doctor", exit_code=1)
     findings = capsys.readouterr().out
     assert "No problems" not in findings
@@ -396,10 +396,10 @@ def _take(text: str, *, exit_code: int = 0) -> None:
     _command("import", str(path), exit_code=exit_code)
 
 
-def _refused(reason: str, capsys: pytest.CaptureFixture[str], *, is_in_doctor: bool = True) -> None:
+def _refused(reason: str, capsys: pytest.CaptureFixture[str], *, doctor: tuple[str, ...] | None = ()) -> None:
     """Check that resume refuses for a reason, names the way on, and that the commands say the same.
 
-    `doctor` has another text for rows that wait elsewhere, and does not read all rows of a session.
+    `doctor` has another text for rows that wait elsewhere, and reads all rows of a session only with `--deep`.
     """
     with pytest.raises(localops.NotResumable, match=rf"{reason}.*; localops\.resume\(\.\.\., incomplete=True\)"):
         localops.resume("last")
@@ -407,8 +407,8 @@ def _refused(reason: str, capsys: pytest.CaptureFixture[str], *, is_in_doctor: b
     for command in ("steps", "why", "show"):
         _command(command, "last")
         assert re.search(reason, capsys.readouterr().out)
-    if is_in_doctor:
-        _command("doctor", exit_code=1)
+    if doctor is not None:
+        _command("doctor", *doctor, exit_code=1)
         assert re.search(reason, capsys.readouterr().out)
 
 

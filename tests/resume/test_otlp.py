@@ -13,6 +13,7 @@ from localops.journal import rows
 from localops.otlp.process_rows import Processes
 from localops.otlp.step_rows import split
 from tests import programs, recorded_runs, warm
+from tests.resume.steps import Effects
 from tests.resume.test_resume import PAYING
 from tests.test_dialects_otlp import exported, import_into
 
@@ -115,7 +116,18 @@ def test_a_run_without_its_steps_is_not_resumed(tmp_path: Path, monkeypatch: pyt
     assert "  It cannot be resumed: it was imported" in printed
     if name in ("localops.event.step", "a text"):
         assert "incomplete=True" in printed
-        localops.resume("last", incomplete=True).end_session("Success")
+        for command in (["show", "last"], ["doctor"]):
+            assert "it was imported from OTLP spans" in warm.localops(*command).stdout
+        resumed = localops.resume("last", incomplete=True)
+        act = Effects().step()
+        for number in range(9):
+            act(number)
+        resumed.end_session("Success")
+        # As many rows of steps as the spans state, but others.
+        with pytest.raises(
+            localops.NotResumable, match=r"with incomplete=True, without all its rows|1 finished step lacks"
+        ):
+            localops.resume("last")
     elif name == "localops.session.once_rows":
         with pytest.raises(localops.NotResumable, match="imported from OTLP spans"):
             localops.resume("last", incomplete=True)

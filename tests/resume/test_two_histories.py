@@ -59,6 +59,8 @@ def test_two_resumed_copies_are_two_histories(tmp_path: Path) -> None:
         assert _refusals(home) == [False] * 4
     _carry(two, one)
     assert _refusals(one) == [True] * 4
+    Path(one, "hub.json").write_text("{}")
+    assert "it has two histories (process " in warm.localops("doctor", "--home", str(one)).stdout
 
 
 @pytest.mark.parametrize("end", ["session.end_session('Success')", "die()"])

@@ -9,7 +9,8 @@ where s.kind = 'loss'
   and e.body is not null;
 
 -- maybe_incomplete --
--- The sessions that lost rows, were resumed, lack their first row, or had one of the processes in the JSON array :moved.
+-- The sessions that lost rows, lack their first row, had one of the processes in the JSON array :moved, or were imported
+-- from spans that state how many rows of steps there were.
 select session
 from story
 where kind = 'loss'
@@ -18,14 +19,28 @@ union
 select s.session
 from story s
 join event e on e.seq = s.seq
-where s.kind = 'join'
-  and e.body like '%"resumed"%'
+where s.kind in ('end', 'metadata')
+  and e.body like '%"once_rows"%'
 union
 select session
 from session_total
 where session <> zeroblob(16)
   and session not in (select session from story where kind = 'session')
 order by session;
+
+-- resumed --
+-- The sessions that were resumed.
+select distinct s.session
+from story s
+join event e on e.seq = s.seq
+where s.kind = 'join'
+  and e.body like '%"resumed"%';
+
+-- with_steps --
+-- The sessions with `once` steps.  :field is the beginning of their field in a body.
+select distinct session
+from event
+where instr(body, :field) > 0;
 
 -- unattributed --
 -- The sessions for events whose session was unknown, and their numbers of events.
