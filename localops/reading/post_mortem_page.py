@@ -41,7 +41,7 @@ _HOLDS_OTHERS = frozenset(("session", "workflow", "agent"))
 def sections(findings: Facts) -> list[Section]:
     """Return the page: its sections with their sentences; empty sections are left out."""
     page = [
-        ("How it ended", list(_end(findings))),
+        ("State" if findings["how"] == "running" else "How it ended", list(_end(findings))),
         *_errors(findings),
         ("What the errors have in common", list(error_page.common(findings["common"]))),
         ("In progress when an earlier run ended", list(_stopped(findings))),

@@ -61,7 +61,7 @@ export class Head {
 
   /** Show how the session ended: in the card below a short timeline, or else in the panel. */
   _toWhy() {
-    const { story } = this.page;
+    const story = this.page.story?.element;
     if (!story?.isConnected || !this.panel.hidden) return this.open(true, "why");
     story.scrollIntoView({ block: "nearest" });
     return story.focus();

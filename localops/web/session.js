@@ -12,7 +12,7 @@ import { addFirst, collect, hasOrFailedWith, isNamed, matching } from "./matches
 import { asPrefix, plain } from "./query.js";
 import { Run } from "./run.js";
 import { Timeline } from "./timeline.js";
-import { whyCard } from "./why.js";
+import { WhyCard } from "./why.js";
 
 const VIEWS = {
   timeline: ["Timeline", async () => Timeline],
@@ -288,18 +288,25 @@ class Page {
     this._useRoom(view);
   }
 
-  /** Show the post-mortem in the room that a short timeline leaves, once the run has ended. */
+  /** Show the post-mortem in the room that a short timeline leaves: of a running session, as far as it is. */
   async _useRoom(view) {
     // Pictures make it longer.
     await view.shown;
     if (this.view !== "timeline" || this.views.timeline !== view) return;
     const room = byId("view").clientHeight - view.element.offsetHeight;
-    if (this.running || !this.complete || !this.run.n || room < ROOM) {
-      this.story?.remove();
+    if (!this.complete || !this.run.n || room < ROOM) {
+      this.story?.element.remove();
       return;
     }
-    this.story ||= whyCard((seq) => this.select(seq, { isStep: true }));
-    if (!this.story.isConnected) byId("view").append(this.story);
+    this.story ||= new WhyCard(this, (seq) => this.select(seq, { isStep: true }));
+    if (this.story.element.isConnected) return;
+    byId("view").append(this.story.element);
+    this.renewStory(!this.story.reading || this.running);
+  }
+
+  /** Read the post-mortem again, if it is shown. */
+  renewStory(isNeeded) {
+    if (this.story?.element.isConnected) this.story.renew(isNeeded);
   }
 
   /** Follow the newest events, or stop. */
@@ -595,6 +602,7 @@ async function news() {
     page.changed();
     page.searchNew();
   }
+  page.renewStory(turned);
 }
 
 /** Update what changes with the time in a running session, also while no events arrive. */

@@ -1,9 +1,13 @@
 // The post-mortem of a session: in a fold of its page, read when it is first opened, and below a short timeline.
 
 import { ask, data, make } from "./base.js";
+import { patchChildren } from "./keyed.js";
 import { table } from "./table.js";
 
-const TITLE = "How it ended, and why";
+const TITLE = "How it ended, and why",
+  OPEN_TITLE = "How it is going";
+// Milliseconds between two reads of the post-mortem of a running session.
+const PAUSE = 5_000;
 // The section about steps that run once, with what a resume does with each.
 const RESUMED = "If it is resumed";
 const BECOMES = {
@@ -31,16 +35,16 @@ export function markRepeated(sentences = ofLoops) {
     );
 }
 
-/** Put the post-mortem into an element. */
-async function fill(inside, select) {
+/** Return the sections of the post-mortem. */
+async function read(select) {
   const { page, first_error, last_error, spending, steps } = await ask(`sessions/${data.session_id}/why`);
   const origins = [first_error, last_error].flatMap((error) => error?.origins ?? []);
   const spent = spending ? [spending.costliest, ...spending.parts.flatMap(({ first, last }) => [first, last])] : [];
   const numbers = new Map([...origins, ...spent.filter(Boolean)].map(({ id, seq }) => [id.slice(0, 23), seq]));
-  inside.replaceChildren(...page.map((each) => section(each, numbers, select)));
+  const sections = page.map((each) => section(each, numbers, select));
   const resumed = steps ? page.findIndex(({ title }) => title === RESUMED) : -1;
-  if (resumed >= 0) inside.children[resumed].append(...(await listed(select)));
-  markRepeated();
+  if (resumed >= 0) sections[resumed].append(...(await listed(select)));
+  return sections;
 }
 
 const state = ({ state, tries, given }) =>
@@ -78,7 +82,8 @@ export function why(select) {
     asked = true;
     inside.replaceChildren(loading());
     try {
-      await fill(inside, select);
+      inside.replaceChildren(...(await read(select)));
+      markRepeated();
     } catch (error) {
       // Opened again, it asks again.
       asked = false;
@@ -89,12 +94,36 @@ export function why(select) {
   return box;
 }
 
-/** Return the same as a card that is read at once. */
-export function whyCard(select) {
-  const inside = make("div", { class: "inside" }, loading());
-  fill(inside, select).catch((error) => inside.replaceChildren(failure(error)));
-  const title = make("h2", { class: "visually-hidden", id: "story-title" }, TITLE);
-  return make("section", { id: "story", "aria-labelledby": title.id, tabindex: 0 }, title, inside);
+/** The same as a card below a short timeline, also while the session is running. */
+export class WhyCard {
+  constructor(page, select) {
+    this.page = page;
+    this.select = select;
+    this.inside = make("div", { class: "inside" }, loading());
+    this.title = make("h2", { class: "visually-hidden", id: "story-title" });
+    this.element = make(
+      "section",
+      { id: "story", "aria-labelledby": this.title.id, tabindex: 0 },
+      this.title,
+      this.inside,
+    );
+    // The last read, and when it began; null before the first.
+    this.reading = null;
+    this.began = -PAUSE;
+  }
+
+  /** Read it again: what did not change stays. Without `isNeeded`, not more often than every few seconds. */
+  async renew(isNeeded = false) {
+    const began = performance.now();
+    if (!isNeeded && began - this.began < PAUSE) return;
+    this.began = began;
+    const reading = (this.reading = read(this.select));
+    const shown = await reading.catch((error) => [failure(error)]);
+    if (reading !== this.reading) return;
+    this.title.textContent = this.page.running ? OPEN_TITLE : TITLE;
+    patchChildren(this.inside, shown);
+    markRepeated();
+  }
 }
 
 /** Return a part of a page of sentences, with links to the events whose numbers are given by id. */
@@ -118,9 +147,11 @@ const link = (label, seq, select) =>
     "a",
     {
       href: `?event=${seq}${location.hash}`,
+      "data-seq": seq,
       onclick: (click) => {
         click.preventDefault();
-        select(seq);
+        // Another event than at first, if the link was drawn again.
+        select(Number(click.currentTarget.dataset.seq));
       },
     },
     label,

@@ -153,9 +153,16 @@ def test_time_goes_by_in_a_running_session(program: Program, visit: Visit) -> No
     listed_took = listed.locator("td[data-col=seconds]").inner_text()
     drawn = "document.querySelector('.timeline .axis').toDataURL()"
     axis = page.evaluate(drawn)
+    # Below the timeline is what is known so far.
+    story = page.locator("#story")
+    expect(story).to_contain_text("1 tool call, 0 actions, 0 errors.")
     expect(page.locator("#totals dd").first).not_to_have_text(took)
     expect(listed.locator("td[data-col=seconds]")).not_to_have_text(listed_took)
     visit.until(f"{drawn} !== {axis!r}")
+    program.step()
+    expect(story).to_contain_text("2 tool calls, 0 actions, 0 errors.")
+    program.end()
+    expect(story.locator("h3").first).to_have_text("How it ended")
 
 
 def test_more_pages_are_open_than_a_browser_has_connections(program: Program, visit: Visit) -> None:
