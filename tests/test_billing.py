@@ -230,7 +230,7 @@ def test_the_share_that_failed_is_that_of_all_events(failed: Session) -> None:
     totals = analytics.totals(failed._journal, failed._id)
     assert analytics.error_rate(totals) == 3 / 6
     command = [sys.executable, "-m", "localops", "analytics", "last"]
-    assert "3 (50% of 6 events)" in warm.run(command, capture_output=True, check=True).stdout
+    assert "3 calls and operations (50% of 6 events)" in warm.run(command, capture_output=True, check=True).stdout
 
 
 def test_an_exported_file_of_tables_says_the_same(failed: Session, tmp_path: Path) -> None:

@@ -68,6 +68,33 @@ def test_the_cause_comes_before_what_was_done() -> None:
     assert titles.index("First error") < titles.index("Totals")
 
 
+def test_the_totals_name_what_failed() -> None:
+    """Errors are counted apart: one may be in no call, and one of a call also ends the operation around it."""
+    code = (
+        FETCH
+        + """
+@operation
+def batch():
+    fetch("a")
+for step in (fetch, fetch):
+    try: step("b")
+    except TimeoutError: pass
+try: batch()
+except TimeoutError: pass
+session.record(localops.ErrorEvent(error_type="Odd"))
+"""
+    )
+    nameless = """
+session.record(localops.ErrorEvent(trigger_event=localops.LLMEvent(), exception=ValueError("x")))
+"""
+    facts, sections = after(code)
+    assert sections["Totals"][0].endswith(" 3 tool calls, 1 action, 4 errors; 3 tool calls and 1 operation failed.")
+    assert "Tools: 'fetch' ×3, 3 failed." in sections["Totals"]
+    assert facts["done"]["failed"] == facts["done"]["failed_tool_calls"] + 1
+    _, sections = after(code + nameless)
+    assert sections["Totals"][0].endswith(" 5 errors; 3 tool calls and 2 other calls or operations failed.")
+
+
 def test_an_exit_code_is_named() -> None:
     """sys.exit(3) inside of an operation: no error, but the operation that it left, and the code."""
     facts, sections = after("@operation(name='work')\ndef work(): sys.exit(3)\nwork()")

@@ -91,11 +91,12 @@ def _further(session: Snapshot, report: Report, reported: Collection[str]) -> li
 
 
 def failures(totals: Totals) -> str:
-    """Return how many events failed, and their share."""
+    """Return how many calls and operations failed, which errors are not, and their share of all events."""
     rate = figures.error_rate(totals)
     if rate is None:
         return "–"
-    return f"{output.count(totals.failed)} ({output.percent(rate)} of {output.count(totals.events)} events)"
+    failed = output.counted(totals.failed, "call or operation", "calls and operations")
+    return f"{failed} ({output.percent(rate)} of {output.counted(totals.events, 'event')})"
 
 
 def calls(many: int) -> str:

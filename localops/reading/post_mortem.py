@@ -186,6 +186,10 @@ class _PostMortem:
         without_end = Counter(one.name for one in seen.unfinished if one.kind == "tool")
         return {
             **facts.totals(seen.totals, at_least=seen.cost_at_least),
+            # Of all that failed; the rest are operations, and LLM calls without a model if there are any.
+            "failed_llm_calls": sum(one.failed for one in parts["model"]),
+            "failed_tool_calls": sum(one.failed for one in parts["tool"]),
+            "llm_calls_without_model": seen.totals.llms - sum(one.events for one in parts["model"]),
             # The tokens from a cache and all tokens in, of calls that report both.
             "cached_input": list(seen.cached_input),
             "uncounted": self._uncounted(),

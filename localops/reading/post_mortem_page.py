@@ -244,9 +244,8 @@ def _done(findings: Facts) -> Iterator[Sentence]:
         output.counted(done["actions"], "action"),
         output.counted(done["errors"], "error"),
     ]
-    failed = f"; {output.counted(done['failed'], 'call or operation', 'calls or operations')} failed"
     # Without errors, that none failed is what one expects.
-    yield [f"{', '.join(counts)}{failed if done['failed'] or done['errors'] else ''}."]
+    yield [f"{', '.join(counts)}{f'; {_failed(done)} failed' if done['failed'] or done['errors'] else ''}."]
     if done["llm_calls"] or done["cost_nano"]:
         yield from _costs(done)
     elif done["cost_at_least"] and not findings["under_way_count"]:
@@ -259,6 +258,25 @@ def _done(findings: Facts) -> Iterator[Sentence]:
     yield from _list("Tools", tools, done["tools_count"])
     yield from _list("Models", [(one["name"], one["calls"], "") for one in done["models"]], done["models_count"])
     yield from _agents(done["agents"], done["agents_count"])
+
+
+def _failed(done: Facts) -> str:
+    """Name what failed by the words of the counts beside it; an error is none of these."""
+    llms, tools = done["failed_llm_calls"], done["failed_tool_calls"]
+    rest = (
+        ("other call or operation", "other calls or operations") if done["llm_calls_without_model"] else ("operation",)
+    )
+    parts = [
+        output.counted(many, *words)
+        for many, words in (
+            (llms, ("LLM call",)),
+            (tools, ("tool call",)),
+            (done["failed"] - llms - tools, rest),
+        )
+        if many > 0
+    ]
+    *others, last = parts or ["no call or operation"]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _not_ended_well(tool: Facts, *, is_running: bool) -> str:

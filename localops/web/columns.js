@@ -29,6 +29,10 @@ const COLUMNS = [
 ].map(([id, label, kind = "", cell = null]) => ({ id, label, kind, cell }));
 const HIDDEN = ["actions", "failed", "events", "host", "project"];
 const OF_SOME = ["agents", "models"];
+export const HINTS = {
+  errors: "Errors that were raised or recorded, inside and outside of calls",
+  failed: "Calls and operations that did not succeed",
+};
 export const NAME = { id: "name", label: "Name", kind: "" };
 // Orders that are ascending by default.
 export const ASCENDING = new Set(["name", "host", "tags", "agents", "models"]);

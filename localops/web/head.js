@@ -97,15 +97,16 @@ export class Head {
         counted("LLM", one.llm_calls, many(one.llm_calls, "LLM call"), llm),
         counted("tools", one.tool_calls, many(one.tool_calls, "tool call"), tool),
         counted("actions", one.actions),
-        one.errors > 0 && this._errors(one.errors),
+        one.errors > 0 && this._errors(one),
         counted("tokens", one.tokens_in + one.tokens_out, tokens.join("; ")),
       ].filter(Boolean),
     );
   }
 
   /** Return the number of errors, which leads to the first of them. */
-  _errors(number) {
-    const title = `${many(number, "error")}: go to the first; press e for the next failure`;
+  _errors({ errors: number, failed }) {
+    const steps = `${many(failed, "call or operation", "calls and operations")} failed`;
+    const title = `${many(number, "error")} raised or recorded; ${steps}. Click: the first; press e for the next failure`;
     const toFirst = { type: "button", class: "link", "data-key": "errors", onclick: () => this._toError() };
     return figure(number === 1 ? "error" : "errors", make("button", toFirst, count(number)), title);
   }

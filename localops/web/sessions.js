@@ -160,6 +160,7 @@ function drawHead(shownColumns) {
           scope: "col",
           class: kind || null,
           "data-col": id,
+          title: columns.HINTS[id],
           "aria-sort": on ? (order === "asc" ? "ascending" : "descending") : null,
         },
         UNSORTED.has(id) ? label : make("button", { type: "button", "data-key": id, onclick: () => turn(id) }, label),
