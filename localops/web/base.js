@@ -2,6 +2,7 @@
 // Recorded text only ever becomes a text node: nothing in these files parses HTML.
 
 import { isReport, now } from "./clock.js";
+import { parse } from "./exact.js";
 import { kindClass, kindText } from "./kinds.js";
 import { listen } from "./news.js";
 import { forget, remember } from "./recent.js";
@@ -67,6 +68,9 @@ const SOON = 1_000,
   UNANSWERED = 10_000;
 const SILENT = "The server does not answer. Is it still running?";
 
+// The address of one event, whose recorded values keep their digits.
+const EVENT = /\/events\/[^/]+$/;
+
 class RequestError extends Error {
   constructor(text, status = 0) {
     super(text);
@@ -89,7 +93,8 @@ export async function ask(path, query = {}, options = {}) {
     if (error.name === "AbortError") throw error;
     throw new RequestError(SILENT);
   }
-  const reply = await response.json().catch((error) => {
+  const read = EVENT.test(path) ? async () => parse(await response.text()) : () => response.json();
+  const reply = await read().catch((error) => {
     // An error may have no JSON; anything else was cut off, as by a page that is left.
     if (!response.ok) return {};
     throw error.name === "AbortError" ? error : new RequestError("The answer of the server is not complete.");

@@ -3,6 +3,7 @@
 import { ask, make, notice } from "./base.js";
 import { textOf } from "./call_rows.js";
 import { change, marked } from "./changes.js";
+import { at, entriesOf, made, parse, write } from "./exact.js";
 import { choice, menu } from "./filters.js";
 import { count, duration, eventCost, money } from "./formats.js";
 import { keyed } from "./keyed.js";
@@ -32,7 +33,7 @@ export function readable(value) {
   if (typeof value === "string") {
     const isJson = /^\s*[[{]/.test(value);
     try {
-      return isJson ? readable(JSON.parse(value)) : value;
+      return isJson ? readable(parse(value)) : value;
     } catch {
       return value;
     }
@@ -40,17 +41,17 @@ export function readable(value) {
   const messages = Array.isArray(value) ? value : value.messages;
   if (Array.isArray(messages) && messages.length && messages.every((one) => one && typeof one === "object" && one.role))
     return messages.map((one) => `${one.role}:\n${content(one)}`).join("\n\n");
-  return JSON.stringify(value, null, 2).replace(/\\n/g, "\n").replace(/\\t/g, "\t");
+  return write(value).replace(/\\n/g, "\n").replace(/\\t/g, "\t");
 }
 
 function content(message) {
-  const { content: inner, ...rest } = message;
-  delete rest.role;
+  const { content: inner } = message,
+    rest = entriesOf(message).filter(([key]) => key !== "role" && key !== "content");
   const parts = Array.isArray(inner) ? inner : [inner];
   const texts = parts
     .filter((part) => part !== undefined && part !== null)
     .map((part) => (typeof part === "string" ? part : typeof part.text === "string" ? part.text : readable(part)));
-  if (Object.keys(rest).length) texts.push(readable(rest));
+  if (rest.length) texts.push(readable(made(rest)));
   return texts.join("\n");
 }
 
@@ -148,7 +149,7 @@ const shown = (label, one, value, text) =>
   label === "Cost" ? eventCost(one) : value === null || value === undefined ? "–" : text(value);
 
 function texts(a, b) {
-  return TEXTS.map(([key, label]) => [label, readable(a[key]), readable(b[key])])
+  return TEXTS.map(([key, label]) => [label, readable(at(a, key)), readable(at(b, key))])
     .filter(([, one, other]) => one || other)
     .map(([label, one, other]) =>
       make(

@@ -1,6 +1,7 @@
 // The content of one event as a turn of a conversation.
 
 import { ask, make } from "./base.js";
+import { at } from "./exact.js";
 import { callsOf, clipped, conversation, isConversation, parsed, shown } from "./values.js";
 
 /**
@@ -19,8 +20,8 @@ export function content(event, error = null) {
     sides[side].push(element);
   };
   if (event.kind === "llm") {
-    add(0, "user", event.prompt);
-    add(1, "assistant", event.completion);
+    add(0, "user", at(event, "prompt"));
+    add(1, "assistant", at(event, "completion"));
     sides[1].push(...callsOutside(event));
     if (typeof event.empty === "string") sides[1] = [empty(event.empty, sides[1][0])];
     add(1, "error", event.error || event.message);
@@ -35,7 +36,7 @@ export function content(event, error = null) {
       [1, "error", "error"],
       [1, "details", "error"],
     ])
-      add(side, label, event[key]);
+      add(side, label, at(event, key));
   if (error && !event.error && !event.message) add(1, "error", wordsOf(error));
   for (const file of event.attachments || [])
     if (file.bytes !== null && file.url && file.kind.startsWith("image/"))

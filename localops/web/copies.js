@@ -1,5 +1,6 @@
 // An event as text to paste elsewhere: to read, or to run a call of a model again.  Plain data in, text out.
 
+import { at, Digits, entriesOf, made, write } from "./exact.js";
 import { kindText } from "./kinds.js";
 
 const isAnthropic = ({ provider, model }) =>
@@ -16,21 +17,19 @@ const messagesOf = (prompt) =>
 /** Return the request of a model call, as far as it was recorded. */
 export function request(event) {
   const { params, prompt, system_instructions: system, tool_definitions: tools } = event;
-  const body = {
-    model: event.model,
-    ...(params && typeof params === "object" && !Array.isArray(params) ? params : {}),
-  };
+  const given = params && typeof params === "object" && !Array.isArray(params) ? entriesOf(params) : [];
+  const body = new Map([["model", event.model], ...given]);
   let messages = messagesOf(prompt);
   if (isAnthropic(event)) {
     const systems = messages.filter((each) => each?.role === "system").map((each) => each.content);
     messages = messages.filter((each) => each?.role !== "system");
-    if (system ?? systems.length) body.system = system ?? systems.join("\n\n");
-    body.max_tokens ??= 1024;
+    if (system ?? systems.length) body.set("system", system ?? systems.join("\n\n"));
+    if (!body.get("max_tokens")) body.set("max_tokens", 1024);
   } else if (system) messages = [{ role: "system", content: system }, ...messages];
-  body.messages = messages;
-  if (Array.isArray(tools) && tools.length) body.tools = tools;
-  delete body.stream;
-  return body;
+  body.set("messages", messages);
+  if (Array.isArray(tools) && tools.length) body.set("tools", tools);
+  body.delete("stream");
+  return made([...body]);
 }
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
@@ -48,13 +47,13 @@ export function curl(event) {
         'curl "${OPENAI_BASE_URL:-https://api.openai.com/v1}/chat/completions"',
         '-H "Authorization: Bearer $OPENAI_API_KEY"',
       ];
-  lines.push("-H 'Content-Type: application/json'", `-d ${quoted(JSON.stringify(request(event), null, 2))}`);
+  lines.push("-H 'Content-Type: application/json'", `-d ${quoted(write(request(event)))}`);
   return lines.join(" \\\n  ");
 }
 
 /** Return a Python program that makes the call again. */
 export function python(event) {
-  const body = Object.entries(request(event)).map(([name, value]) =>
+  const body = entriesOf(request(event)).map(([name, value]) =>
     /^[A-Za-z_]\w*$/.test(name)
       ? `    ${name}=${literal(value, 4)},`
       : `    **{${literal(name)}: ${literal(value, 4)}},`,
@@ -80,17 +79,18 @@ function literal(value, indent = 0) {
   if (value === true) return "True";
   if (value === false) return "False";
   // A JSON string is a valid Python string, except for lone surrogates, which recorded text never has.
+  if (value instanceof Digits) return value.text;
   if (typeof value !== "object") return JSON.stringify(value);
   const inner = " ".repeat(indent + 4),
     isList = Array.isArray(value);
   const items = isList
-    ? value.map((each) => `${inner}${literal(each, indent + 4)},`)
-    : Object.entries(value).map(([name, each]) => `${inner}${JSON.stringify(name)}: ${literal(each, indent + 4)},`);
+    ? entriesOf(value).map(([, each]) => `${inner}${literal(each, indent + 4)},`)
+    : entriesOf(value).map(([name, each]) => `${inner}${JSON.stringify(name)}: ${literal(each, indent + 4)},`);
   const [open, close] = isList ? "[]" : "{}";
   return items.length ? `${open}\n${items.join("\n")}\n${" ".repeat(indent)}${close}` : open + close;
 }
 
-const plain = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
+const plain = (value) => (typeof value === "string" ? value : write(value));
 
 /** Return a message as text: who speaks, and what. */
 function spoken(one) {
@@ -114,10 +114,10 @@ export function prose(event) {
   };
   add("prompt", event.prompt);
   add("completion", event.completion);
-  add("arguments", event.params);
-  add("input", event.input);
-  add("result", event.returns ?? event.result);
-  add("output", event.output);
+  add("arguments", at(event, "params"));
+  add("input", at(event, "input"));
+  add("result", at(event, "returns") ?? at(event, "result"));
+  add("output", at(event, "output"));
   add(
     "error",
     [event.error_type, event.message, typeof event.error === "string" ? event.error : null].filter(Boolean).join(": "),

@@ -3,6 +3,7 @@
 import { ask, byId, copy, copyButton, icon, ICONS, kindSign, make, notice } from "./base.js";
 import { bytes, count, duration, eventCost, partsOfTokens } from "./formats.js";
 import { reveal, scrollToHit } from "./found.js";
+import { at as valueAt, entriesOf, made, write } from "./exact.js";
 import { scoresOfEvent } from "./scores.js";
 import { stamp } from "./times.js";
 import { curl, prose, python } from "./copies.js";
@@ -129,10 +130,10 @@ export class Details {
       const section = make(
         "section",
         { "data-title": title },
-        make("h3", {}, title, copied === undefined ? null : copyButton("Copy", plain(copied))),
+        make("h3", {}, title, copied === undefined ? null : copyButton("Copy", () => plain(copied))),
         content,
       );
-      if (copied !== undefined) this.texts.set(section, plain(copied));
+      if (copied !== undefined) this.texts.set(section, JSON.stringify(copied));
       return section;
     };
     const switch_ = make(
@@ -259,13 +260,13 @@ export class Details {
     for (const [key, title] of TEXTS) {
       // Already shown as the error.
       if (event.kind === "error" && (key === "details" || key === "logs")) continue;
-      const value = parsed(event[key]);
+      const value = parsed(valueAt(event, key));
       if (value !== undefined && value !== null && value !== "")
         parts.push(part(title, key === "prompt" ? conversation(value, clipped) : clipped(shown(value)), value));
     }
     if (files && event.kind !== "action") parts.push(files);
-    const rest = Object.fromEntries(
-      Object.entries(event).filter(
+    const rest = made(
+      entriesOf(event).filter(
         ([key, value]) =>
           !KNOWN.has(key) &&
           !key.startsWith("tokens_") &&
@@ -403,7 +404,7 @@ const COUNTED = new Set(["Started", "Duration", "Tokens", "Cost"]);
 function copies(event) {
   const forms = [
     ["Text", prose],
-    ["JSON", (whole) => JSON.stringify({ ...whole, raw: undefined }, null, 2)],
+    ["JSON", (whole) => write(made(entriesOf(whole).filter(([key]) => key !== "raw")))],
     ...(event.kind === "llm"
       ? [
           ["cURL", curl],
@@ -438,7 +439,7 @@ function copies(event) {
   return menu;
 }
 
-const plain = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
+const plain = (value) => (typeof value === "string" ? value : write(value));
 
 function file(one) {
   if (one.bytes === null) return make("p", { class: "faint" }, `${one.digest.slice(0, 12)}… is missing`);

@@ -1,6 +1,7 @@
 // JSON as elements: short values with colours, longer ones as a tree that folds.
 
 import { make } from "./base.js";
+import { Digits, entriesOf, parse, write } from "./exact.js";
 import { count, many } from "./formats.js";
 import { media, mediaOf } from "./media.js";
 
@@ -16,7 +17,7 @@ const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)|\b(
 export function parsed(value) {
   if (typeof value !== "string" || !/^\s*[[{]/.test(value)) return value;
   try {
-    return JSON.parse(value);
+    return parse(value);
   } catch {
     return value;
   }
@@ -24,12 +25,13 @@ export function parsed(value) {
 
 /** Return an element for any value as JSON. */
 export function json(value) {
-  const text = JSON.stringify(value, null, 2) ?? String(value);
   const isFlat = !value || typeof value !== "object" || !Object.values(value).some(hasMore);
+  const text = isFlat ? write(value) : "";
   return isFlat && text.length <= SMALL ? coloured(text) : tree(value);
 }
 
-const isContainer = (value) => value !== null && typeof value === "object" && Object.keys(value).length > 0;
+const isContainer = (value) =>
+  value !== null && typeof value === "object" && !(value instanceof Digits) && Object.keys(value).length > 0;
 /** Return whether a value gets a fold of its own, or is shown in another form than JSON. */
 const hasMore = (value) =>
   isContainer(value) ||
@@ -58,7 +60,7 @@ function tree(value) {
 
 /** Return the entries of an object or an array; of many the first ones, and a button for the next. */
 function entries(value, depth) {
-  const all = Object.entries(value),
+  const all = entriesOf(value),
     isList = Array.isArray(value);
   const draw = (from) => {
     const some = all.slice(from, from + MANY).map(([key, each]) => entry(isList ? null : key, each, depth));
@@ -109,21 +111,21 @@ function leaf(value) {
   if (typeof value !== "string")
     return make(
       "span",
-      { class: typeof value === "number" ? "number" : "word" },
-      JSON.stringify(value) ?? String(value),
+      { class: typeof value === "number" || value instanceof Digits ? "number" : "word" },
+      write(value),
     );
   const seen = mediaOf(value);
   if (seen) return media(seen);
   // Line breaks are shown as such: a program or a letter in a field is to be read.
   const isBlock = value.includes("\n");
   const box = make("span", { class: isBlock ? "string block" : "string" });
-  const write = (text) => (isBlock ? text : JSON.stringify(text));
-  box.textContent = write(value.slice(0, LONG));
+  const form = (text) => (isBlock ? text : JSON.stringify(text));
+  box.textContent = form(value.slice(0, LONG));
   if (value.length > LONG)
     box.append(
       make(
         "button",
-        { type: "button", class: "quiet small", onclick: () => (box.textContent = write(value)) },
+        { type: "button", class: "quiet small", onclick: () => (box.textContent = form(value)) },
         `… show all ${count(value.length)} characters`,
       ),
     );

@@ -2,6 +2,7 @@
 // a line of JSON for each event, which is parsed when it is shown.
 
 import { stop } from "./clock.js";
+import { Digits, entriesOf, made, parse } from "./exact.js";
 import { folded, places, terms } from "./marks.js";
 import { stamp } from "./times.js";
 
@@ -76,10 +77,10 @@ export async function answer(path, query) {
   }
 }
 
-function lineOf(seq) {
+function lineOf(seq, read = JSON.parse) {
   const number = numbers.get(seq);
   if (number === undefined) throw missing();
-  return JSON.parse(lines[number]);
+  return read(lines[number]);
 }
 
 /** Return the next page of the events in columns: they are requested once, in order. */
@@ -90,8 +91,15 @@ function columns() {
 }
 
 function event(seq) {
-  const { preview: _, attachments = [], tags = [], ...one } = lineOf(seq);
-  return { ...one, tags, session: id, parent_entry: parents.get(seq) || null, attachments: attachments.map(file) };
+  const line = lineOf(seq, parse),
+    { attachments = [], tags = [] } = line;
+  return made([
+    ...entriesOf(line).filter(([key]) => key !== "preview" && key !== "attachments" && key !== "tags"),
+    ["tags", tags],
+    ["session", id],
+    ["parent_entry", parents.get(seq) || null],
+    ["attachments", attachments.map(file)],
+  ]);
 }
 
 const files = new Map();
@@ -134,7 +142,7 @@ async function search(text) {
     if (number % PAUSE === PAUSE - 1) await new Promise((done) => setTimeout(done));
     const line = folded(lines[number]);
     if (!words.every((word) => line.includes(word))) continue;
-    const one = JSON.parse(lines[number]);
+    const one = parse(lines[number]);
     if (!hasAll(one, wanted)) continue;
     entries.push(answers.entries[number]);
     if (!hasAll(withoutRepeated(one), wanted)) repeats.push(answers.entries[number]);
@@ -152,13 +160,15 @@ function withoutRepeated(one) {
   const { kind, prompt } = one;
   if (kind !== "llm" || !Array.isArray(prompt) || prompt.length <= FEW) return one;
   const isAnswer = (each) => ANSWERS.has(each?.role || each?.type);
-  return { ...one, preview: null, prompt: prompt.slice(prompt.slice(0, -1).findLastIndex(isAnswer) + 1) };
+  const own = prompt.slice(prompt.slice(0, -1).findLastIndex(isAnswer) + 1);
+  const rest = entriesOf(one).filter(([key]) => key !== "preview" && key !== "prompt");
+  return made([...rest, ["prompt", own]]);
 }
 
 /** Return all texts in a value, and the numbers as texts. */
 function textsOf(value) {
+  if (value instanceof Digits) return [value.text];
   if (typeof value === "string" || typeof value === "number") return [String(value)];
-  if (Array.isArray(value)) return value.flatMap(textsOf);
   if (!value || typeof value !== "object") return [];
-  return Object.entries(value).flatMap(([key, inside]) => (IDS.has(key) ? [] : textsOf(inside)));
+  return entriesOf(value).flatMap(([key, inside]) => (IDS.has(key) ? [] : textsOf(inside)));
 }

@@ -2,6 +2,7 @@
 // All recorded text becomes text nodes; a value only decides which of our own elements it is put into.
 
 import { make } from "./base.js";
+import { at, Digits, entriesOf, write } from "./exact.js";
 import { bytes, count } from "./formats.js";
 import { json, parsed } from "./json.js";
 import { drawn, isMarked, isShort } from "./markdown.js";
@@ -23,6 +24,7 @@ export function shown(value) {
   const picture = mediaOf(value);
   if (picture) return media(picture);
   if (typeof value === "string") return prose(value);
+  if (value instanceof Digits) return json(value);
   if (isConversation(value))
     return make(
       "div",
@@ -172,6 +174,8 @@ function isTable(value) {
   const isRecord = (each) => each && typeof each === "object" && !Array.isArray(each) && !isKept(each);
   if (!value.every(isRecord)) return false;
   const names = new Set(value.flatMap(Object.keys));
+  // A key that is there twice has no column.
+  if (value.some((each) => entriesOf(each).length > Object.keys(each).length)) return false;
   const isLine = (each) =>
     each === null || (typeof each === "string" ? each.length <= 200 && !each.includes("\n") : typeof each !== "object");
   return (
@@ -183,10 +187,15 @@ function isTable(value) {
 
 /** Return a list of records as a table, with a switch to its JSON unless a text around it has one. */
 function records(value, { isOwn = true } = {}) {
-  const names = [...new Set(value.flatMap(Object.keys))];
+  const names = [...new Set(value.flatMap((each) => entriesOf(each).map(([name]) => name)))];
+  const cell = (each, name) => (typeof each[name] === "number" ? write(at(each, name)) : String(each[name]));
   const isNumber = (name) => value.every((each) => typeof (each[name] ?? 0) === "number");
   const kinds = names.map((name) =>
-    isNumber(name) ? "num" : isShort([name, ...value.map((each) => String(each[name] ?? ""))]) ? "short" : null,
+    isNumber(name)
+      ? "num"
+      : isShort([name, ...value.map((each) => (name in each ? cell(each, name) : ""))])
+        ? "short"
+        : null,
   );
   const box = make("div", { class: "prose" });
   const lines = (from) => {
@@ -194,7 +203,7 @@ function records(value, { isOwn = true } = {}) {
       make(
         "tr",
         {},
-        names.map((name, at) => make("td", { class: kinds[at] }, name in each ? String(each[name]) : "")),
+        names.map((name, column) => make("td", { class: kinds[column] }, name in each ? cell(each, name) : "")),
       ),
     );
     return some;
@@ -220,7 +229,7 @@ function records(value, { isOwn = true } = {}) {
         )
       : "",
     table(
-      names.map((name, at) => [name, kinds[at]]),
+      names.map((name, column) => [name, kinds[column]]),
       body,
       { tabindex: 0 },
     ),

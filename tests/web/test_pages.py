@@ -749,9 +749,9 @@ def test_a_page_is_a_few_files_and_requests_none_again(visit: Visit) -> None:
 
 
 def test_files_of_the_pages_are_small() -> None:
-    """All of them, compressed, stay below 240 kB."""
+    """All of them, compressed, stay below 300 kB."""
     import zlib
 
     web = Path(__file__).parents[2] / "localops" / "web"
     files = [path for path in web.rglob("*") if path.is_file()]
-    assert sum(len(zlib.compress(path.read_bytes())) for path in files) < 240_000
+    assert sum(len(zlib.compress(path.read_bytes())) for path in files) < 300_000
