@@ -47,7 +47,7 @@ LAYERS = """
     rollups losses recovery wal forks
     journal
     row_index
-    analytics bundle calls causes common_ids hints made_up markdown previews salvage search
+    analytics bundle calls causes common_ids hints made_up markdown media_types previews salvage search
     given_scores missing_steps pauses steps rows_in_tables surroundings waiting_rows
     diff_texts loops prompts shortest finish_reasons common_input alike prompt_differences ending_error tool_order
     call_table origins

@@ -5,7 +5,7 @@ from __future__ import annotations
 from localops import output
 from localops.encoding import encode
 from localops.journal import blobs, rows, stored
-from localops.reading import finish_reasons, session_details
+from localops.reading import finish_reasons, media_types, session_details
 from localops.reading.previews import given_line, line, result
 from localops.reading.timeline import row_at
 
@@ -69,12 +69,16 @@ def line_of(halves: Sequence[Stored]) -> str:
     return text if stopped is None else f"[stopped: {output.cut(stopped, _REASON)}] {text}".rstrip()
 
 
-def _picture(project: Project, halves: Iterable[Stored]) -> Facts | None:
-    """Return the first attachment of an event that is a picture."""
+def _picture(project: Project, halves: Sequence[Stored]) -> Facts | None:
+    """Return the first picture of an event: an attachment, or a screenshot that is in its row."""
     for digest in blobs.named([half.body for half in halves]):
         file = session_details.attachment(project, digest)
         if str(file["kind"]).startswith("image/"):
             return file
+    for half in halves:
+        address = media_types.picture_address(_body(half).get("screenshot"))
+        if address is not None:
+            return {"url": address}
     return None
 
 

@@ -21,6 +21,7 @@ from localops.reading import (
     analytics,
     event_lines,
     facts,
+    media_types,
     page_html,
     post_mortem,
     post_mortem_page,
@@ -203,6 +204,8 @@ class _Report:
         try:
             with open(blobs.find(where.folder, digest), "rb") as source:
                 content = source.read(_LARGEST + 1)
+            if media_types.kind_of(content[: media_types.HEAD]).is_text:
+                content = media_types.decoded(content) or b""
         # Deleted in the meantime.
         except OSError:
             return

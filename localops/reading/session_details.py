@@ -10,7 +10,7 @@ from localops import config
 from localops.encoding import encode, pricing
 from localops.errors import ConfigError
 from localops.journal import blobs, participants, rows, stored, wire
-from localops.reading import analytics, facts, finish_reasons, open_ends, previews, session_state
+from localops.reading import analytics, facts, finish_reasons, media_types, open_ends, previews, session_state
 from localops.reading.story import Milestone, Story, unpacked
 from localops.reading.timeline import ask, row_at
 from localops.recording.events import iso
@@ -48,16 +48,6 @@ _COMPARED = 2_000
 _GAPS = 1_000
 # The newest receipts to search for that of a session.
 _RECEIPTS = 100
-
-# Media types by the first bytes of a file, as we do not trust a recorded name or type.
-_SIGNS = (
-    (b"\x89PNG\r\n\x1a\n", 0, "image/png"),
-    (b"\xff\xd8\xff", 0, "image/jpeg"),
-    (b"GIF8", 0, "image/gif"),
-    (b"WEBP", 8, "image/webp"),
-    (b"ftyp", 4, "video/mp4"),
-    (b"\x1a\x45\xdf\xa3", 0, "video/webm"),
-)
 
 
 def more(project: Where, snapshot: Snapshot) -> Facts:
@@ -309,14 +299,6 @@ def attachment(project: Where, digest: str) -> Facts:
         "blob": digest,
         "digest": digest,
         "bytes": size,
-        "kind": kind_of(first),
+        "kind": media_types.kind_of(first).name,
         "url": f"/blobs/{project.name}/{digest}",
     }
-
-
-def kind_of(head: bytes) -> str:
-    """Return the media type of a file by its first bytes; application/octet-stream if unknown."""
-    for sign, at, kind in _SIGNS:
-        if head[at : at + len(sign)] == sign:
-            return kind
-    return "application/octet-stream"

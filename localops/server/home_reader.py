@@ -26,6 +26,7 @@ from localops.reading import (
     event_lines,
     facts,
     matching_events,
+    media_types,
     recorded_steps,
     score_hints,
     session_details,
@@ -596,12 +597,12 @@ class HomeReader(Reports, RunReads):
             dialects.write(form, [run], file, table=table, view=view)
             return dialects.stem_of(run)
 
-    def attachment(self, project: str, digest: str) -> tuple[str, str] | None:
+    def attachment(self, project: str, digest: str) -> tuple[str, media_types.Kind] | None:
         """Return the path and the media type of a blob; None if it is not here."""
         try:
             path = blobs.find(config.project_folder(self.folder, project), digest)
             with open(path, "rb") as file:
-                return path, session_details.kind_of(file.read(16))
+                return path, media_types.kind_of(file.read(media_types.HEAD))
         except OSError as error:
             # Files from a bucket are our own, too.
             if isinstance(error, LocalopsError):

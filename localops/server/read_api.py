@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from localops import clock, dialects, output
 from localops.encoding import encode
 from localops.errors import ConfigError
-from localops.reading import analytics, call_query, filters, run_gate
+from localops.reading import analytics, call_query, filters, media_types, run_gate
 from localops.reading.filters import Filters
 from localops.reading.runs_table import MOST_RUNS
 from localops.recording import events, scores
@@ -57,6 +57,7 @@ _MISSING = "no session has this id"
 # The answer of AgentOps' server, which its clients expect.
 _NOT_OF_PROJECT = "Session does not belong to this project"
 _NO_EVENT = "the session does not have this event"
+_LARGEST_TEXT = 64 << 20  # bytes of a picture or sound that is stored as base64
 _NO_BLOB = "the project does not have this blob"
 
 
@@ -316,9 +317,14 @@ class ReadApi:
         place = await self._read(self._store.attachment, valid_project(project), digest)
         if place is None:
             raise HttpError(404, _NO_BLOB)
-        path, kind = place
+        path, (kind, is_text) = place
         # Sandboxed, because recorded bytes can be a page with scripts.
         headers = {"Content-Security-Policy": "sandbox; default-src 'none'", "Cache-Control": "private, immutable"}
+        if is_text:
+            content = await self._read(_decoded, path)
+            if content is not None:
+                return Response(content, headers=headers, media_type=kind)
+            kind = BYTES
         inline = kind != BYTES
         return FileResponse(
             path,
@@ -559,6 +565,13 @@ def _view_in(given: dict[str, Any], call: Call) -> View:
             expected = f"one of {', '.join(words)}"
             raise HttpError(400, f"invalid {parameter}: expected {expected}, got {wrong[0][:_SHOWN]!r}")
     return replace(view, by=call.by.note if call.by is not None else None, saved=events.iso(clock.now_ns()))
+
+
+def _decoded(path: str) -> bytes | None:
+    """Return the bytes of a file that has them as base64; None if it is very large."""
+    with open(path, "rb") as file:
+        text = file.read(_LARGEST_TEXT + 1)
+    return None if len(text) > _LARGEST_TEXT else media_types.decoded(text)
 
 
 def _seq(text: str) -> int | None:

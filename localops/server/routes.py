@@ -418,7 +418,7 @@ ENDPOINTS = (
         "GET",
         "/blobs/{project}/{digest}",
         "attachment",
-        "The bytes of a video, a picture or a long value.",
+        "The bytes of a video, a picture or a long value; a picture or sound stored as base64 is decoded.",
         gives=("*/*",),
     ),
     Endpoint(

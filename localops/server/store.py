@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from localops.reading.call_query import Place as CallPlace
     from localops.reading.facts import Facts
     from localops.reading.filters import Filters
+    from localops.reading.media_types import Kind
     from localops.recording.scores import Score
     from localops.server.intake.desk import Desk
     from localops.server.policy import Rules
@@ -120,7 +121,7 @@ if TYPE_CHECKING:
         def timeline(self, project: str | None, session: bytes, *, after: int, limit: int) -> Facts | None:
             """Return a page of a session's events in columns."""
 
-        def attachment(self, project: str, digest: str) -> tuple[str, str] | None:
+        def attachment(self, project: str, digest: str) -> tuple[str, Kind] | None:
             """Return the path and the media type of a blob; None if it is not here."""
 
         def analytics(self, project: str | None, by: str | None, chosen: Chosen, *, limit: int) -> Facts:

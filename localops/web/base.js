@@ -3,6 +3,7 @@
 
 import { isReport, now } from "./clock.js";
 import { parse } from "./exact.js";
+import { know } from "./files.js";
 import { kindClass, kindText } from "./kinds.js";
 import { listen } from "./news.js";
 import { forget, remember } from "./recent.js";
@@ -100,6 +101,7 @@ export async function ask(path, query = {}, options = {}) {
     throw error.name === "AbortError" ? error : new RequestError("The answer of the server is not complete.");
   });
   if (response.status === 401) throw new RequestError(`Your login has expired. ${loginAgain()}`);
+  know(reply.attachments);
   if (!response.ok) throw new RequestError(reply.message || `The server answered ${response.status}.`, response.status);
   return reply;
 }

@@ -2,6 +2,7 @@
 
 import { ask, make } from "./base.js";
 import { at } from "./exact.js";
+import { media, mediaOf, otherFiles, picture } from "./media.js";
 import { callsOf, clipped, conversation, isConversation, parsed, shown } from "./values.js";
 
 /**
@@ -38,9 +39,11 @@ export function content(event, error = null) {
     ])
       add(side, label, at(event, key));
   if (error && !event.error && !event.message) add(1, "error", wordsOf(error));
-  for (const file of event.attachments || [])
+  const screenshot = mediaOf(event.screenshot);
+  if (screenshot) sides[1].push(media(screenshot));
+  for (const file of otherFiles(event))
     if (file.bytes !== null && file.url && file.kind.startsWith("image/"))
-      sides[1].push(make("img", { class: "shown", src: file.url, alt: "Screenshot", loading: "lazy" }));
+      sides[1].push(picture(file.url, "Screenshot", { kind: "shown" }));
   const parts = sides.filter((side) => side.length).map((side) => make("div", { class: "side" }, side));
   return parts.length ? [make("div", { class: "beside" }, parts)] : [make("span", { class: "faint" }, "no content")];
 }

@@ -4,6 +4,7 @@ import { ask, byId, copy, copyButton, icon, ICONS, kindSign, make, notice } from
 import { bytes, count, duration, eventCost, partsOfTokens } from "./formats.js";
 import { reveal, scrollToHit } from "./found.js";
 import { at as valueAt, entriesOf, made, write } from "./exact.js";
+import { otherFiles, picture } from "./media.js";
 import { scoresOfEvent } from "./scores.js";
 import { stamp } from "./times.js";
 import { curl, prose, python } from "./copies.js";
@@ -255,8 +256,16 @@ export class Details {
     const error = this._error(event);
     if (error.length)
       parts.push(part("Error", error, event.traceback || event.logs || event.message || event.error || event.details));
-    const files = event.attachments?.length ? part("Files", event.attachments.map(file)) : null;
+    const others = otherFiles(event);
+    const files = event.attachments?.length
+      ? part(
+          "Files",
+          event.attachments.map((each) => file(each, others.includes(each))),
+        )
+      : null;
     if (files && event.kind === "action") parts.push(files);
+    const { screenshot } = event;
+    if (screenshot && !String(screenshot).startsWith("blob:")) parts.push(part("Screenshot", shown(screenshot)));
     for (const [key, title] of TEXTS) {
       // Already shown as the error.
       if (event.kind === "error" && (key === "details" || key === "logs")) continue;
@@ -441,7 +450,8 @@ function copies(event) {
 
 const plain = (value) => (typeof value === "string" ? value : write(value));
 
-function file(one) {
+/** Return a line for a file, with what it has unless that is drawn elsewhere. */
+function file(one, isDrawn) {
   if (one.bytes === null) return make("p", { class: "faint" }, `${one.digest.slice(0, 12)}… is missing`);
   if (!one.url)
     return make(
@@ -451,10 +461,8 @@ function file(one) {
     );
   const link = make("a", { href: one.url, download: one.digest }, `${one.digest.slice(0, 12)}…`);
   const box = make("p", {}, link, ` ${one.kind}, ${bytes(one.bytes)}`);
-  if (one.kind.startsWith("image/")) {
-    const image = make("img", { src: one.url, alt: "Attached image", loading: "lazy" });
-    return make("div", {}, image, box);
-  }
+  if (!isDrawn) return box;
+  if (one.kind.startsWith("image/")) return make("div", {}, picture(one.url, "Attached image"), box);
   if (one.kind.startsWith("video/"))
     return make(
       "div",

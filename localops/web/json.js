@@ -32,6 +32,8 @@ export function json(value) {
 
 const isContainer = (value) =>
   value !== null && typeof value === "object" && !(value instanceof Digits) && Object.keys(value).length > 0;
+/** Return whether a value is bytes, or stored in a file, and can be drawn. */
+const isBinary = (value) => Boolean(value && (value.$bytes || value.$blob) && mediaOf(value));
 /** Return whether a value gets a fold of its own, or is shown in another form than JSON. */
 const hasMore = (value) =>
   isContainer(value) ||
@@ -84,6 +86,7 @@ function entry(key, value, depth) {
       ? make("span", { class: "dash", "aria-hidden": "true" }, "–")
       : make("span", { class: "key" }, JSON.stringify(key), ":");
   const inside = typeof value === "string" ? parsed(value) : value;
+  if (isBinary(inside)) return make("div", { class: "entry" }, name, " ", media(mediaOf(inside)));
   if (!isContainer(inside)) return make("div", { class: "entry" }, name, " ", leaf(value));
   const about = Array.isArray(inside)
     ? many(inside.length, "entry", "entries")

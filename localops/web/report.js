@@ -3,6 +3,7 @@
 
 import { stop } from "./clock.js";
 import { Digits, entriesOf, made, parse } from "./exact.js";
+import { know } from "./files.js";
 import { folded, places, terms } from "./marks.js";
 import { stamp } from "./times.js";
 
@@ -92,13 +93,15 @@ function columns() {
 
 function event(seq) {
   const line = lineOf(seq, parse),
-    { attachments = [], tags = [] } = line;
+    { attachments = [], tags = [] } = line,
+    kept = attachments.map(file);
+  know(kept);
   return made([
     ...entriesOf(line).filter(([key]) => key !== "preview" && key !== "attachments" && key !== "tags"),
     ["tags", tags],
     ["session", id],
     ["parent_entry", parents.get(seq) || null],
-    ["attachments", attachments.map(file)],
+    ["attachments", kept],
   ]);
 }
 
@@ -119,13 +122,17 @@ function addressOf({ blob, kind }) {
   return URL.createObjectURL(new Blob([bytes], { type: kind }));
 }
 
-function previews(seqs) {
+async function previews(seqs) {
+  // Not at the start: what it needs looks for the session that `open` chooses.
+  const { pictureOf } = await import("./media.js");
   const reply = { previews: {}, pictures: {} };
   for (const seq of seqs) {
-    const { preview, kind, attachments = [] } = lineOf(seq);
+    const { preview, kind, screenshot, attachments = [] } = lineOf(seq);
     reply.previews[seq] = preview;
-    const picture = kind === "action" && attachments.map(file).find((each) => each.kind.startsWith("image/"));
-    if (picture?.url) reply.pictures[seq] = picture;
+    if (kind !== "action") continue;
+    const picture = attachments.map(file).find((each) => each.kind.startsWith("image/"));
+    const url = picture ? picture.url : pictureOf(screenshot);
+    if (url) reply.pictures[seq] = { url };
   }
   return reply;
 }

@@ -20,17 +20,17 @@ const WIDEST = 8;
 /** Return an element for any value. */
 export function shown(value) {
   if (value === null || value === undefined) return make("span", { class: "faint" }, "nothing");
-  if (isKept(value)) return kept(value);
-  const picture = mediaOf(value);
-  if (picture) return media(picture);
-  if (typeof value === "string") return prose(value);
-  if (value instanceof Digits) return json(value);
   if (isConversation(value))
     return make(
       "div",
       {},
       [value].flat().map((one) => message(one)),
     );
+  const medium = mediaOf(value);
+  if (medium) return media(medium);
+  if (isKept(value)) return kept(value);
+  if (typeof value === "string") return prose(value);
+  if (value instanceof Digits) return json(value);
   if (isTable(value)) return records(value);
   return json(value);
 }
@@ -151,7 +151,7 @@ export function conversation(prompt, wrap = asItIs, { isLate = false } = {}) {
   return make("div", {}, draw(messages.at(-1)), fold);
 }
 
-const isKept = (value) => typeof value === "object" && typeof value.$blob === "string";
+const isKept = (value) => typeof value?.$blob === "string";
 
 /** Return an element for the beginning of a value that is stored in a blob. */
 function kept(value) {
@@ -244,7 +244,7 @@ const isMessage = (value) =>
   value &&
   typeof value === "object" &&
   typeof value.role === "string" &&
-  ("content" in value || "tool_calls" in value || "parts" in value);
+  ["content", "tool_calls", "parts", "audio"].some((key) => key in value);
 // The items of OpenAI's Responses API between messages.
 const ITEMS = new Set(["function_call", "function_call_output", "reasoning"]);
 const isItem = (value) => isMessage(value) || (value && typeof value === "object" && ITEMS.has(value.type));
@@ -267,6 +267,9 @@ export function message(one, wrap = asItIs) {
       [
         thought && { type: "thinking", thinking: thought },
         ...(Array.isArray(content) ? content : [typeof content === "object" && content ? shown(content) : content]),
+        one.audio?.data && { audio: one.audio },
+        one.audio?.transcript,
+        ...(Array.isArray(one.images) ? one.images.map((image) => ({ type: "image", image })) : []),
         typeof refusal === "string" && { type: "refusal", refusal },
       ].filter((part) => part !== undefined && part !== null && part !== "" && part !== false),
       wrap,
@@ -303,8 +306,9 @@ const isCall = (part) =>
 function piece(part) {
   if (typeof part === "string") return prose(part);
   if (!part || typeof part !== "object") return json(part);
-  const picture = mediaOf(part);
-  if (picture) return media(picture);
+  const medium = mediaOf(part);
+  if (medium) return media(medium);
+  if (isKept(part.text)) return kept(part.text);
   if (isCall(part)) return toolCall(part);
   const answer = part.functionResponse ?? part.function_response;
   if (answer && typeof answer === "object") return toolResult(answer.name, answer.response);

@@ -8,21 +8,76 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests import warm
 from tests.web.conftest import Visit, environment, serving, visiting
 from tests.web.test_report import export, opened
 
 RECORDER = """
+import base64, os, struct, wave, zlib
+from io import BytesIO
 import localops
+
+def png(width, height):
+    rows = b"".join(b"\\0" + os.urandom(width * 3) for _ in range(height))
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
+    return b"\\x89PNG\\r\\n\\x1a\\n" + parts
+
+def wav():
+    file = BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(1600))
+    return file.getvalue()
+
+text = lambda data: base64.b64encode(data).decode()
+small, sound = png(12, 10), text(wav())
+picture, large = text(small), "data:image/png;base64," + text(png(700, 600))
 
 localops.init(auto_start_session=False)
 with localops.start_session([], name="payloads") as session:
     tool = lambda name, params, returns: session.record(localops.ToolEvent(name=name, params=params, returns=returns))
     tool("digits", {"user_id": 1234567890123456789, "share": 1.0}, {"id": 9007199254740993})
     tool("order", {}, '{"a": 1, "a": 2, "b": 1.10, "c": 1e2, "10": "x", "2": "y"}')
+    tool("mcp", {}, {"content": [
+        {"type": "image", "data": picture, "mimeType": "image/png"},
+        {"type": "audio", "data": sound, "mimeType": "audio/wav"},
+    ]})
+    tool("octets", {}, {"png": small})
+    for name, screenshot in (("text", picture), ("address", "data:image/png;base64," + picture), ("bytes", small)):
+        session.record(localops.ActionEvent(action_type=f"shot {name}", screenshot=screenshot))
+    session.record(localops.ActionEvent(action_type="shot large", screenshot=large))
+    def llm(model, prompt, completion):
+        event = localops.LLMEvent(model=model, prompt=prompt)
+        event.completion = completion
+        session.record(event)
+    user = lambda *parts: [{"role": "user", "content": [*parts]}]
+    llm("large-picture", user({"type": "image_url", "image_url": {"url": large}}), "A picture.")
+    spoken = {"id": "a", "data": sound, "format": "wav", "transcript": "spoken words"}
+    llm("speaks", "Speak", {"role": "assistant", "content": None, "audio": spoken})
+    llm("bedrock", user({"image": {"format": "png", "source": {"bytes": small}}}), "Seen.")
+    llm("ollama", [{"role": "user", "content": "What?", "images": [picture]}], "Seen.")
+    llm("draws", "Draw", {"data": [{"b64_json": picture}]})
+    llm("generates", "Draw", [{"type": "image_generation_call", "result": picture}])
 """
+# Event → the pictures and the sounds in it.
+MEDIA = {
+    "mcp": (1, 1),
+    "octets": (1, 0),
+    "shot text": (1, 0),
+    "shot address": (1, 0),
+    "shot bytes": (1, 0),
+    "shot large": (1, 0),
+    "large-picture": (1, 0),
+    "speaks": (0, 1),
+    "bedrock": (1, 0),
+    "ollama": (1, 0),
+    "draws": (1, 0),
+    "generates": (1, 0),
+}
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +153,72 @@ def test_a_report_has_the_same_digits(chromium: Browser, report: Path) -> None:
         page.locator("#tab-events").click()
         details(page, "digits")
         assert page.locator("#details pre .number").all_inner_texts() == NUMBERS
+
+
+# The sizes of the pictures of an element, once they are loaded, and how many sounds it has.
+SEEN = """async (root) => {
+    const images = [...root.querySelectorAll("img")];
+    images.forEach((image) => (image.loading = "eager"));
+    await Promise.all(images.map((image) => image.decode()));
+    return [images.map((image) => image.naturalWidth), root.querySelectorAll("audio").length];
+}"""
+
+
+def media(page: Page, name: str) -> tuple[int, int]:
+    """Return how many pictures and sounds the details of an event have; a picture that is broken raises an error."""
+    widths, sounds = details(page, name).locator("#details").evaluate(SEEN)
+    assert set(widths) <= {700 if "large" in name else 12}
+    return len(widths), sounds
+
+
+def test_pictures_and_sounds_of_each_form_are_drawn(payloads: Visit) -> None:
+    """As base64, as an address of data, as bytes, and from a file beside the journal: once each."""
+    page = payloads.session("payloads", "events")
+    assert {name: media(page, name) for name in MEDIA} == MEDIA
+    assert "image/png" in details(page, "large-picture").locator("section[data-title=Files]").inner_text()
+    assert "spoken words" in details(page, "speaks").locator("#details").inner_text()
+
+
+STRIP = "document.querySelectorAll('.strip img').length === 4"
+
+
+def test_the_strip_has_all_screenshots(payloads: Visit) -> None:
+    """However they were recorded."""
+    page = payloads.session("payloads", "timeline")
+    payloads.until(STRIP)
+    assert page.locator(".strip").evaluate(SEEN)[0] == [12, 12, 12, 700]
+
+
+def test_a_conversation_draws_them_too(payloads: Visit) -> None:
+    """A large one is loaded from its file."""
+    page = payloads.session("payloads", "chat")
+    turn = page.locator(".turn", has_text="large-picture")
+    turn.locator(".media img").wait_for()
+    assert turn.evaluate(SEEN)[0] == [700]
+
+
+def test_a_picture_is_enlarged(payloads: Visit) -> None:
+    """By Enter, too; Esc closes only that."""
+    page = details(payloads.session("payloads", "events"), "large-picture")
+    button = page.locator("#details button.picture")
+    button.focus()
+    page.keyboard.press("Enter")
+    dialog = page.locator("dialog.picture img")
+    dialog.wait_for()
+    assert dialog.bounding_box()["height"] > button.bounding_box()["height"]  # type: ignore[index]
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    assert page.locator("#details section").count() > 0
+
+
+def test_a_report_has_the_pictures(chromium: Browser, report: Path) -> None:
+    """Those that are stored as files, too."""
+    with opened(chromium, report) as page:
+        page.locator("#tab-events").click()
+        assert {name: media(page, name) for name in ("shot large", "large-picture", "octets")} == {
+            "shot large": (1, 0),
+            "large-picture": (1, 0),
+            "octets": (1, 0),
+        }
+        page.locator("#tab-timeline").click()
+        page.locator(".strip img").nth(3).wait_for()
