@@ -5,6 +5,7 @@ import { ask, make, notice } from "./base.js";
 import { DayField } from "./day_field.js";
 import { count } from "./formats.js";
 import { keyed } from "./keyed.js";
+import { carry } from "./page_links.js";
 import {
   asPrefix,
   beginning,
@@ -432,6 +433,8 @@ export class FilterBar {
     this.drawWhen(query);
     this.drawMore(query);
     this.drawChips(query);
+    // A bar with other filters than the address has them for a part of its page.
+    if (this.query === parsed) carry(query);
   }
 
   /** Draw the chosen filters: a click on one opens its menu, and one on its × removes it. */

@@ -329,6 +329,10 @@ def test_filters_are_those_of_the_list(looking: Visit) -> None:
     week = re.compile(r"Started: last 7 days, since [-\d]+ [:\d]+ ×")
     texts: list[str | re.Pattern[str]] = ["Tag: not loop ×", week, "With errors ×", "Kind: LLM calls ×"]
     expect(chips).to_have_text(texts)
+    # Another page gets the filters that it knows.
+    across = page.locator(".top nav").get_by_role("link", name="Analytics")
+    expect(across).to_have_attribute("href", "/analytics?not_tag=loop&since=7d&errors=1")
+    expect(across).to_have_attribute("title", "Without filters of calls: Kind: LLM calls")
     opened = _menu(page, "Views")
     opened.get_by_label("Name of a view").fill("models of others")
     page.get_by_role("button", name="Save").click()

@@ -234,6 +234,8 @@ def test_seven_days_are_the_same_on_all_pages(visit: Visit) -> None:
     assert shown
     ago = datetime.now(UTC) - datetime.fromisoformat(f"{shown[1]}+00:00")
     assert timedelta(days=7) <= ago < timedelta(days=7, hours=1)
+    page.locator(".top nav").get_by_role("link", name="Calls").click()
+    page.wait_for_url("**/calls?since=7d")
     visit.open("/analytics?tag=odd&tag=rare&not_model=gpt-4o")
     menu(page, "When").get_by_text("Last 7 days").click()
     visit.until("location.search.includes('since=7d')")
