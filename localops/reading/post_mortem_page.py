@@ -261,7 +261,7 @@ def _done(findings: Facts) -> Iterator[Sentence]:
 
 
 def _failed(done: Facts) -> str:
-    """Name what failed by the words of the counts beside it; an error is none of these."""
+    """Name what failed by the words of the counts beside it, which do not include errors."""
     llms, tools = done["failed_llm_calls"], done["failed_tool_calls"]
     rest = (
         ("other call or operation", "other calls or operations") if done["llm_calls_without_model"] else ("operation",)

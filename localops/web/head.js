@@ -106,7 +106,8 @@ export class Head {
   /** Return the number of errors, which leads to the first of them. */
   _errors({ errors: number, failed }) {
     const steps = `${many(failed, "call or operation", "calls and operations")} failed`;
-    const title = `${many(number, "error")} raised or recorded; ${steps}. Click: the first; press e for the next failure`;
+    const counts = `${many(number, "error")} raised or recorded; ${steps}`;
+    const title = `${counts}. Click: the first; press e for the next failure`;
     const toFirst = { type: "button", class: "link", "data-key": "errors", onclick: () => this._toError() };
     return figure(number === 1 ? "error" : "errors", make("button", toFirst, count(number)), title);
   }
