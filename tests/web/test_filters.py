@@ -383,7 +383,7 @@ def test_the_palette_goes_anywhere(visit: Visit) -> None:
 
 def test_the_palette_offers_what_is_meant(visit: Visit) -> None:
     """A day, a period, a value of a facet, failures, a theme or the event with the words; else it says "nothing"."""
-    page = visit.open("/analytics")
+    page = visit.open("/compare")
     options = page.get_by_role("option")
 
     def find(text: str) -> None:
@@ -424,7 +424,7 @@ def test_the_palette_offers_what_is_meant(visit: Visit) -> None:
         page.keyboard.press("Enter")
         page.wait_for_url("**/?*")
         assert query(page) == wanted
-        visit.open("/analytics")
+        visit.open("/compare")
     find("zebra cross")
     expect(options.first).to_contain_text("run 2")
     page.keyboard.press("Enter")

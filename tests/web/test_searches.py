@@ -198,8 +198,9 @@ def test_what_is_typed_into_an_open_menu_is_for_its_field(visit: Visit) -> None:
 
 def test_a_view_says_that_the_filter_hides_events(visit: Visit) -> None:
     """All views do, in words; their button shows everything again."""
+    page = visit.session("night", "timeline")
     for view in ("timeline", "tree", "events", "chat"):
-        page = visit.session("night", view)
+        page.locator(f"#tab-{view}").click()
         assert page.locator("#hidden-events").is_hidden(), view
         page.get_by_label("Filter events").fill("gpt-4o")
         words = page.locator("#hidden-events span")
