@@ -51,6 +51,9 @@ _TOO_WIDE = """[
     ...[...document.querySelectorAll(".table-wrap")].map((each) => ["table", each.scrollWidth - each.clientWidth]),
 ].filter(([, by]) => by > 0)"""
 
+# With it, the scripts of a page wait for a tenth of their time; a shared worker does not.
+HURRY = "const later = setTimeout; window.setTimeout = (run, wait = 0) => later(run, wait / 10); 0"
+
 Scheme = Literal["light", "dark"]
 # Each width and each scheme; all pairs with STRESS_EXAMPLES.
 PAIRS: list[tuple[int, Scheme]] = [(1280, "light"), (390, "dark"), (1280, "dark"), (390, "light")]
@@ -165,11 +168,6 @@ class Visit:
         # The way in begins with a page for strangers, which Chromium calls an error.
         if message.type in ("error", "warning") and "401 (Unauthorized)" not in message.text:
             self.wrong.append(f"{message.type}: {message.text}")
-
-
-def hurry(page: Page) -> None:
-    """Let scripts of what is opened in it from now on wait for a tenth of their time; a shared worker does not."""
-    page.add_init_script("const later = setTimeout; window.setTimeout = (run, wait = 0) => later(run, wait / 10);")
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from tests.web.conftest import Visit, recorded, serving, visiting
+from tests.web.conftest import HURRY, Visit, recorded, serving, visiting
 from tests.web.test_live import Program, program
 from tests.web.test_live import visit as live
 
@@ -611,6 +611,7 @@ def test_new_calls_come_in_and_leave_the_focus_alone(program: Program, live: Vis
     """Neither a focused link nor a selection goes while a program records; a row that is there stays the same."""
     program.step()
     page = live.open("/calls")
+    page.evaluate(HURRY)
     name = page.locator("#rows .name").last
     name.focus()
     page.evaluate("document.activeElement.closest('tr').mine = true")

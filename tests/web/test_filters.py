@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,8 @@ from localops import clock
 from localops.encoding import encode
 from localops.journal import rows
 from localops.journal.journal import Journal
-from tests.web.conftest import Visit, serving, visiting
+from tests.examples import sized
+from tests.web.conftest import HURRY, Visit, serving, visiting
 from tests.web.test_pages import names, settled
 
 MODELS = ("gpt-4o", "gpt-4o-mini", "claude-sonnet-4-5")
@@ -702,8 +702,9 @@ def test_a_click_is_never_lost_beside_a_recorder(chromium: Browser, tmp_path: Pa
     with serving(home) as link, visiting(chromium, link) as visit:
         page = visit.open("/")
         settled(visit, 28)
+        page.evaluate(HURRY)  # so that rows are drawn during each click
         journal = Journal(str(home / "default"))
-        clicks = int(os.environ.get("STRESS_CLICKS", "24"))
+        clicks = sized(8, 24)
         boxes = page.locator("#rows .pick input")
         lost = aimed = 0
         ident = boxes.nth(3).locator("xpath=ancestor::tr").get_attribute("data-id")

@@ -14,7 +14,7 @@ from localops.journal import rows
 from localops.journal.journal import Journal
 from tests import made, warm
 from tests.examples import sized
-from tests.web.conftest import Visit, environment, serving, visiting
+from tests.web.conftest import HURRY, Visit, environment, serving, visiting
 from tests.web.test_live import Program, program, visit
 
 __all__ = ["program", "visit"]  # fixtures
@@ -163,6 +163,7 @@ def test_a_followed_conversation_keeps_its_size(program: Program, visit: Visit) 
     """However many turns are added: those above are removed, and load again for a reader who scrolls up."""
     program.step()
     page = visit.session("running", "chat")
+    page.evaluate(HURRY)
     page.locator("#follow").click()
     held = []
     for batch in range(1, 6):
@@ -186,6 +187,7 @@ def test_charts_of_a_running_session_stay(program: Program, visit: Visit) -> Non
     """New events change the bars of a chart, not the chart."""
     program.step()
     page = visit.session("running", "figures")
+    page.evaluate(HURRY)
     visit.until("document.querySelectorAll('canvas').length >= 2")
     page.evaluate(
         """() => {
@@ -200,7 +202,7 @@ def test_charts_of_a_running_session_stay(program: Program, visit: Visit) -> Non
     )
     for _ in range(3):
         program.step()
-        page.wait_for_timeout(1_200)
+        page.wait_for_timeout(400)
     visit.until("document.querySelector('#totals [data-id=tools] dd').textContent === '4'")
     assert page.evaluate("window.least") >= 2
     assert page.evaluate("document.querySelector('canvas').kept")
@@ -214,6 +216,7 @@ def test_news_leave_the_rows_that_did_not_change(chromium: Browser, tmp_path: Pa
         page = visit.open("/")
         row = page.locator("#rows tr", has_text="long talk")
         row.wait_for()
+        page.evaluate(HURRY)
         row.locator(".title").focus()
         row.evaluate("(element) => { element.kept = true; }")
         row.get_by_role("checkbox").check()
@@ -249,6 +252,7 @@ def test_a_list_keeps_its_size_beside_a_recorder(chromium: Browser, tmp_path: Pa
     journal = Journal(str(home / "default"))
     journal.add(_sessions(range(60)))
     with serving(home) as link, visiting(chromium, link) as visit:
+        visit.page.add_init_script(HURRY)
         page = visit.open("/")
         held = []
         for newest in (65, 70, 75):

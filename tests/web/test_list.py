@@ -13,7 +13,7 @@ from localops import clock
 from localops.encoding import encode
 from localops.journal import rows
 from localops.journal.journal import Journal
-from tests.web.conftest import Visit, recorded, serving, visiting
+from tests.web.conftest import HURRY, Visit, recorded, serving, visiting
 from tests.web.test_pages import settled
 from tests.web.test_session_page import under_way
 
@@ -281,6 +281,7 @@ def test_rows_stay_if_new_ones_cannot_be_loaded(
     page = visit.open(path)
     page.locator("#rows tr").first.wait_for()
     page.locator("#live", has_text="live").wait_for()
+    page.evaluate(HURRY)
     page.route(requests, lambda route: route.fulfill(status=503, json={"message": "the disk is full"}))
     page.locator(f"{table} thead button", has_text="Cost").click()
     expect(page.locator(".loading")).to_have_text("Not loaded: these are the previous rows")

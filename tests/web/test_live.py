@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests import warm
-from tests.web.conftest import RECORDER, Visit, environment, hurry, serving, visiting
+from tests.web.conftest import HURRY, RECORDER, Visit, environment, serving, visiting
 
 HIDE = """hidden => {
     Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
@@ -76,7 +76,7 @@ def visit(chromium: Browser, program: Program, tmp_path: Path) -> Iterator[Visit
 def test_what_is_typed_survives_news(program: Program, visit: Visit) -> None:
     """Figures across sessions are drawn again while something records; a field that is typed in is left alone."""
     visit.listen()
-    hurry(visit.page)
+    visit.page.add_init_script(HURRY)
     page = visit.open("/analytics")
     page.locator("#figures dd").first.wait_for()
     page.locator("#filters summary", has_text="More").click()
@@ -198,7 +198,7 @@ def test_a_page_out_of_sight_rests_and_catches_up(program: Program, visit: Visit
 def test_a_server_that_has_gone_is_shown(chromium: Browser, program: Program, tmp_path: Path) -> None:
     """The pages stay, and show what stopped their updates."""
     with visiting(chromium, "", locale="en-GB") as visit:
-        hurry(visit.page)
+        visit.page.add_init_script(HURRY)
         visit.page.add_init_script("delete window.SharedWorker")  # its streams would wait for seconds
         with serving(tmp_path / "live") as link:
             visit.base = link.partition("/#")[0]
@@ -206,7 +206,7 @@ def test_a_server_that_has_gone_is_shown(chromium: Browser, program: Program, tm
             visit.page.locator("#live", has_text="live").wait_for()
             beside = [visit.page.context.new_page() for _ in range(2)]
             for page, path in zip(beside, ("/analytics", "/calls"), strict=True):
-                hurry(page)
+                page.add_init_script(HURRY)
                 page.goto(visit.base + path)
                 page.locator("#live", has_text="live").wait_for()
         for page in (visit.page, *beside):
@@ -222,6 +222,7 @@ def test_a_server_that_has_gone_is_shown(chromium: Browser, program: Program, tm
                 with visit.page.expect_response("**/api/1/sessions*"):
                     pass
             assert visit.page.evaluate("[...new Set(window.signs)]") == ["not updating: your login has expired"]
+            visit.leave()
         visit.wrong.clear()  # Chromium has words for a server that has gone
 
 
