@@ -597,12 +597,14 @@ def test_everyone_can_use_it_and_recorded_text_is_text(visit: Visit) -> None:
             page.locator("summary", has_text=menu).click()
         visit.until("document.querySelector('.menu[open] > div').children.length > 0")
         problems += [(path, *each) for each in visit.unusable_anywhere()]
+        visit.looks()
         assert page.evaluate("window.hurt") is None
     # Of another grouping only the table is different.
     page.keyboard.press("Escape")
     for by in _GROUPINGS[1:]:
         _group(visit, by)
         problems += [(by, *each) for each in visit.unusable_anywhere("#calls")]
+        visit.looks()
         assert page.evaluate("window.hurt") is None
     assert problems == []
 

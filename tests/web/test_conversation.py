@@ -50,6 +50,7 @@ def test_a_tag_leads_to_all_of_a_conversation(visit: Visit) -> None:
     for turn, text in zip(page.locator(".turn").all(), texts, strict=True):
         expect(turn).to_contain_text(text)
     assert visit.unusable_anywhere() == []
+    visit.looks()
     page.get_by_role("button", name="Details").nth(4).click()
     page.wait_for_url("**/s/*?event=*#chat")
     expect(page.locator("#details")).to_contain_text("Answer 3.2")

@@ -599,6 +599,7 @@ def test_everyone_can_use_menus_and_palette(visit: Visit) -> None:
     def look(what: str, part: str | None = ".menu[open]") -> None:
         page.wait_for_timeout(300)
         problems.extend((what, *each) for each in visit.unusable_anywhere(part))
+        visit.looks()
 
     look("page", None)
     for name in ("Tag", "When", "Views", "Display"):
