@@ -9,6 +9,7 @@ is loaded, and who its parent is.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import select
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -51,13 +53,13 @@ for name in sys.argv[2:]:
     importlib.import_module(name)
 gc.freeze()  # else each copy would look through all of it for garbage, and so have memory of its own for it
 gc.enable()
-control = socket.socket(fileno=int(sys.argv[1]))
+door = socket.socket(fileno=int(sys.argv[1]))
 poll = select.poll()
-poll.register(control, select.POLLIN)
-copies = {}
+poll.register(door, select.POLLIN)
+controls, copies = {}, {}
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 while True:
-    ready = [descriptor for descriptor, _ in poll.poll()]
+    ready = {descriptor for descriptor, _ in poll.poll()}
     for copy in copies.keys() & ready:
         child, status = copies.pop(copy)
         poll.unregister(copy)
@@ -67,13 +69,27 @@ while True:
         except BrokenPipeError:  # no one waits for it
             pass
         os.close(status)
-    if control.fileno() not in ready:
+    asked = controls.keys() & ready
+    if door.fileno() in ready:
+        control = door.accept()[0]
+        controls[control.fileno()] = control
+        poll.register(control, select.POLLIN)
+    if not asked:
         continue
-    line, given, _, _ = socket.recv_fds(control, 1 << 20, 4)
+    number = asked.pop()
+    try:
+        line, given, _, _ = socket.recv_fds(controls[number], 1 << 20, 4)
+    except ConnectionResetError:  # what asked was killed
+        line = b""
     if not line:
-        for child, _ in copies.values():
-            os.waitpid(child, 0)
-        os._exit(0)
+        poll.unregister(number)
+        controls.pop(number).close()
+        if not controls:
+            door.close()
+            for child, _ in copies.values():
+                os.waitpid(child, 0)
+            os._exit(0)
+        continue
     if (child := os.fork()) == 0:
         break
     for descriptor in given[:3]:
@@ -82,12 +98,14 @@ while True:
     copy = os.pidfd_open(child)
     copies[copy] = child, given[3]
     poll.register(copy, select.POLLIN)
+door.close()
+for control in controls.values():
+    control.close()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for copy, (_, status) in copies.items():
     os.close(copy)
     os.close(status)
 os.close(given.pop())
-control.close()
 request = json.loads(line)
 os.environ.clear()
 os.environ.update(request["environment"])
@@ -222,6 +240,8 @@ class Copy(subprocess.Popen[str]):
                 os.kill(self.pid, number)
 
 
+# The run of tests that this process has a part in.
+_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
 # The copies that run, and the programs that they are copies of.
 _running: set[Copy] = set()
 _holders: dict[tuple[str, ...], Warm] = {}
@@ -234,13 +254,17 @@ def running() -> set[Copy]:
 
 def holders() -> set[int]:
     """Return the programs that hold libraries; they continue from test to test."""
-    return {holder.pid for holder in _holders.values()}
+    return {holder.pid for holder in _holders.values() if holder.pid is not None}
 
 
 def holding(*libraries: str) -> Warm:
-    """Return the program that has these libraries, and that runs until the tests end."""
+    """Return the program that has these libraries, and that runs until the tests end.
+
+    The processes of pytest-xdist share it: to load model libraries takes as long as fifty tests.
+    """
     if libraries not in _holders:
-        _holders[libraries] = Warm(*libraries)
+        digest = hashlib.sha256("\n".join(libraries).encode()).hexdigest()[:16]
+        _holders[libraries] = Warm(*libraries, name=f"{_RUN}-{digest}")
     return _holders[libraries]
 
 
@@ -314,7 +338,7 @@ def run(
 
 
 def end() -> None:
-    """End the programs that hold libraries."""
+    """End the programs that hold libraries, unless other processes of this run still use them."""
     while _holders:
         _holders.popitem()[1].__exit__()
 
@@ -330,18 +354,30 @@ class Warm:
     'True\\n'
     """
 
-    def __init__(self, *libraries: str, top: Path = _TOP) -> None:
+    def __init__(self, *libraries: str, top: Path = _TOP, name: str | None = None) -> None:
         self._path = os.pathsep.join([str(top), str(top / "sync")])
-        self._control, given = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.pid: int | None = None  # of the program, if this process has started it
+        self._is_shared = name is not None
+        address = f"\0localops-tests-{name or uuid.uuid4().hex}"  # no file, so that none is left
+        while (control := _connected(address)) is None:
+            with _socket() as door:
+                try:
+                    door.bind(address)
+                except OSError:  # another process was faster
+                    continue
+                door.listen()
+                self.pid = self._started(door, libraries, top)
+        self._control = control
+
+    def _started(self, door: socket.socket, libraries: Sequence[str], top: Path) -> int:
         options = () if top == _TOP else ("-P",)  # else it would find our code in the folder that it is started in
-        with given:
-            self._process = subprocess.Popen(
-                [sys.executable, *options, "-c", _PROGRAM, str(given.fileno()), *libraries],
-                env={**os.environ, "PYTHONPATH": self._path},
-                stdin=subprocess.DEVNULL,
-                pass_fds=[given.fileno()],
-            )
-        self.pid = self._process.pid
+        door.set_inheritable(True)
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, *options, "-c", _PROGRAM, str(door.fileno()), *libraries],
+            {**os.environ, "PYTHONPATH": self._path},
+            file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+        )
 
     def start(
         self,
@@ -414,7 +450,23 @@ class Warm:
 
     def __exit__(self, *failure: object) -> None:
         self._control.close()
-        self._process.wait(timeout=60)
+        if self.pid is not None and not self._is_shared:  # a shared one ends with the last process that uses it
+            os.waitpid(self.pid, 0)
+
+
+def _socket() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def _connected(address: str) -> socket.socket | None:
+    """Return a connection to the program that listens there, or None."""
+    connection = _socket()
+    try:
+        connection.connect(address)
+    except ConnectionRefusedError:
+        connection.close()
+        return None
+    return connection
 
 
 @contextlib.contextmanager
