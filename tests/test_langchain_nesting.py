@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from . import programs
+from . import programs, warm
 from .model_server import ModelServer
 from .warm import Warm
 
@@ -41,11 +41,10 @@ def server() -> Iterator[ModelServer]:
 
 
 @pytest.fixture(scope="module")
-def loaded() -> Iterator[Warm]:
+def loaded() -> Warm:
     """A program that has loaded LangChain before localops is; the first test loads it after."""
     parts = "caches", "prompts", "runnables"
-    with Warm(*(f"langchain_core.{part}" for part in parts), "langchain_openai") as warm:
-        yield warm
+    return warm.holding(*(f"langchain_core.{part}" for part in parts), "langchain_openai")
 
 
 def _told(

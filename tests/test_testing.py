@@ -432,9 +432,7 @@ def test_it_may_be_imported_before_pytest(project: pytest.Pytester) -> None:
             config.pluginmanager.rewrite_hook.mark_rewrite("localops")
     """)
     project.makepyfile("def test_nothing(): pass")
-    code = (
-        "import localops, pytest, sys; sys.exit(pytest.main(['-p', 'no:cacheprovider', '-p', 'no:asyncio', '-Werror']))"
-    )
+    code = f"import localops, pytest, sys; sys.exit(pytest.main([*{_left_out()}, '-Werror']))"
     result = project.run(sys.executable, "-c", code)
     assert result.ret == 0, result.stdout.str() + result.stderr.str()
     assert "already imported" not in result.stdout.str() + result.stderr.str()
