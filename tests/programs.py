@@ -47,6 +47,11 @@ def run(code: str, *arguments: object, timeout: float = 60, **options: Any) -> s
     return subprocess.CompletedProcess(program.args, program.returncode, out, err)
 
 
+def run_file(file: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a file as the main module, which the processes that it spawns load again."""
+    return run(f"__file__ = {str(file)!r}\nexec(compile(open(__file__).read(), __file__, 'exec'))", **options)
+
+
 def first_line(program: subprocess.Popen[str]) -> str:
     """Read a line of a program's stdout byte by byte: what a buffer took beyond it, `communicate` would not see."""
     assert program.stdout is not None

@@ -418,7 +418,7 @@ def test_a_forked_child_records_its_calls(server: ModelServer, warm: Warm) -> No
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_a_spawned_child_records_its_calls(server: ModelServer, tmp_path: Path, method: str) -> None:
+def test_a_spawned_child_records_its_calls(server: ModelServer, warm: Warm, tmp_path: Path, method: str) -> None:
     """Into the session of its parent, without a line of its own; without a session there, nothing is recorded.
 
     Its main module need not know of localops.
@@ -433,13 +433,7 @@ def test_a_spawned_child_records_its_calls(server: ModelServer, tmp_path: Path, 
         "    localops.init()\n"
         "    ask_in_a_child(['a', 'b'])\n"
     )
-    done = subprocess.run(
-        [sys.executable, tmp_path / "app.py"],
-        env={**os.environ, **_environment(server), "PYTHONPATH": str(TOP)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = programs.run_file(tmp_path / "app.py", env=_environment(server), holder=warm, timeout=120)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert len(server.log) == (4 if before else 2)
     (events,) = _sessions()

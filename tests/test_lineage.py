@@ -47,8 +47,7 @@ def program(folder: Path, method: str, main: str, top: str = "") -> subprocess.C
     file = folder / "program.py"
     body = "".join(f"    {line}\n" for line in main.strip().splitlines())
     file.write_text(f"METHOD = {method!r}\n{_TOP}{top}\nif __name__ == '__main__':\n{body}")
-    environment = {**os.environ, "PYTHONPATH": programs._PATH}
-    done = subprocess.run([sys.executable, str(file)], env=environment, capture_output=True, text=True, timeout=120)
+    done = programs.run_file(file, timeout=120)
     assert done.returncode == 0, done.stderr
     return done
 
