@@ -4,9 +4,9 @@ import { ask, byId, hintOf, make, notice, searchKey, watch } from "./base.js";
 import { box, Charts } from "./charts.js";
 import { cost, count, duration, many, money, percent, range, short, success } from "./formats.js";
 import { FilterBar } from "./filters.js";
-import { keyed, patchChildren } from "./keyed.js";
+import { patchChildren } from "./keyed.js";
 import { coloursOf } from "./model_colours.js";
-import { fit, packed } from "./packed.js";
+import { Parts } from "./parts.js";
 import { address, changed, filtersOf, misordered, parsed, refusal } from "./query.js";
 import { ranking } from "./ranking.js";
 import { averagesOfScores } from "./score_averages.js";
@@ -19,6 +19,10 @@ const STATES = { Success: "good", Failure: "bad", Indeterminate: "action", Runni
 const MODELS = 5;
 // Lines of a table that are fetched.
 const MOST = 500;
+// Milliseconds without news after which the parts that wait are drawn as well.
+const CALM = 10_000;
+// Milliseconds between two drawings of the charts: a few seconds are little of a day.
+const OF_DAYS = 15_000;
 
 /** Return the address of the sessions of a part: of the chosen ones, those that pass one more filter. */
 const within = (filter) => address(changed(filtersOf(parsed()), filter));
@@ -42,8 +46,10 @@ const charts = new Charts();
 
 // The sums, and the speeds of calls, which take longer to calculate.
 const known = { sums: null, speeds: null };
-// How many calls of a model or a tool failed, as the page of calls counts them; other steps fail as well.
-const failedCalls = {};
+// How many calls of a model or a tool failed, as the page of calls counts them; other steps fail as well. And how many
+// steps had failed when these were counted.
+const failedCalls = {},
+  failedThen = {};
 
 function drawTotals(change) {
   const { sums: one, speeds } = Object.assign(known, change);
@@ -381,68 +387,92 @@ function top(title, sessions, label, text, value) {
 
 let asking = null,
   again = 0;
-// The place of each part, by its request: it stays when the part is drawn again.
-const slots = { charts: new Map(), tables: new Map() };
+const parts = new Parts(["charts", "tables"], () => refresh({ fresh: known.sums }));
 
-/** Send all requests at once, and draw each response in its place when it arrives. */
-async function refresh() {
+// Whether the menus of the filters have the counts of now; if not, they are asked for when one is opened.
+let areCounted = false;
+async function countFilters() {
+  areCounted = true;
+  try {
+    bar.counted(await ask("facets", filtersOf(parsed()), { signal: asking.signal }));
+  } catch {
+    areCounted = false;
+  }
+}
+const isMenuOpen = () => byId("filters").querySelector("details[open]") !== null;
+const openMenu = () => isMenuOpen() && !areCounted && countFilters();
+byId("filters").addEventListener("toggle", openMenu, { capture: true });
+
+/**
+ * Send all requests at once, and draw each response in its place when it arrives. On news, of which the `fresh` sums
+ * are known, only what is in sight.
+ */
+async function refresh({ fresh = null } = {}) {
   asking?.abort();
   asking = new AbortController();
   clearTimeout(again);
+  again = 0;
   const { signal } = asking,
     query = filtersOf(parsed());
-  bar.draw();
-  views.draw();
-  ask("facets", query, { signal }).then(
-    (facets) => bar.counted(facets),
-    () => {},
-  );
-  // Each is drawn after those above it, which would otherwise move it when they come.
-  let last = Promise.resolve();
-  const own = (where, name, draw) => {
-    if (!slots[where].has(name)) slots[where].set(name, packed(make("div", { class: "slot", "data-id": name })));
-    const slot = slots[where].get(name),
-      before = last;
-    const mine = async () => {
-      const boxes = [await draw()].flat();
-      await before.catch(() => {});
-      signal.throwIfAborted();
-      keyed(slot, boxes);
-      fit(slot);
-    };
-    return (last = mine());
-  };
-  const part = (where, path, more, draw) =>
-    own(where, `${path} ${JSON.stringify(more)}`, async () => draw(await ask(path, { ...query, ...more }, { signal })));
+  parts.begin({ key: JSON.stringify(query), signal, isNews: fresh !== null });
+  areCounted = false;
+  if (!fresh) {
+    bar.draw();
+    views.draw();
+  }
+  if (!fresh || isMenuOpen()) countFilters();
+  // First in the queue, because it is quick, and the page is drawn after it.
+  const sums = fresh ? Promise.resolve(fresh) : ask("analytics", query, { signal });
+  const part = (where, path, more, draw, options) =>
+    parts.draw(
+      where,
+      `${path} ${JSON.stringify(more)}`,
+      async () => draw(await ask(path, { ...query, ...more }, { signal })),
+      options,
+    );
   const by = (name, title, label) =>
-    part("tables", "analytics", { by: name, limit: MOST }, (reply) => {
-      if (reply.unread) again = setTimeout(refresh, 2_000);
-      if (CALLED.includes(name)) {
-        failedCalls[name] = reply.lines.reduce((sum, line) => sum + line.failed, 0);
-        drawTotals({});
-      }
-      return name === "user" && !reply.lines.length ? [] : table(title, reply, label, (row) => ({ [name]: row[name] }));
-    });
+    part(
+      "tables",
+      "analytics",
+      { by: name, limit: MOST },
+      async (reply) => {
+        if (reply.unread) again ||= setTimeout(refresh, 2_000);
+        if (CALLED.includes(name)) {
+          failedThen[name] = (await sums).failed;
+          failedCalls[name] = reply.lines.reduce((sum, line) => sum + line.failed, 0);
+          drawTotals({});
+        }
+        return name === "user" && !reply.lines.length
+          ? []
+          : table(title, reply, label, (row) => ({ [name]: row[name] }));
+      },
+      // The figures above the charts have the failed calls.
+      { isNeeded: CALLED.includes(name) && failedThen[name] !== fresh?.failed },
+    );
   const best = (sort, title, label, text, value) =>
     part("tables", "sessions", { sort, order: "desc", limit: 10 }, (reply) =>
       top(title, reply.sessions.filter(value), label, text, value),
     );
-  // First in the queue, because it is quick, and the page is drawn after it.
-  const sums = ask("analytics", query, { signal });
   const speeds = ask("analytics/speeds", query, { signal });
-  const parts = [
-    part("charts", "analytics/daily", { tz: zone }, perDay),
-    part("charts", "analytics/distributions", {}, (reply) => [
-      distribution("Duration of sessions", reply.seconds, duration, "seconds"),
-      distribution("Cost of sessions", reply.cost, (dollars) => money(dollars * 1e9), "cost"),
-    ]),
+  const drawn = [
+    part("charts", "analytics/daily", { tz: zone }, perDay, { every: OF_DAYS }),
+    part(
+      "charts",
+      "analytics/distributions",
+      {},
+      (reply) => [
+        distribution("Duration of sessions", reply.seconds, duration, "seconds"),
+        distribution("Cost of sessions", reply.cost, (dollars) => money(dollars * 1e9), "cost"),
+      ],
+      { every: OF_DAYS },
+    ),
     by("model", "Models", "Model"),
     by("tool", "Tools", "Tool"),
     // Side by side: those with few rows, then those with many.
     by("agent", "Agents", "Agent"),
     by("user", "Users", "User"),
     by("tag", "Tags", "Tag"),
-    own("tables", "metadata", async () => byMetadata(query, { signal })),
+    parts.draw("tables", "metadata", async () => byMetadata(query, { signal })),
     part("tables", "analytics/scores", {}, (reply) => averagesOfScores(reply, within)),
     best("cost", "Most expensive sessions", "Cost", cost, (one) => one.cost_nano || 0),
     best(
@@ -461,7 +491,7 @@ async function refresh() {
     ),
   ];
   // Errors are shown once, below; without this, each would be an unhandled rejection, too.
-  [sums, speeds, ...parts].forEach((each) => each.catch(() => {}));
+  [sums, speeds, ...drawn].forEach((each) => each.catch(() => {}));
   try {
     const totals = await sums;
     drawTotals({ sums: totals });
@@ -470,20 +500,18 @@ async function refresh() {
       () => {},
     );
     document.body.classList.toggle("nothing", !totals.sessions && !Object.keys(query).length);
-    if (!totals.sessions) return await nothing(parts, query, totals);
-    for (const [where, places] of Object.entries(slots)) {
-      byId(where).className = "charts";
-      keyed(byId(where), [...places.values()]);
-    }
-    await Promise.all(parts);
-    charts.sweep();
+    if (!totals.sessions) return await nothing(drawn, query, totals);
+    parts.show();
+    await Promise.all(drawn);
+    if (!fresh) charts.sweep();
+    else if (!parts.isWhole) again ||= setTimeout(refresh, CALM);
   } catch (error) {
     if (error.name !== "AbortError") byId("charts").prepend(notice(refusal(error.message), "problem"));
   }
   return undefined;
 }
 
-async function nothing(parts, query, totals) {
+async function nothing(drawn, query, totals) {
   byId("tables").replaceChildren();
   byId("tables").className = "";
   const words = Object.keys(query).length
@@ -494,18 +522,19 @@ async function nothing(parts, query, totals) {
       ]
     : make("p", {}, "No sessions yet: record one with ", make("code", {}, "localops demo"), ".");
   byId("charts").replaceChildren(make("div", { class: "empty" }, words));
-  await Promise.allSettled(parts);
+  await Promise.allSettled(drawn);
 }
 
 let refreshed = refresh();
 // The stream begins with the current state, which the page already shows.
 let isFirst = true;
 
-/** Draw everything again if something is new, or if the sums have changed, which are quick to ask for. */
+/** Draw again what is in sight if something is new, or if the sums have changed, which are quick to ask for. */
 async function news(isNew) {
   await refreshed;
   const sums = await ask("analytics", filtersOf(parsed()));
-  if ((isNew && !isFirst) || JSON.stringify(sums) !== JSON.stringify(known.sums)) await (refreshed = refresh());
+  if ((isNew && !isFirst) || JSON.stringify(sums) !== JSON.stringify(known.sums))
+    await (refreshed = refresh({ fresh: sums }));
   isFirst = false;
 }
-watch(news, { pause: 5_000 });
+watch(news, { pause: 4_500 });

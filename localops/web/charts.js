@@ -105,10 +105,12 @@ class Plot {
   update(facts) {
     const form = ({ series, stacked }) => JSON.stringify([series.map((each) => [each.label, each.colour]), stacked]);
     const isSame = form({ stacked: false, ...facts }) === form(this.facts);
+    const before = JSON.stringify(this._columns());
     this._set(facts);
     if (!this.chart) return;
-    if (isSame) this.chart.setData(this._columns());
-    else this._draw();
+    const columns = this._columns();
+    if (!isSame) this._draw();
+    else if (JSON.stringify(columns) !== before) this.chart.setData(columns);
   }
 
   dispose() {

@@ -95,6 +95,28 @@ def test_what_is_typed_survives_news(program: Program, visit: Visit) -> None:
     assert page.get_by_placeholder("Find name").input_value() == "suppo"
 
 
+def test_news_of_analytics_is_drawn_where_one_looks(program: Program, visit: Visit) -> None:
+    """The figures at the top at once; a table below the window is asked for when it is scrolled to."""
+    visit.listen()
+    program.step()
+    page = visit.page
+    page.set_viewport_size({"width": 1280, "height": 400})
+    figure = page.locator("#figures div", has_text="Tool calls").locator("dd")
+    tool = page.locator("[data-id=Tools] tbody tr")
+    # The second time, all calls are in the tables beside the journal.
+    for _ in range(2):
+        visit.open("/analytics")
+        expect(tool).to_contain_text("look up")
+    expect(figure).to_have_text("1")
+    program.step()
+    expect(figure).to_have_text("2")
+    looks = [url.partition("/api/1/")[2] for url in visit.asked]
+    last = len(looks) - looks[::-1].index("analytics/speeds")
+    assert [look for look in looks[last:] if "by=tool" in look] == []
+    tool.scroll_into_view_if_needed()
+    expect(tool.locator("td").nth(1)).to_have_text("2")
+
+
 def another(visit: Visit, path: str = "/") -> Page:
     """Return one more page of the same browser."""
     page = visit.page.context.new_page()
