@@ -34,6 +34,8 @@ const SPARE = [
   ["cost", "cost"],
 ];
 const CELLS = new Map(columns("").map(([name, , , cell]) => [name, cell]));
+// Whether a call has a first token that is not loaded yet.
+let isTimed = false;
 
 const by = () => {
   const name = first(parsed(), "by");
@@ -112,7 +114,7 @@ async function refresh() {
     drawRows();
     list.stale(false);
     drawSums(await figures);
-    await drawCommon();
+    await Promise.all([findFirstToken({ signal }), drawCommon()]);
   } catch (error) {
     if (error.name === "AbortError") return;
     problem(error);
@@ -190,12 +192,21 @@ function drawSorts() {
   );
 }
 
+/** Look whether a call has a first token that is not loaded yet: the table can be sorted by it then. */
+async function findFirstToken(options = {}) {
+  const hasOne = (calls) => calls.some((one) => one.time_to_first_token !== null);
+  const query = { ...filtersOf(parsed()), sort: "first_token", limit: 1 };
+  isTimed = !by() && next !== null && !hasOne(shown) && hasOne((await ask("calls", query, options)).calls);
+  drawSpare();
+}
+
 /** Hide columns without a value, which leave their room to others; one that is sorted by stays. */
 function drawSpare() {
   const { sort } = sorting();
+  const isKept = (name) => name === sort || (name === "first_token" && isTimed);
   const cells = by() ? new Map(columns(by()).map(([name, , , cell]) => [name, cell])) : CELLS;
   for (const [name, kind] of SPARE) {
-    const isEmpty = cells.has(name) && name !== sort && !shown.some((one) => cells.get(name)(one));
+    const isEmpty = cells.has(name) && !isKept(name) && !shown.some((one) => cells.get(name)(one));
     byId("calls").classList.toggle(`no-${kind}`, isEmpty);
   }
   byId("calls").classList.toggle("no-share", !shown.some((one) => one.failed));
@@ -320,12 +331,15 @@ async function news() {
   }
   drawSums(figures);
   // Without changes nothing is drawn again, which would disturb a selection.
-  if (JSON.stringify(shown) !== before || wasPart !== isPart) drawRows();
+  if (JSON.stringify(shown) === before && wasPart === isPart) return;
+  drawRows();
+  await findFirstToken();
 }
 
 filters.draw();
 drawUnread(data);
 drawRows();
 fetchSums().then(drawSums, problem);
+findFirstToken().catch(problem);
 drawCommon().catch(problem);
 watch(news, { pause: 3_000 });

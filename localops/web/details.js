@@ -56,6 +56,7 @@ const KNOWN = new Set([
   "trigger_entry",
   "trigger",
   "billed",
+  "time_to_first_token",
   "error",
   "message",
   "traceback",
@@ -369,6 +370,7 @@ export class Details {
             ? ["running for ", took(this.page, at)]
             : "did not finish",
       ],
+      ["First token", event.time_to_first_token >= 0 ? `after ${duration(Number(event.time_to_first_token))}` : null],
       ["Agent", event.agent_name],
       ["Model", event.model],
       [
@@ -407,7 +409,7 @@ export class Details {
 }
 
 // Facts that are measured: a search does not mark them.
-const COUNTED = new Set(["Started", "Duration", "Tokens", "Cost"]);
+const COUNTED = new Set(["Started", "Duration", "First token", "Tokens", "Cost"]);
 
 /** Return a menu that copies an event in one of several forms. */
 function copies(event) {

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
+from localops import clock
+from localops.journal.journal import Journal
+from tests import made
 from tests.web.conftest import HURRY, Visit, recorded, serving, visiting
 from tests.web.test_live import Program, program
 from tests.web.test_live import visit as live
@@ -35,10 +38,22 @@ def _group(visit: Visit, by: str) -> None:
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a loop, failures, and more calls than a page has."""
+    """A home with a loop, failures, more calls than a page has, and an old one with a first token."""
     home = tmp_path_factory.mktemp("calls") / "home"
     for kind in ("story", "other", "circling", "costs", "chatty", "refused"):
         recorded(home, kind)
+    at = clock.now_ns() - 3_600 * 10**9
+    session = clock.new_id(at)
+    spent = {"cost": 1, "tokens": (1, 1, None, None), "body": '{"time_to_first_token":0.5}'}
+    journal = Journal(str(home / "default"))
+    journal.add(
+        [
+            made.event("streamed", "session", session, id=session, at_ns=at, body="{}"),
+            made.event("", "llm", session, at_ns=at + 10**9, start_ns=at, model="streaming", **spent),
+            made.event("Success", "end", session, at_ns=at + 10**9, id=clock.new_id(at), body="{}"),
+        ]
+    )
+    journal.close()
     return home
 
 
@@ -62,6 +77,18 @@ def test_the_most_expensive_call_is_one_click_away(looking: Visit) -> None:
     first.locator(".name").click()
     page.wait_for_url(f"**/s/{dearest['session_id']}?event={dearest['seq']}*")
     expect(page.locator("#details")).to_contain_text(dearest["model"])
+
+
+def test_a_figure_of_one_call_that_is_not_loaded_yet_can_be_sorted_by(looking: Visit) -> None:
+    """The column of first tokens is there; the details of the call name the figure."""
+    page = looking.open("/calls")
+    assert "streaming" not in page.locator("#rows").inner_text()
+    page.get_by_role("button", name="First token").click()
+    expect(_rows(page).first.locator(".name")).to_have_text("streaming")
+    expect(_rows(page).first.locator(".first")).to_have_text("500ms")
+    _rows(page).first.locator(".name").click()
+    expect(page.locator("#details dl.facts")).to_contain_text("First tokenafter 500ms")
+    expect(page.locator("#details [data-title=Other]")).to_have_count(0)
 
 
 def test_a_phone_has_a_menu_to_sort_by_and_says_when_calls_began(looking: Visit) -> None:
@@ -440,7 +467,7 @@ def test_rows_are_one_line_and_have_most_of_the_window(looking: Visit) -> None:
         return parts.map((one) => one.getBoundingClientRect().top < bottom); }""")
     assert shown[:2] == [True, True]
     assert shown[-2:] == [False, False]
-    page = looking.open("/calls")
+    page = looking.open("/calls?not_model=streaming")
     room = [page.locator(f"#calls th.{name}").evaluate("head => head.offsetWidth") for name in ("what", "session")]
     assert room[0] > 2.3 * room[1]
     page.mouse.wheel(0, 900)
