@@ -5,9 +5,7 @@ import { count, many } from "./formats.js";
 import { kindClass } from "./kinds.js";
 import { again, preview, took } from "./previews.js";
 import { VirtualList } from "./virtual.js";
-
-// On a narrow screen a row has two lines.
-const PHONE = matchMedia("(max-width: 44rem)");
+import { costs, fitColumns, greatest, starts } from "./widths.js";
 
 export class Events {
   constructor(page) {
@@ -15,13 +13,8 @@ export class Events {
     this.shown = [];
     this.list = new VirtualList({
       label: "Events",
-      height: PHONE.matches ? 46 : 28,
       draw: (index, row) => this._draw(this.shown[index], row),
       choose: (index, how) => page.select(page.run.seq[this.shown[index]], { from: "events", ...how }),
-    });
-    PHONE.addEventListener("change", () => {
-      this.list.height = PHONE.matches ? 46 : 28;
-      this.list.show(this.shown.length);
     });
     this.note = make("span", { class: "faint" });
     this.element = make(
@@ -35,8 +28,8 @@ export class Events {
           ["Start", "num"],
           ["Kind", "narrow"],
           ["Name", ""],
-          ["Agent", "wide"],
-          ["Model", "wide"],
+          ["Agent", "wide agent-of"],
+          ["Model", "wide model-of"],
           ["Duration", "num"],
           ["Tokens", "num wide"],
           ["Cost", "num narrow"],
@@ -52,8 +45,30 @@ export class Events {
     this.note.textContent = this.page.filtered
       ? `${count(this.shown.length)} of ${many(run.n, "event")}`
       : many(run.n, "event");
+    this._fit();
     this.list.current = this.shown.indexOf(run.find(this.page.selected));
     this.list.show(this.shown.length);
+  }
+
+  /** Give columns the width of their texts, and leave out those that have none of their own. */
+  _fit() {
+    const { run } = this.page;
+    if (!run.n) return;
+    fitColumns(this.element, {
+      start: ["Start", ...starts(run)],
+      took: ["Duration", "59m 59s", "unfinished"],
+      tokens: ["Tokens", ...greatest(run.tokens)],
+      cost: ["Cost", ...costs(run, run.cost, (at) => run.costOf(at))],
+    });
+    this.element.classList.toggle("no-agent", !run.agent.subarray(0, run.n).some((number) => number >= 0));
+    this.element.classList.toggle("no-model", !run.seq.subarray(0, run.n).some((_, at) => this._model(at)));
+  }
+
+  /** Return the model of an event, unless the event is named after it. */
+  _model(at) {
+    const { run } = this.page,
+      model = run.model[at] >= 0 ? run.models[run.model[at]] : "";
+    return model === run.nameOf(at) ? "" : model;
   }
 
   selected(seq) {
@@ -92,8 +107,8 @@ export class Events {
         again(this.page, run.seq[at]),
         preview(run.seq[at], run.took[at] >= 0),
       ),
-      cell("wide faint", run.agentOf(at)),
-      cell("wide faint", run.model[at] >= 0 ? run.models[run.model[at]] : ""),
+      cell("wide faint agent-of", run.agentOf(at)),
+      cell("wide faint model-of", this._model(at)),
       cell(
         "num",
         run.took[at] < 0 && !this.page.isUnderWay(at)

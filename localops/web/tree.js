@@ -5,9 +5,8 @@ import { count, many } from "./formats.js";
 import { kindClass } from "./kinds.js";
 import { again, preview, took } from "./previews.js";
 import { VirtualList } from "./virtual.js";
+import { costs, fitColumns, greatest } from "./widths.js";
 
-// Wide enough to show the input of events.
-const ROOMY = matchMedia("(min-width: 900px)");
 // Events of a tree that is fully open at first; a larger one shows its first levels.
 const OPEN_AT_FIRST = 2_000;
 
@@ -101,6 +100,12 @@ export class Tree {
       if (this.closed.has(run.seq[at])) i += size[at] - 1;
     }
     this.shown = shown;
+    if (run.n)
+      fitColumns(this.element, {
+        took: ["Duration", "59m 59s"],
+        tokens: ["Tokens", ...greatest(run.tree.tokens)],
+        cost: ["Cost", ...costs(run, run.tree.cost, (at) => run.branchCost(at))],
+      });
     this.note.textContent = kept ? `${count(matches)} of ${many(run.n, "event")}` : many(run.n, "event");
     this.list.current = shown.indexOf(run.find(this.page.selected));
     this.list.show(shown.length);
@@ -153,7 +158,7 @@ export class Tree {
             : null,
       ),
       again(this.page, run.seq[at]),
-      ROOMY.matches ? preview(run.seq[at], !stopped) : null,
+      preview(run.seq[at], !stopped),
     );
     branch.style.paddingLeft = `calc(${Math.min(24, tree.depth[at])} * var(--indent))`;
     const lane = make("i", {

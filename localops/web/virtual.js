@@ -3,13 +3,18 @@
 import { make } from "./base.js";
 
 const SPARE = 8;
+// Pixels of a row; on a narrow screen it has two lines.
+const HEIGHT = 28,
+  HEIGHT_OF_TWO = 46;
+const PHONE = matchMedia("(max-width: 44rem)");
 // Pixels: browsers cannot lay out a much taller element, so a longer list is scaled.
 const TALLEST = 8_000_000;
 
 export class VirtualList {
   /** `draw(index, element)` fills a row; `choose(index, how)` gets the chosen one, `how.isStep` after a click. */
-  constructor({ label, role = "grid", height = 28, draw, choose, key = () => false }) {
-    Object.assign(this, { height, draw, choose, count: 0, current: -1, _rows: new Map(), _scale: 1 });
+  constructor({ label, role = "grid", draw, choose, key = () => false }) {
+    Object.assign(this, { draw, choose, count: 0, current: -1, _rows: new Map(), _scale: 1 });
+    this.height = PHONE.matches ? HEIGHT_OF_TWO : HEIGHT;
     this.rows = make("div", { class: "rows", role: "presentation" });
     this.element = make("div", { class: "scroll", role, tabindex: 0, "aria-label": label }, this.rows);
     this.element.addEventListener("scroll", () => this.paint(), { passive: true });
@@ -20,6 +25,10 @@ export class VirtualList {
     this.rows.addEventListener("click", (event) => {
       const row = event.target.closest(".row");
       if (row && !event.target.closest("button")) this.choose(Number(row.dataset.index), { isStep: true });
+    });
+    PHONE.addEventListener("change", () => {
+      this.height = PHONE.matches ? HEIGHT_OF_TWO : HEIGHT;
+      this.show(this.count);
     });
     new ResizeObserver(() => this.paint()).observe(this.element);
   }
@@ -39,6 +48,8 @@ export class VirtualList {
   paint() {
     const top = this.element.scrollTop,
       room = this.element.clientHeight;
+    // Rows that all fit leave no room for a scroll bar.
+    this.element.parentElement?.classList.toggle("scrolls", this.count * this.height > room);
     // Where visible rows begin in the unscaled list, and by how much they are moved into the scaled one.
     const offset = top * this._scale,
       shift = top - offset;

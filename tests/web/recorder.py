@@ -34,9 +34,11 @@ def look_up(word: str) -> list[str]:
     return [word, word.upper()]
 
 
-def speak(model: str, question: str, answer: str, tokens: int = 120) -> None:
+def speak(model: str, question: str, answer: str, tokens: int = 120, began: float | None = None) -> None:
     """Record a call of a language model."""
     event = localops.LLMEvent(
+        init_timestamp=began,
+        end_timestamp=began,
         model=model,
         prompt=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": question}],
         prompt_tokens=tokens,
@@ -347,6 +349,15 @@ def stuck() -> None:
     session.end_session("Success")
 
 
+def lasting() -> None:
+    """Record two hours of calls of models in pairs, the first without a price."""
+    session = begin("two hours", ["lasting"])
+    for number in range(120):
+        began = time.time() - 7_200 + number // 2 * 120 + number % 2 * 0.02
+        speak("gpt-4o" if number % 2 else "model-of-my-own", "What do you see?", f"owl number {number}", began=began)
+    session.end_session("Success")
+
+
 def browsed() -> None:
     """Record a session of calls with long prompts, and of actions with pictures."""
     session = begin("browsed", ["pictures"])
@@ -417,4 +428,5 @@ if __name__ == "__main__":
     }
     kinds |= {"stuck": stuck, "browsed": browsed, "reworded": reworded, "unpriced": unpriced, "misled": misled}
     kinds |= {"swapped": swapped, "refused": refused, "paid": paid, "revised": revised, "overspent": overspent}
+    kinds["lasting"] = lasting
     kinds[sys.argv[1]]()

@@ -86,17 +86,49 @@ def test_the_events_have_the_window(steady: Visit, name: str, view: str) -> None
         _nothing_has_moved(steady)
 
 
+# Whether a list leaves room for a scroll bar, which is hidden in tests; and where cells end.
+BAR = "(box => box.offsetWidth > box.clientWidth)(document.querySelector('#view .scroll'))"
+ENDS = """(of) => [...document.querySelectorAll(`#view ${of} > *`)].map(
+    (cell) => Math.round(cell.getBoundingClientRect().right))"""
+
+
 @pytest.mark.parametrize("view", ["tree", "events"])
 def test_headings_stand_over_their_figures(steady: Visit, view: str) -> None:
-    """Both leave the room that a scroll bar takes from the rows."""
+    """Where all rows are in sight, no room is left for a scroll bar."""
     with used_again(steady):
         page = steady.session("night", view)
         page.locator(f".{view} .row").first.wait_for()
-        ends = """(of) => [...document.querySelectorAll(`#view ${of} > *`)].map(
-            (cell) => Math.round(cell.getBoundingClientRect().right))"""
-        # The bar itself is hidden in tests; its room is not.
-        assert page.evaluate("(box => box.offsetWidth > box.clientWidth)(document.querySelector('#view .scroll'))")
-        assert page.evaluate(ends, ".columns") == page.evaluate(ends, ".row:first-child")
+        assert not page.evaluate(BAR)
+        assert page.evaluate(ENDS, ".columns") == page.evaluate(ENDS, ".row:first-child")
+
+
+def test_times_and_costs_are_whole(chromium: Browser, tmp_path: Path) -> None:
+    """Columns are as wide as the longest of their texts; the name has the rest, and no column repeats it."""
+    recorded(tmp_path / "home", "lasting")
+    cut = "cells => cells.filter((cell) => cell.scrollWidth > cell.clientWidth).map((cell) => cell.textContent)"
+    with serving(tmp_path / "home") as link, visiting(chromium, link) as visit:
+        for view in ("events", "tree"):
+            page = visit.session("two hours", view)
+            page.locator(f".{view} .scroll").focus()
+            page.keyboard.press("End")
+            page.locator(".row", has_text="owl number 119").wait_for()
+            assert page.evaluate(BAR)
+            assert page.evaluate(ENDS, ".columns") == page.evaluate(ENDS, ".row:last-child")
+            for width in (1280, 768, 390):
+                visit.looks(width)
+                # A row of a phone has a second line for what the event is about.
+                height = 46 if width == 390 else 28
+                visit.until(f"document.querySelector('.row').offsetHeight === {height}")
+                row = page.locator(".row").last
+                row.scroll_into_view_if_needed()
+                expect(row.locator(".preview")).to_be_visible()
+                assert page.locator(".row .num:visible").evaluate_all(cut) == []
+                if view == "events":
+                    assert row.locator(".model-of").inner_text() == ""
+                    name: Any = row.locator(".what").bounding_box()
+                    assert name["width"] > (100 if width == 390 else 250)
+            visit.looks()
+            visit.leave()
 
 
 @pytest.mark.parametrize("view", VIEWS)
