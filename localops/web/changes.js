@@ -74,10 +74,13 @@ function changedIn(pieces, letter, first) {
     );
   };
   if (!all.length) return null;
+  // What was rewritten at length is no sentence.
+  const isLong = all.some((pieces) => pieces.some(([kind, text]) => kind !== "same" && text.length > LONGEST));
+  const what = isLong ? "passage" : "sentence";
   return make(
     "div",
     { class: "changed" },
-    make("h4", {}, all.length === 1 ? "The sentence that differs" : `${count(all.length)} sentences differ`),
+    make("h4", {}, all.length === 1 ? `The ${what} that differs` : `${count(all.length)} ${what}s differ`),
     all.slice(0, LISTED).map((each) => make("div", {}, side(each, "del", first), side(each, "ins", letter))),
     all.length > LISTED && make("p", { class: "faint" }, `${count(all.length - LISTED)} more below`),
   );
