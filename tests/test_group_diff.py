@@ -75,3 +75,37 @@ def test_an_interval_has_the_true_difference_in_95_of_100_cases() -> None:
             difference = _line(facts, name)["difference"]
             inside[name] += difference["low"] <= true <= difference["high"]
     assert all(0.92 * rounds <= many <= 0.99 * rounds for many in inside.values()), inside
+
+
+def _scored(*given: tuple[str, str, Any]) -> Group:
+    """Return a group with scores: the name, the type and the value of each."""
+    group = _group([], [])
+    group.scores = given_scores.averages(
+        given_scores.Counted(
+            name,
+            "judge",
+            0,
+            kind,
+            None if kind == "category" else value,
+            value if kind == "category" else None,
+            b"",
+        )
+        for name, kind, value in given
+    )
+    return group
+
+
+def test_scores_differ_with_intervals() -> None:
+    """Numbers as means do, bools and categories as shares do; a category that a group has not is 0 of its others."""
+    a = _scored(*(("speed", "number", one) for one in (1, 2, 3, 4)), *[("ok", "bool", one) for one in (1, 0, 0)])
+    b = _scored(*(("speed", "number", one) for one in (5, 7, 9)), ("ok", "bool", 1), ("late", "bool", 1))
+    late, ok, speed = group_diff.facts(a, b)["scores"]
+    spread = 3.182446 * (4 / 3 + statistics.variance([1, 2, 3, 4]) / 4) ** 0.5
+    assert speed["difference"] == pytest.approx({"by": 4.5, "low": 4.5 - spread, "high": 4.5 + spread}, abs=1e-4)
+    success = group_diff.facts(_group([1] * 3, ["Success", "Failure", "Failure"]), _group([1], ["Success"]))
+    assert ok["difference"] == _line(success, "success_rate")["difference"]
+    assert (late["a"], late["difference"]) == (None, None)
+    tones = [_scored(*(("tone", "category", one) for one in given)) for given in (["rude", "kind"], ["kind"] * 8)]
+    kind, rude = group_diff.facts(*tones)["scores"]
+    assert (kind["difference"]["by"], rude["difference"]["by"], rude["b"]["count"]) == (0.5, -0.5, 0)
+    assert rude["b"]["high"] == given_scores.wilson(0, 8)[2]

@@ -14,6 +14,7 @@ from localops.reading import given_scores
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from localops.reading.facts import Facts
     from localops.reading.given_scores import Average
@@ -88,54 +89,63 @@ def _states(a: Group, b: Group) -> list[Facts]:
 
 
 def _means(both: Sequence[Sequence[float]]) -> Facts:
-    sides = [_estimate(len(values), *given_scores.t_interval(values)) if values else None for values in both]
-    return {"a": sides[0], "b": sides[1], "difference": _difference_of_means(*both) if all(both) else None}
+    return _compared(*(_estimate(len(values), *given_scores.t_interval(values)) if values else None for values in both))
 
 
 def _estimate(count: int, mean: float, low: float | None, high: float | None) -> Facts:
     return {"count": count, "mean": mean, "low": low, "high": high}
 
 
-def _difference_of_means(one: Sequence[float], other: Sequence[float]) -> Facts:
-    """Return by how much the second mean is greater, with Welch's interval, if both groups have several sessions."""
-    by = math.fsum(other) / len(other) - math.fsum(one) / len(one)
-    if min(len(one), len(other)) < 2:
+def _compared(a: Facts | None, b: Facts | None, *, are_shares: bool = False) -> Facts:
+    """Return two estimates with their difference, if both groups have one."""
+    if a is None or b is None:
+        return {"a": a, "b": b, "difference": None}
+    return {"a": a, "b": b, "difference": (_difference_of_shares if are_shares else _difference_of_means)(a, b)}
+
+
+def _difference_of_means(a: Facts, b: Facts) -> Facts:
+    """Return by how much the second mean is greater, with Welch's interval, if both groups have several values."""
+    by = b["mean"] - a["mean"]
+    if min(a["count"], b["count"]) < 2:
         return {"by": by, "low": None, "high": None}
-    parts = [_variance(values) / len(values) for values in (one, other)]
-    if not sum(parts):
+    errors = [(one["high"] - one["mean"]) / given_scores.t_quantile(one["count"] - 1) for one in (a, b)]
+    error = math.hypot(*errors)
+    if not error:
         return {"by": by, "low": by, "high": by}
     # Scaled, as the squares of small numbers would underflow.
-    shares = [part / sum(parts) for part in parts]
-    freedom = 1 / sum(share**2 / (len(values) - 1) for share, values in zip(shares, (one, other), strict=True))
+    parts = [(each / error) ** 4 / (one["count"] - 1) for each, one in zip(errors, (a, b), strict=True)]
     # Rounded down, so that the interval becomes wider, never narrower.
-    spread = given_scores.t_quantile(max(1, int(freedom))) * math.sqrt(sum(parts))
+    spread = given_scores.t_quantile(max(1, int(1 / sum(parts)))) * error
     return {"by": by, "low": by - spread, "high": by + spread}
 
 
-def _variance(values: Sequence[float]) -> float:
-    mean = math.fsum(values) / len(values)
-    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+def _difference_of_shares(a: Facts, b: Facts) -> Facts:
+    by = b["mean"] - a["mean"]
+    low = by - math.hypot(b["mean"] - b["low"], a["high"] - a["mean"])
+    high = by + math.hypot(b["high"] - b["mean"], a["mean"] - a["low"])
+    return {"by": by, "low": low, "high": high}
 
 
-def _shares(one: tuple[int, int], other: tuple[int, int]) -> Facts:
-    sides = [_estimate(count, *given_scores.wilson(hits, count)) if count else None for hits, count in (one, other)]
-    a, b = sides
-    difference = None
-    if a is not None and b is not None:
-        by = b["mean"] - a["mean"]
-        low = by - math.hypot(b["mean"] - b["low"], a["high"] - a["mean"])
-        high = by + math.hypot(b["high"] - b["mean"], a["mean"] - a["low"])
-        difference = {"by": by, "low": low, "high": high}
-    return {"a": a, "b": b, "difference": difference}
+def _shares(*both: tuple[int, int]) -> Facts:
+    sides = [_estimate(count, *given_scores.wilson(hits, count)) if count else None for hits, count in both]
+    return _compared(*sides, are_shares=True)
 
 
 def _scores(a: Sequence[Average], b: Sequence[Average]) -> list[Facts]:
-    """Return the averages of scores of both groups, one line for each name, author and type."""
-    lines: dict[tuple[object, ...], Facts] = {}
-    for side, averages in (("a", a), ("b", b)):
-        for one in averages:
-            key = (one.name, one.of, one.author, one.type, one.label)
-            about = {"name": one.name, "of": one.of, "by": one.author, "type": one.type, "label": one.label}
-            line = lines.setdefault(key, {**about, "a": None, "b": None})
-            line[side] = _estimate(one.many, one.mean, one.low, one.high)
-    return [lines[key] for key in sorted(lines, key=str)]
+    """Return the averages of scores of both groups, one line for each name, author and type, or category."""
+    sides = [{(one.name, one.of, one.author, one.type, one.label): one for one in averages} for averages in (a, b)]
+    lines = []
+    for name, of, author, kind, label in sorted({*sides[0], *sides[1]}, key=str):
+        about = {"name": name, "of": of, "by": author, "type": kind, "label": label}
+        key = (name, of, author, kind)
+        estimates = [_score(averages.get((*key, label)), averages, key) for averages in sides]
+        lines.append({**about, **_compared(*estimates, are_shares=kind != "number")})
+    return lines
+
+
+def _score(one: Average | None, averages: Mapping[tuple[Any, ...], Average], key: tuple[str, ...]) -> Facts | None:
+    """Return the estimate of a score; of a category that a group has not, its share is 0 of the other categories."""
+    if one is not None:
+        return _estimate(one.many, one.mean, one.low, one.high)
+    others = sum(each.many for about, each in averages.items() if about[:-1] == key)
+    return _estimate(0, *given_scores.wilson(0, others)) if others else None

@@ -14,7 +14,7 @@ const average = (value) => {
   const size = Math.abs(value);
   return `${value < 0 ? "−" : ""}${size < 10 ? size.toFixed(size % 1 ? 2 : 0) : count(Math.round(size))}`;
 };
-const points = (share) => `${average(share * 100)} points`;
+const points = (share) => Number((share * 100).toFixed(1));
 // By the names of the server: the label, the text of a value, and whether more is better (1), worse (-1) or neither.
 const FIGURES = {
   success_rate: ["Success", percent, 1],
@@ -196,11 +196,12 @@ function difference({ a, difference: one }, text, good) {
   if (!one) return "";
   const isSure = one.low !== null && (one.low > 0 || one.high < 0);
   const shown = text === percent ? points : text;
+  const unit = text === percent ? " points" : "";
   const signed = (value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${shown(Math.abs(value))}`;
   const share = a.mean && text !== percent ? ` (${shareOf(one.by, a.mean)})` : "";
   const kind = !isSure || !good ? (isSure ? null : "faint") : one.by > 0 === good > 0 ? "less" : "more";
   return [
-    make(isSure ? "b" : "span", { class: kind }, one.by ? `${signed(one.by)}${share}` : "="),
+    make(isSure ? "b" : "span", { class: kind }, one.by ? `${signed(one.by)}${unit}${share}` : "="),
     make("small", {}, ` ${range(one.low, one.high, signed)}`),
   ];
 }

@@ -237,6 +237,7 @@ def overspent() -> None:
         for at in range(calls):
             question = f"Question {number}.{at}"
             speak(model, question, f"Answer {number}.{at}", tokens)
+        session.score("helpful", 0.5 + 0.4 * number)
         session.end_session("Success")
 
 

@@ -85,6 +85,27 @@ def test_changes_are_marked_in_runs_of_words(visit: Visit) -> None:
         assert page.evaluate(script, [one, other]) == pieces
 
 
+def test_only_the_changed_words_of_a_long_text_are_marked(visit: Visit) -> None:
+    """Where changes are far apart, in lines that repeat, and in every line of a very long text."""
+    script = """async ([one, other]) => (await import("/web/words.js")).difference(one, other)
+                  .filter(([kind]) => kind !== "same")"""
+    page = visit.open("/login")
+    line = "You answer with the name of a category, and nothing else. "
+    one = f"Monday. {line * 400}Bye"
+    other = f"Sunday. {line * 200}Be brief. {line * 200}Go"
+    assert page.evaluate(script, [one, other]) == [
+        ["del", "Monday"],
+        ["ins", "Sunday"],
+        ["ins", "Be brief. "],
+        ["del", "Bye"],
+        ["ins", "Go"],
+    ]
+    rules = [f"Rule {number}: keep the words." for number in range(2_000)]
+    reworded = [each.replace("words", f"rhymes{at}") for at, each in enumerate(rules)]
+    changes = page.evaluate(script, ["\n".join(rules), "\n".join(reworded)])
+    assert changes == [pair for at in range(2_000) for pair in (["del", "words"], ["ins", f"rhymes{at}"])]
+
+
 def test_a_long_passage_without_changes_is_folded(visit: Visit) -> None:
     """What is next to a change stays; line breaks of a text are line breaks; the columns stay where they are."""
     one, other = _ids(visit)[:2]
@@ -382,6 +403,9 @@ def test_groups_of_runs_have_averages(visit: Visit) -> None:
     expect(page.locator(".group h2").last).to_have_text("B: 3 runs")
     page.go_back()
     expect(page.locator(".group h2").first).to_have_text("A: 3 runs")
+    # A score has its difference, as a figure has.
+    page = visit.open("/compare?group_a=name%3Doverspent+0&group_b=name%3Doverspent+1")
+    expect(rows.filter(has_text="helpful").locator("td").last).to_have_text("+0.40 (+80%)")
     # Every state has its share if some runs neither succeeded nor failed.
     page = visit.open("/compare?group_a=tag%3Dreworded&group_b=tag%3Drefused")
     open_ended = rows.filter(has=page.get_by_role("rowheader", name="Indeterminate", exact=True))
