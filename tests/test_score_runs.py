@@ -139,7 +139,7 @@ def test_a_call_that_never_ended_makes_the_cost_a_lower_bound(file: Callable[[st
     )
     text = "def score_all(session):\n    return {'cost': repr(session.cost), 'least': session.cost_at_least}\n"
     _judge(file(text))
-    assert [value for _, value, *_ in _given()["killed"]] == ["None", True]
+    assert [value for _, value, *_ in _given()["killed"]] == ["0.0", True]
 
 
 def test_a_second_run_does_nothing(file: Callable[[str], str]) -> None:

@@ -96,7 +96,7 @@ class PastSession:
 
     @property
     def cost(self) -> float | None:
-        """Return its cost in US dollars, as far as prices are known; None if no call has a price (unpriced, not free).
+        """Return its cost in US dollars, as far as prices are known; None if no finished call has a price.
 
         See `cost_at_least`.
         """
