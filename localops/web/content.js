@@ -14,10 +14,16 @@ export function content(event, error = null) {
   const add = (side, label, value) => {
     const inside = parsed(value);
     if (inside === undefined || inside === null || inside === "") return;
+    const isOutput = isTool(event) && label !== "error";
     // Messages say who speaks.
     const element = isConversation(inside)
       ? conversation(inside, clipped, { isLate: true })
-      : make("div", { class: `message ${label}` }, make("div", { class: "role" }, label), clipped(shown(inside)));
+      : make(
+          "div",
+          { class: `message ${label}` },
+          make("div", { class: "role" }, label),
+          clipped(shown(value, { isOutput })),
+        );
     sides[side].push(element);
   };
   if (event.kind === "llm") {
@@ -47,6 +53,9 @@ export function content(event, error = null) {
   const parts = sides.filter((side) => side.length).map((side) => make("div", { class: "side" }, side));
   return parts.length ? [make("div", { class: "beside" }, parts)] : [make("span", { class: "faint" }, "no content")];
 }
+
+/** Return whether an event's input and result are those of a tool, and not texts by a person or a model. */
+export const isTool = ({ kind }) => kind === "tool" || kind === "action";
 
 /** Return the name and the message of an error. */
 function wordsOf({ name, details }) {

@@ -4,6 +4,7 @@ import { ask, byId, copy, copyButton, icon, ICONS, kindSign, make, notice } from
 import { bytes, count, duration, eventCost, partsOfTokens } from "./formats.js";
 import { reveal, scrollToHit } from "./found.js";
 import { at as valueAt, entriesOf, made, write } from "./exact.js";
+import { isTool } from "./content.js";
 import { otherFiles, picture } from "./media.js";
 import { scoresOfEvent } from "./scores.js";
 import { stamp } from "./times.js";
@@ -14,7 +15,7 @@ import { Handle } from "./handle.js";
 import { patch } from "./keyed.js";
 import { kindText } from "./kinds.js";
 import { url } from "./url.js";
-import { clipped, conversation, json, parsed, shown, traceback } from "./values.js";
+import { clipped, conversation, isConversation, json, parsed, shown, traceback } from "./values.js";
 
 // Keys that are shown first, under a title; other keys follow as JSON.  The answer of a model is what one looks for.
 const TEXTS = [
@@ -270,9 +271,19 @@ export class Details {
     for (const [key, title] of TEXTS) {
       // Already shown as the error.
       if (event.kind === "error" && (key === "details" || key === "logs")) continue;
-      const value = parsed(valueAt(event, key));
-      if (value !== undefined && value !== null && value !== "")
-        parts.push(part(title, key === "prompt" ? conversation(value, clipped) : clipped(shown(value)), value));
+      const recorded = valueAt(event, key),
+        value = parsed(recorded);
+      if (value === undefined || value === null || value === "") continue;
+      const isMessages = key === "prompt" || isConversation(value);
+      parts.push(
+        part(
+          title,
+          isMessages
+            ? conversation(value, clipped)
+            : clipped(shown(recorded, { isOutput: isTool(event) && key !== "details" })),
+          recorded,
+        ),
+      );
     }
     if (files && event.kind !== "action") parts.push(files);
     const rest = made(

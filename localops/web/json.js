@@ -3,7 +3,9 @@
 import { make } from "./base.js";
 import { Digits, entriesOf, parse, write } from "./exact.js";
 import { count, many } from "./formats.js";
+import { linked } from "./markdown.js";
 import { media, mediaOf } from "./media.js";
+import { pieces } from "./output.js";
 
 // Characters of a value up to which it is shown whole, and of a string in a tree before a click on "show all".
 const SMALL = 2_000,
@@ -47,7 +49,11 @@ function coloured(text) {
     const [all, string, colon, number] = match;
     box.append(
       text.slice(from, match.index),
-      make("span", { class: colon ? "key" : string ? "string" : number ? "number" : "word" }, string ?? all),
+      make(
+        "span",
+        { class: colon ? "key" : string ? "string" : number ? "number" : "word" },
+        string && !colon ? quoted(string) : (string ?? all),
+      ),
     );
     if (colon) box.append(colon);
     from = match.index + all.length;
@@ -55,6 +61,9 @@ function coloured(text) {
   box.append(text.slice(from));
   return box;
 }
+
+/** Return a string of JSON with its quotes; an address in it is a link. */
+const quoted = (string) => (/^"https?:/i.test(string) ? ['"', linked(JSON.parse(string)), '"'] : string);
 
 function tree(value) {
   return make("div", { class: "json tree-of-json", tabindex: 0 }, isContainer(value) ? entries(value, 0) : leaf(value));
@@ -122,13 +131,17 @@ function leaf(value) {
   // Line breaks are shown as such: a program or a letter in a field is to be read.
   const isBlock = value.includes("\n");
   const box = make("span", { class: isBlock ? "string block" : "string" });
-  const form = (text) => (isBlock ? text : JSON.stringify(text));
-  box.textContent = form(value.slice(0, LONG));
+  if (isBlock) box.append(...pieces(value.slice(0, LONG)).map(([part]) => part));
+  else box.append(...[quoted(JSON.stringify(value.slice(0, LONG)))].flat(2));
   if (value.length > LONG)
     box.append(
       make(
         "button",
-        { type: "button", class: "quiet small", onclick: () => (box.textContent = form(value)) },
+        {
+          type: "button",
+          class: "quiet small",
+          onclick: () => box.replaceChildren(isBlock ? value : JSON.stringify(value)),
+        },
         `… show all ${count(value.length)} characters`,
       ),
     );

@@ -19,6 +19,7 @@ const INLINE = new RegExp(
   [
     "(?<!`)(?<ticks>`+)(?!`)(?<code>[^`]|[^`].{0,1000}?[^`])\\k<ticks>(?!`)",
     '!?\\[(?<label>[^\\[\\]\\n]*)\\]\\((?<target>[^()\\s]*(?:\\([^()\\s]*\\)[^()\\s]*)*)(?:\\s+"[^"\\n]*")?\\)',
+    "<(?<auto>https?://[^\\s<>]+)>",
     "(?<address>https?://[^\\s<>\"'`]*[^\\s<>\"'`.,;:!?)\\]}])",
     "(?<![\\w*])\\*\\*(?<strong>\\S|\\S[^\\n]{0,1000}?\\S)\\*\\*(?![\\w*])",
     "(?<![\\w*])\\*(?<em>[^\\s*]|[^\\s*][^*\\n]{0,1000}?[^\\s*])\\*(?![\\w*])",
@@ -159,8 +160,8 @@ export function spans(text) {
             ? ["em", part.em ?? part.under]
             : part.gone !== undefined
               ? ["gone", part.gone]
-              : ["link", part.address ?? part.label];
-    const address = kind === "link" ? (part.address ?? part.target) : "";
+              : ["link", part.auto ?? part.address ?? part.label];
+    const address = kind === "link" ? (part.auto ?? part.address ?? part.target) : "";
     // Anything but a usual address stays as it was written.
     if (kind === "link" && !SCHEME.test(address)) continue;
     add("text", text.slice(from, match.index));
@@ -243,6 +244,9 @@ function line(text, depth = 0) {
     return make(NAMES[kind], {}, inside);
   });
 }
+
+/** Return a link for a text that is an address; any other text as it is. */
+export const linked = (text) => (/^https?:\/\/[^\s"'<>]+$/i.test(text) ? link(text, text) : text);
 
 /** Return a link that opens elsewhere; where it leads is visible, whatever it calls itself. */
 export function link(label, address) {

@@ -5,8 +5,20 @@ import { make } from "./base.js";
 import { at, Digits, entriesOf, write } from "./exact.js";
 import { bytes, count } from "./formats.js";
 import { json, parsed } from "./json.js";
-import { drawn, isMarked, isShort } from "./markdown.js";
+import { drawn, isMarked, isShort, linked } from "./markdown.js";
 import { media, mediaOf } from "./media.js";
+import {
+  callOf,
+  callsBeside,
+  messageOf,
+  messagesOf,
+  partsOf as itemsOf,
+  resultOf,
+  targetOf,
+  thoughtIn,
+  thoughtOf,
+} from "./messages.js";
+import { isDocument, lines } from "./output.js";
 import { table } from "./table.js";
 
 export { json, parsed };
@@ -17,20 +29,27 @@ const ROLES = new Set(["system", "user", "assistant", "tool", "developer"]);
 // Columns of a list of records that is shown as a table.
 const WIDEST = 8;
 
-/** Return an element for any value. */
-export function shown(value) {
+/** Return an element for any value; text that a tool was given or wrote is shown line by line. */
+export function shown(value, { isOutput = false } = {}) {
   if (value === null || value === undefined) return make("span", { class: "faint" }, "nothing");
-  if (isConversation(value))
+  const messages = messagesOf(value);
+  if (messages)
     return make(
       "div",
       {},
-      [value].flat().map((one) => message(one)),
+      messages.map((one) => message(one)),
     );
   const medium = mediaOf(value);
   if (medium) return media(medium);
-  if (isKept(value)) return kept(value);
-  if (typeof value === "string") return prose(value);
+  if (isKept(value)) return kept(value, { isOutput });
+  if (typeof value === "string") return isOutput ? output(value) : prose(value);
   if (value instanceof Digits) return json(value);
+  if (isOutput && isContent(value))
+    return make(
+      "div",
+      {},
+      value.map((part) => outputPiece(part)),
+    );
   if (isTable(value)) return records(value);
   return json(value);
 }
@@ -42,16 +61,31 @@ export function text(value, kind = "text") {
 
 /** Return an element for a text by a person or a model, with Markdown or JSON drawn, and a switch to the raw text. */
 export function prose(value) {
+  const thought = thoughtIn(value);
+  if (thought) return make("div", {}, thinking(thought[0]), thought[1] && prose(thought[1]));
+  const draw = drawJson(value) ?? (isMarked(value.slice(0, LONGEST)) ? () => cut(value, drawn) : null);
+  return draw ? switched(draw, () => text(value)) : text(value);
+}
+
+/** Return an element for the text of a tool: its lines as they are, unless it is JSON or surely Markdown. */
+export function output(value) {
+  const start = value.slice(0, LONGEST),
+    raw = () => cut(value, lines),
+    draw = drawJson(value) ?? (isDocument(start) ? () => cut(value, drawn) : null);
+  if (draw) return switched(draw, raw);
+  return isMarked(start) ? switched(raw, () => cut(value, drawn), ["Show as Markdown", "Show as recorded"]) : raw();
+}
+
+/** Return what draws a text that is JSON; null for any other text. */
+function drawJson(value) {
   const inside = parsed(value);
-  const draw =
-    inside !== value
-      ? () => (isTable(inside) ? records(inside, { isOwn: false }) : json(inside))
-      : isMarked(value.slice(0, LONGEST))
-        ? () => cut(value, drawn)
-        : null;
-  if (!draw) return text(value);
+  return inside === value ? null : () => (isTable(inside) ? records(inside, { isOwn: false }) : json(inside));
+}
+
+/** Return an element with a button that switches between two forms. */
+function switched(first, second, labels = ["Show as recorded", "Show formatted"]) {
   const box = make("div", { class: "prose" });
-  let isRaw = false;
+  let isSecond = false;
   const show = () =>
     box.replaceChildren(
       make(
@@ -60,14 +94,14 @@ export function prose(value) {
           type: "button",
           class: "small raw",
           onclick: () => {
-            isRaw = !isRaw;
+            isSecond = !isSecond;
             show();
             box.querySelector(":scope > .raw").focus();
           },
         },
-        isRaw ? "Show formatted" : "Show as recorded",
+        labels[Number(isSecond)],
       ),
-      isRaw ? text(value) : draw(),
+      isSecond ? second() : first(),
     );
   show();
   return box;
@@ -133,12 +167,12 @@ export const lateIn = (fold) => late.get(fold);
  * are drawn when they are opened: each prompt of a long conversation repeats all of it.
  */
 export function conversation(prompt, wrap = asItIs, { isLate = false } = {}) {
-  if (!isConversation(prompt)) return wrap(shown(prompt));
-  const messages = [prompt].flat(),
-    draw = (one) => message(one, wrap);
+  const messages = messagesOf(prompt);
+  if (!messages) return wrap(shown(prompt));
+  const draw = (one) => message(one, wrap);
   if (messages.length <= FEW) return make("div", {}, messages.map(draw));
   const earlier = messages.slice(0, -1),
-    roles = [...new Set(earlier.map((one) => one.role ?? one.type))].join(", ");
+    roles = [...new Set(earlier.map((one) => messageOf(one)?.role ?? one.type))].join(", ");
   const fold = make(
     "details",
     { class: "earlier" },
@@ -154,8 +188,9 @@ export function conversation(prompt, wrap = asItIs, { isLate = false } = {}) {
 const isKept = (value) => typeof value?.$blob === "string";
 
 /** Return an element for the beginning of a value that is stored in a blob. */
-function kept(value) {
-  const box = make("div", {}, clipped(text(String(value.head ?? ""))));
+function kept(value, { isOutput = false } = {}) {
+  const head = String(value.head ?? "");
+  const box = make("div", {}, clipped(isOutput ? lines(head) : text(head)));
   box.append(
     make(
       "p",
@@ -203,7 +238,7 @@ function records(value, { isOwn = true } = {}) {
       make(
         "tr",
         {},
-        names.map((name, column) => make("td", { class: kinds[column] }, name in each ? cell(each, name) : "")),
+        names.map((name, column) => make("td", { class: kinds[column] }, name in each ? linked(cell(each, name)) : "")),
       ),
     );
     return some;
@@ -240,53 +275,46 @@ function records(value, { isOwn = true } = {}) {
 
 // Messages
 
-const isMessage = (value) =>
-  value &&
-  typeof value === "object" &&
-  typeof value.role === "string" &&
-  ["content", "tool_calls", "parts", "audio"].some((key) => key in value);
-// The items of OpenAI's Responses API between messages.
-const ITEMS = new Set(["function_call", "function_call_output", "reasoning"]);
-const isItem = (value) => isMessage(value) || (value && typeof value === "object" && ITEMS.has(value.type));
-export const isConversation = (value) =>
-  Array.isArray(value) ? value.some(isMessage) && value.every(isItem) : isMessage(value);
+/** Return whether a value is a message, or messages. */
+export const isConversation = (value) => messagesOf(value) !== null;
 
 const asItIs = (element) => element;
+// Roles whose messages have a colour; other names of the same roles.
+const COLOURS = { model: "assistant", function: "tool" };
 
 /** Return an element for a message.  Its text is wrapped, so that a long text does not hide the tools it calls. */
-export function message(one, wrap = asItIs) {
-  if (!isMessage(one)) return make("div", { class: "message" }, partsOf([one], wrap));
-  const { role, name, refusal } = one,
-    thought = one.thinking || one.reasoning_content,
-    content = one.content ?? one.parts;
+export function message(value, wrap = asItIs) {
+  const one = messageOf(value);
+  if (!one) return make("div", { class: "message" }, partsOf([value], wrap));
+  const { role, name } = one,
+    kind = COLOURS[role] ?? role;
+  const draw = kind === "tool" ? outputPiece : (part) => piece(part);
   return make(
     "div",
-    { class: `message ${ROLES.has(role) ? role : ""}` },
+    { class: `message ${ROLES.has(kind) ? kind : ""}` },
     make("div", { class: "role" }, name ? `${role} · ${name}` : role),
-    partsOf(
-      [
-        thought && { type: "thinking", thinking: thought },
-        ...(Array.isArray(content) ? content : [typeof content === "object" && content ? shown(content) : content]),
-        one.audio?.data && { audio: one.audio },
-        one.audio?.transcript,
-        ...(Array.isArray(one.images) ? one.images.map((image) => ({ type: "image", image })) : []),
-        typeof refusal === "string" && { type: "refusal", refusal },
-      ].filter((part) => part !== undefined && part !== null && part !== "" && part !== false),
-      wrap,
-    ),
-    callsOf(one.tool_calls, wrap),
+    partsOf(itemsOf(one), wrap, draw),
+    callsOf(callsBeside(one), wrap),
   );
 }
 
 /** Return elements for the parts of a message; the parts between two tool calls share one, which is wrapped. */
-function partsOf(parts, wrap) {
-  const draw = (part) => (part instanceof Element ? part : piece(part));
+function partsOf(parts, wrap, draw = piece) {
   const elements = [],
     texts = [];
   for (const part of [...parts, null]) {
-    const isEnd = part === null || isCall(part);
-    if (isEnd && texts.length) elements.push(wrap(make("div", {}, texts.splice(0).map(draw))));
-    if (isCall(part)) elements.push(toolCall(part, wrap));
+    const call = callOf(part);
+    if ((part === null || call) && texts.length)
+      elements.push(
+        wrap(
+          make(
+            "div",
+            {},
+            texts.splice(0).map((each) => draw(each)),
+          ),
+        ),
+      );
+    if (call) elements.push(toolCall(call, wrap));
     else texts.push(part);
   }
   return elements;
@@ -294,51 +322,41 @@ function partsOf(parts, wrap) {
 
 /** Return elements for the tools that a model calls, as its answer or the event of its call has them. */
 export const callsOf = (calls, wrap = asItIs) =>
-  Array.isArray(calls) ? calls.map((call) => toolCall(call, wrap)) : [];
+  Array.isArray(calls) ? calls.map((call) => toolCall(targetOf(call), wrap)) : [];
 
-const CALLS = new Set(["tool_use", "function_call", "tool_call"]);
-const isCall = (part) =>
-  part !== null &&
-  typeof part === "object" &&
-  (CALLS.has(part.type) || (part.functionCall ?? part.function_call) instanceof Object);
-
-/** Return an element for a part of a message, in the forms of OpenAI, Anthropic, Google and OpenTelemetry. */
-function piece(part) {
-  if (typeof part === "string") return prose(part);
+/** Return an element for a part of a message, in the forms of `messages.js`; `draw` draws its text. */
+function piece(part, draw = prose) {
+  if (typeof part === "string") return draw(part);
   if (!part || typeof part !== "object") return json(part);
   const medium = mediaOf(part);
   if (medium) return media(medium);
+  if (isKept(part)) return kept(part);
   if (isKept(part.text)) return kept(part.text);
-  if (isCall(part)) return toolCall(part);
-  const answer = part.functionResponse ?? part.function_response;
-  if (answer && typeof answer === "object") return toolResult(answer.name, answer.response);
-  switch (part.type) {
-    case "tool_result":
-    case "function_call_output":
-    case "tool_call_response":
-      return toolResult(
-        part.tool_use_id ?? part.call_id ?? part.id,
-        part.content ?? part.output ?? part.response ?? part.result,
-        part.is_error,
-      );
-    case "thinking":
-    case "reasoning":
-      return thinking(part.thinking ?? part.text ?? part.content ?? part.summary);
-    case "refusal":
-      return labelled("refused", prose(String(part.refusal ?? "")));
-    default:
-  }
-  if (typeof part.text === "string") return prose(part.text);
-  if (part.type === "text" && typeof part.content === "string") return prose(part.content);
+  const call = callOf(part);
+  if (call) return toolCall(call);
+  const result = resultOf(part);
+  if (result) return toolResult(result);
+  const thought = thoughtOf(part);
+  if (thought !== null) return thinking(thought);
+  if (part.type === "refusal") return labelled("refused", draw(String(part.refusal ?? "")));
+  if (typeof part.text === "string") return draw(part.text);
+  if (part.type === "text" && typeof part.content === "string") return draw(part.content);
   return json(part);
 }
+
+const outputPiece = (part) => piece(part, output);
+
+/** Return whether a value is a list of parts, as the Model Context Protocol returns them. */
+const isContent = (value) =>
+  Array.isArray(value) &&
+  value.length > 0 &&
+  value.every((part) => typeof part?.type === "string" && (mediaOf(part) || typeof part.text === "string"));
 
 const labelled = (label, ...inside) => make("div", {}, make("span", { class: "role" }, label), ...inside);
 
 /** Return what a model thought before it answered, folded. */
-function thinking(value) {
-  const words = Array.isArray(value) ? value.map((each) => each?.text ?? each).join("\n\n") : value;
-  if (typeof words !== "string" || !words) return make("p", { class: "faint" }, "thinking, not readable");
+function thinking(words) {
+  if (!words) return make("p", { class: "faint" }, "thinking, not readable");
   return make(
     "details",
     { class: "thinking" },
@@ -347,33 +365,24 @@ function thinking(value) {
   );
 }
 
-/** Return an element for the call of a tool, in any of these forms. */
-function toolCall(call, wrap = asItIs) {
-  const target = call?.function ?? call?.functionCall ?? call?.function_call ?? call ?? {};
-  const given = argumentsOf(target.arguments ?? target.args ?? target.input);
-  return make(
-    "div",
-    { class: "call" },
-    make("span", { class: "kind tool" }, String(target.name ?? "tool")),
-    given && wrap(given),
-  );
+/** Return an element for the call of a tool. */
+function toolCall({ name, input }, wrap = asItIs) {
+  const given = argumentsOf(input);
+  return make("div", { class: "call" }, make("span", { class: "kind tool" }, name), given && wrap(given));
 }
 
 function argumentsOf(value) {
   const inside = parsed(value);
-  return inside === undefined || inside === null || inside === ""
-    ? ""
-    : typeof inside === "string"
-      ? text(inside)
-      : json(inside);
+  if (inside === undefined || inside === null || inside === "") return "";
+  return typeof inside === "string" ? output(inside) : json(inside);
 }
 
-function toolResult(of, value, isError = false) {
+function toolResult({ of, value, isError }) {
   const label = isError ? "failed" : "result";
   const inside =
     Array.isArray(value) && value.every((part) => part && typeof part === "object" && part.type)
-      ? value.map(piece)
-      : [shown(parsed(value))];
+      ? value.map((part) => outputPiece(part))
+      : [shown(value, { isOutput: true })];
   return labelled(of ? `${label} of ${of}` : label, ...inside);
 }
 

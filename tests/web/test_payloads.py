@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -13,9 +14,18 @@ from playwright.sync_api import Browser, Page, expect
 from tests import warm
 from tests.web.conftest import Visit, environment, serving, visiting
 from tests.web.test_report import export, opened
+from tests.web.test_values import call
 
+OUTPUT = {
+    "python": "# Load the data\nimport os\n\nclass A:\n    def f(self, **kwargs):\n        return 2 ** 3 * 4\n",
+    "yaml": "# config\nitems:\n- a\n- b:\n    c: 1\n",
+    "log": "10:00 INFO  *** start ***\n10:01 WARN  low_disk_space\n> quoted\n",
+    "files": "total 12\n-rw-r--r-- 1 root root   12 a.txt\ndrwxr-xr-x 2 root root    6 long_name\n",
+    "rows": " id | name  | v\n----+-------+---\n  1 | alpha | 2\n",
+    "changes": "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-# **old** [a](b)\n+# new\n",
+}
 RECORDER = """
-import base64, os, struct, wave, zlib
+import base64, json, os, struct, sys, wave, zlib
 from io import BytesIO
 import localops
 
@@ -50,6 +60,8 @@ with localops.start_session([], name="payloads") as session:
     for name, screenshot in (("text", picture), ("address", "data:image/png;base64," + picture), ("bytes", small)):
         session.record(localops.ActionEvent(action_type=f"shot {name}", screenshot=screenshot))
     session.record(localops.ActionEvent(action_type="shot large", screenshot=large))
+    for name, written in json.loads(sys.argv[1]).items():
+        tool(name, "# Take all", written)
     def llm(model, prompt, completion):
         event = localops.LLMEvent(model=model, prompt=prompt)
         event.completion = completion
@@ -63,6 +75,7 @@ with localops.start_session([], name="payloads") as session:
     llm("draws", "Draw", {"data": [{"b64_json": picture}]})
     llm("generates", "Draw", [{"type": "image_generation_call", "result": picture}])
 """
+DOCUMENT = "# Title\n\n- **one**\n- two\n"
 # Event → the pictures and the sounds in it.
 MEDIA = {
     "mcp": (1, 1),
@@ -84,7 +97,7 @@ MEDIA = {
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a home with a session of such payloads."""
     home = tmp_path_factory.mktemp("payloads") / "home"
-    warm.run([sys.executable, "-c", RECORDER], env=environment(home), check=True, timeout=60)
+    warm.run([sys.executable, "-c", RECORDER, json.dumps(OUTPUT)], env=environment(home), check=True, timeout=60)
     return home
 
 
@@ -222,3 +235,122 @@ def test_a_report_has_the_pictures(chromium: Browser, report: Path) -> None:
         }
         page.locator("#tab-timeline").click()
         page.locator(".strip img").nth(3).wait_for()
+
+
+def test_the_text_of_a_tool_is_shown_line_by_line(payloads: Visit) -> None:
+    """Its comments are no headings, its columns stay aligned; a string of arguments is shown in the same way."""
+    page = payloads.session("payloads", "events")
+    for name, text in OUTPUT.items():
+        given, result = details(page, name).locator("#details pre.output").all()
+        assert (given.text_content(), result.text_content()) == ("# Take all", text)
+        assert "mono" in result.evaluate("(each) => getComputedStyle(each).fontFamily")
+
+
+def test_markdown_of_a_tool_is_drawn_if_it_surely_is(payloads: Visit) -> None:
+    """One mark alone may be anything."""
+    documents = [
+        DOCUMENT,
+        "```sh\nls -la\n```",
+        "See [a](https://a.test) and **this**.",
+        "# A\n\n| a | b |\n|---|---|\n",
+    ]
+    for text in documents:
+        assert call(payloads, "output.js", "isDocument", text), text
+    for text in (*OUTPUT.values(), "- a\n- b", "a **b** c", "int f(**a) {\n# x [a](b)\n"):
+        assert not call(payloads, "output.js", "isDocument", text), text
+
+
+def test_codes_of_a_terminal_are_colours(payloads: Visit) -> None:
+    """Others are left out."""
+    text = "\x1b[1;31mred\x1b[0m \x1b[2K\x1b[38;5;12mx\x1b[0m\x1b]8;;https://e.test\x07y\x1b(B \x1b[92mgreen"
+    expected = [["red", "ansi-1 bold"], [" ", ""], ["x", ""], ["y", ""], [" ", ""], ["green", "ansi-2"]]
+    assert call(payloads, "output.js", "pieces", text) == expected
+
+
+# What is seen of a value: the roles of its messages, its thinking, its calls with their arguments, and its other text.
+DRAWN = """async (value) => {
+    const { conversation } = await import("/web/values.js");
+    const box = conversation(value);
+    const take = (kind) => [...box.querySelectorAll(kind)].map((each) => (each.remove(), each.textContent));
+    const roles = [...box.querySelectorAll(".message")].map((each) => each.className);
+    take("summary"), take(".raw"), take(".role");
+    return [roles, take(".thinking"), take(".call").map((each) => each.replace(/\\s/g, "")), box.textContent];
+}"""
+ASSISTANT, USER, TOOL = "message assistant", "message user", "message tool"
+
+
+@pytest.mark.parametrize(
+    ("value", "drawn"),
+    [
+        (
+            {
+                "role": "model",
+                "parts": [
+                    {"text": "why", "thought": True},
+                    {"text": "answer"},
+                    {"functionCall": {"name": "f", "args": {"a": 1}}},
+                ],
+            },
+            [[ASSISTANT], ["why"], ['f{"a":1}'], "answer"],
+        ),
+        (
+            {
+                "role": "assistant",
+                "content": [
+                    {"reasoningContent": {"reasoningText": {"text": "why"}}},
+                    {"text": "answer"},
+                    {"toolUse": {"toolUseId": "q", "name": "f", "input": {"a": 1}}},
+                ],
+            },
+            [[ASSISTANT], ["why"], ['f{"a":1}'], "answer"],
+        ),
+        ("<think>\nwhy\n</think>\n\nanswer", [[], ["why"], [], "answer"]),
+        (
+            {
+                "role": "assistant",
+                "content": [{"type": "redacted_thinking", "data": "x"}, {"type": "text", "text": "a"}],
+            },
+            [[ASSISTANT], [], [], "thinking, not readablea"],
+        ),
+        (
+            [{"type": "human", "content": "q", "name": None}, {"type": "ai", "content": "answer"}],
+            [[USER, ASSISTANT], [], [], "qanswer"],
+        ),
+        (
+            [[{"lc": 1, "type": "constructor", "id": ["x", "HumanMessage"], "kwargs": {"content": "q"}}]],
+            [[USER], [], [], "q"],
+        ),
+        (
+            [
+                {"role": "assistant", "content": [{"type": "tool-call", "toolName": "f", "args": {"a": 1}}]},
+                {"role": "tool", "content": [{"type": "tool-result", "toolName": "f", "result": "# r"}]},
+            ],
+            [[ASSISTANT, TOOL], [], ['f{"a":1}'], "# r"],
+        ),
+        (
+            {"role": "user", "content": [{"toolResult": {"toolUseId": "q", "content": [{"text": "# r"}]}}]},
+            [[USER], [], [], "# r"],
+        ),
+        ([{"type": "text", "content": "no message"}, {"type": "human"}], None),
+    ],
+)
+def test_messages_of_each_library_are_messages(payloads: Visit, value: object, drawn: list[Any] | None) -> None:
+    """Who speaks, what a model thought, what it calls, and what it says are apart in each form."""
+    if drawn is None:
+        assert not call(payloads, "values.js", "isConversation", value)
+    else:
+        assert payloads.page.evaluate(DRAWN, value) == drawn
+
+
+def test_addresses_in_json_are_links(payloads: Visit) -> None:
+    """As in Markdown: only those of the web, without a referrer; angle brackets around one are no part of it."""
+    script = """async (value) => {
+        const { shown } = await import("/web/values.js");
+        const links = [...shown(value).querySelectorAll("a")];
+        return links.map((each) => [each.textContent, each.getAttribute("href"), each.rel]);
+    }"""
+    link = ["https://e.test/a?b=1", "https://e.test/a?b=1", "noopener noreferrer"]
+    rows = [{"a": 1, "url": link[0]}, {"a": 2, "url": "file:///etc"}]
+    tree = {"deep": {"url": link[0]}, "bad": "javascript:alert(1)", "words": "see https://e.test"}
+    for value in ({"url": link[0]}, tree, rows, f"Go to <{link[0]}>."):
+        assert payloads.page.evaluate(script, value) == [link], value

@@ -193,7 +193,7 @@ def test_records_in_a_message_are_the_same_table(values: Visit) -> None:
         const tables = all.map((each) => each.querySelector("table").textContent);
         const buttons = [...all[1].querySelectorAll("button:not([hidden])")];
         buttons[0].click();
-        return [tables, buttons.map((each) => each.textContent), all[1].querySelector(".text").textContent];
+        return [tables, buttons.map((each) => each.textContent), all[1].querySelector(".output").textContent];
     }"""
     rows = [{"id": 1, "name": "one"}, {"id": 2, "name": "two"}]
     tables, buttons, text = values.open("/login").evaluate(script, rows)
