@@ -236,9 +236,9 @@ def _priced(prices: pricing.Prices, call: _Cost) -> int | None:
 # One event
 
 
-def event(project: Where, session: bytes, seq: int) -> Facts | None:
-    """Return all facts about the event of a row, its stored rows, and its attachments."""
-    row = row_at(project.reader, seq)
+def event(project: Where, session: bytes, named: int | bytes) -> Facts | None:
+    """Return all facts about the event of a row's seq or with an id, its stored rows, and its attachments."""
+    row = row_at(project.reader, named) if isinstance(named, int) else _row_of(project.reader, named)
     if row is None or row.session != session or row.kind in rows.BOOKS:
         return None
     other = stored.one(project.reader, row.id, 1 - row.phase)
@@ -282,11 +282,13 @@ def entry_of(reader: Reader, id: object) -> int | None:
     # An id from another system.
     except ValueError:
         return None
-    for phase in (rows.OPEN, rows.DONE) if key else ():
-        row = stored.one(reader, key, phase)
-        if row:
-            return row.seq
-    return None
+    row = _row_of(reader, key) if key else None
+    return row.seq if row else None
+
+
+def _row_of(reader: Reader, id: bytes) -> stored.Stored | None:
+    """Return the first row of an event."""
+    return stored.one(reader, id, rows.OPEN) or stored.one(reader, id, rows.DONE)
 
 
 def attachment(project: Where, digest: str) -> Facts:

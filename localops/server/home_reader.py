@@ -471,13 +471,13 @@ class HomeReader(Reports, RunReads):
             where, _ = holder
             return matching_events.matching(where, session, text, after=after, before=before, limit=limit)
 
-    def event(self, project: str | None, session: bytes, seq: int) -> Facts | None:
-        """Return one event in full."""
+    def event(self, project: str | None, session: bytes, event: int | bytes) -> Facts | None:
+        """Return one event in full, by the seq of a row of it or by its id."""
         with self._project_and_snapshot(project, session) as holder:
             if holder is None:
                 return None
             where, _ = holder
-            return session_details.event(where, session, seq)
+            return session_details.event(where, session, event)
 
     def previews(self, project: str | None, session: bytes, *, seqs: Sequence[int]) -> Facts | None:
         """Return events on a line each, and their pictures."""

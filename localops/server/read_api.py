@@ -242,10 +242,11 @@ class ReadApi:
 
     async def event(self, call: Call) -> Response:
         """Return one event."""
-        seq = _seq(str(call.request.path_params["seq"]))
-        if seq is None:
-            raise HttpError(404, "invalid event: expected its seq, a number")
-        facts = await self._read_one(self._store.event, call, seq=seq, missing=_NO_EVENT)
+        named = str(call.request.path_params["seq"])
+        event = _seq(named) if named.isdigit() else _id(named)
+        if event is None:
+            raise HttpError(404, f"invalid event: expected its seq or its id, got {output.cut(named, 40)!r}")
+        facts = await self._read_one(self._store.event, call, event=event, missing=_NO_EVENT)
         attachments: Any = facts["attachments"]
         return self._answer({**facts, "attachments": [self._reachable(file) for file in attachments]})
 
@@ -572,6 +573,13 @@ def _decoded(path: str) -> bytes | None:
     with open(path, "rb") as file:
         text = file.read(_LARGEST_TEXT + 1)
     return None if len(text) > _LARGEST_TEXT else media_types.decoded(text)
+
+
+def _id(text: str) -> bytes | None:
+    try:
+        return uuid.UUID(text).bytes
+    except ValueError:
+        return None
 
 
 def _seq(text: str) -> int | None:

@@ -319,7 +319,12 @@ ENDPOINTS = (
         "Which events have the words of a text, by the seq of their first row.",
         query=_MATCHES,
     ),
-    Endpoint("GET", "/api/1/sessions/{session}/events/{seq}", "event", "One event in full."),
+    Endpoint(
+        "GET",
+        "/api/1/sessions/{session}/events/{seq}",
+        "event",
+        "One event in full, by the seq of a row of it or by its id.",
+    ),
     Endpoint(
         "GET",
         "/api/1/sessions/{session}/previews",

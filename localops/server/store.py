@@ -112,7 +112,7 @@ if TYPE_CHECKING:
         ) -> Facts | None:
             """Return which events of a session have the words of a text, from the newest on, and where to go on."""
 
-        def event(self, project: str | None, session: bytes, seq: int) -> Facts | None:
+        def event(self, project: str | None, session: bytes, event: int | bytes) -> Facts | None:
             """Return one event in full."""
 
         def previews(self, project: str | None, session: bytes, *, seqs: Sequence[int]) -> Facts | None:

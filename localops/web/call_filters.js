@@ -1,8 +1,9 @@
 // The filters of the page of calls: those of calls, and behind one menu those of the sessions that they are in.
 
 import { ask, make } from "./base.js";
-import { choice, closing, FilterBar, menu } from "./filters.js";
+import { FilterBar } from "./filters.js";
 import { keyed } from "./keyed.js";
+import { choice, closing, menu } from "./menus.js";
 import { filtersOf, first, own, parsed } from "./query.js";
 
 const KINDS = { llm: "LLM calls", tool: "Tool calls" };

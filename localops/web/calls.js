@@ -3,11 +3,11 @@
 import { ask, byId, data, hintOf, make, notice, searchKey, watch } from "./base.js";
 import { CallFilters } from "./call_filters.js";
 import { columns, GROUPINGS, row, sums } from "./call_rows.js";
-import { choice, closing, menu } from "./filters.js";
 import { count, many } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { wastedIn } from "./loops.js";
 import { mark } from "./marks.js";
+import { choice, closing, menu } from "./menus.js";
 import { address, changed, filtersOf, first, listed, misordered, parsed, refusal } from "./query.js";
 import { shownPrompt } from "./prompt.js";
 import { below, Rows } from "./rows.js";

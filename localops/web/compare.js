@@ -7,6 +7,7 @@ import { FIGURES, MOST, letterOf, runs, summary } from "./compare_runs.js";
 import { comparedEvents } from "./compared_rows.js";
 import { event } from "./content.js";
 import { duration, eventCost, many, money } from "./formats.js";
+import { keepFocus, returnFocus } from "./kept_focus.js";
 import { heads, line, table } from "./table.js";
 import { stamp } from "./times.js";
 import { url } from "./url.js";
@@ -17,6 +18,8 @@ const IN_SIGHT = 32,
 // Up to this many runs, each pair has a button; with more, only the first run with each of the others.
 const PAIRED = 3;
 const place = byId("compare");
+// Links to another look at the same runs.
+const LINKS = ".bar a";
 // The letter of the first of the two sessions side by side.
 let own = "A";
 
@@ -336,4 +339,5 @@ async function begin() {
   return (await import("./compare_start.js")).start(place, [data.a, data.b]);
 }
 
-begin().catch(problem);
+keepFocus(place, LINKS);
+begin().then(() => returnFocus(place, LINKS), problem);

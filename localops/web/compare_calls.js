@@ -4,7 +4,7 @@ import { ask, make, notice } from "./base.js";
 import { textOf } from "./call_rows.js";
 import { change, marked } from "./changes.js";
 import { at, entriesOf, made, parse, write } from "./exact.js";
-import { choice, menu } from "./filters.js";
+import { choice, menu } from "./menus.js";
 import { count, duration, eventCost, money } from "./formats.js";
 import { keyed } from "./keyed.js";
 import { line, table } from "./table.js";

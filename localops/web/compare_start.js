@@ -1,9 +1,9 @@
 // The beginning of a comparison: two runs, each found by its name, its content or its id; or groups of runs.
 
 import { ask, make, notice } from "./base.js";
-import { choice, menu } from "./filters.js";
 import { duration } from "./formats.js";
 import { keyed } from "./keyed.js";
+import { choice, menu } from "./menus.js";
 import { asPrefix } from "./query.js";
 import { when } from "./times.js";
 import { url } from "./url.js";

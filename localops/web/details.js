@@ -14,6 +14,7 @@ import { asPrefix } from "./query.js";
 import { Handle } from "./handle.js";
 import { patch } from "./keyed.js";
 import { kindText } from "./kinds.js";
+import { closing, menu } from "./menus.js";
 import { url } from "./url.js";
 import { clipped, conversation, isConversation, json, parsed, shown, traceback } from "./values.js";
 
@@ -89,7 +90,7 @@ export class Details {
     this.box.hidden = this.handle.element.hidden = !seq;
     this.box.parentElement.classList.toggle("open", Boolean(seq));
     if (!seq) return this.box.replaceChildren();
-    const late = setTimeout(() => this.box.replaceChildren(this._head({ kind: "", name: "…" })), 150);
+    const late = setTimeout(() => this._replace(this._head({ kind: "", name: "…" })), 150);
     const isUnderWay = this._goesOn();
     try {
       const event = await ask(`sessions/${this.page.run.id}/events/${seq}`);
@@ -101,12 +102,18 @@ export class Details {
       this.isUnderWay = isUnderWay;
       this.renew();
     } catch (error) {
-      if (this.seq === seq)
-        this.box.replaceChildren(this._head({ kind: "", name: "Event" }), notice(error.message, "problem"));
+      if (this.seq === seq) this._replace(this._head({ kind: "", name: "Event" }), notice(error.message, "problem"));
     } finally {
       clearTimeout(late);
     }
     return undefined;
+  }
+
+  /** Show other content, of which the panel has the focus if the former had it. */
+  _replace(...content) {
+    const hadFocus = this.box.contains(document.activeElement);
+    this.box.replaceChildren(...content);
+    if (hadFocus) this.box.focus({ preventScroll: true });
   }
 
   _goesOn() {
@@ -145,8 +152,10 @@ export class Details {
         type: "button",
         class: "quiet small",
         "aria-pressed": String(this.raw),
+        "data-key": "raw",
         onclick: () => {
           this.raw = !this.raw;
+          this.focus = "[data-key=raw]";
           this._draw();
         },
       },
@@ -160,12 +169,12 @@ export class Details {
     const more = event.raw ? [this._earlier(event), copies(event), switch_] : [copies(event)];
     const head = this._head(event, ...more);
     if (isRenewed) this._exchange(head, inside);
-    else this.box.replaceChildren(head, ...inside);
+    else this._replace(head, ...inside);
     const words = asPrefix(this.page.text);
     if (words) reveal(this.box, words);
     if (!isRenewed) this.box.scrollTop = 0;
     if (!isRenewed && words) scrollToHit(this.box, words, this.box);
-    if (this.focus) this.box.querySelector(`[aria-label="${this.focus}"]`)?.focus();
+    if (this.focus) this.box.querySelector(this.focus)?.focus();
     this.focus = "";
   }
 
@@ -244,7 +253,7 @@ export class Details {
     const run = () => {
       this.page.step(by);
       // The panel is drawn again: focus the button again, so that the user can step on.
-      this.focus = label;
+      this.focus = `[aria-label="${label}"]`;
     };
     return make(
       "button",
@@ -434,31 +443,13 @@ function copies(event) {
         ]
       : []),
   ];
-  const menu = make(
-    "details",
-    { class: "menu" },
-    make("summary", { class: "quiet small" }, "Copy as"),
-    make(
-      "div",
-      {},
-      forms.map(([label, form]) =>
-        make(
-          "button",
-          {
-            type: "button",
-            class: "choice",
-            onclick: () => {
-              copy(form(event));
-              menu.open = false;
-              menu.querySelector("summary").focus();
-            },
-          },
-          label,
-        ),
-      ),
+  const { element, box } = menu("Copy as");
+  box.append(
+    ...forms.map(([label, form]) =>
+      make("button", { type: "button", class: "choice", onclick: closing(() => copy(form(event))) }, label),
     ),
   );
-  return menu;
+  return element;
 }
 
 const plain = (value) => (typeof value === "string" ? value : write(value));

@@ -23,6 +23,7 @@ export class Handle {
       title: "Drag, or use the arrow keys; double-click resets",
     });
     panel.before(this.element);
+    new ResizeObserver(() => this.measure()).observe(panel);
     this.set(stored());
     this.element.addEventListener("pointerdown", (event) => {
       this.element.setPointerCapture(event.pointerId);
@@ -54,9 +55,15 @@ export class Handle {
     const { style } = document.documentElement;
     if (this.width) style.setProperty("--details-width", `${this.width}px`);
     else style.removeProperty("--details-width");
-    this.element.setAttribute("aria-valuenow", this.width || LEAST);
+    this.measure();
     this.element.setAttribute("aria-valuemin", LEAST);
     this.element.setAttribute("aria-valuemax", most);
+  }
+
+  /** Say how wide the panel is: less than chosen in a narrow window, and unknown while it is hidden. */
+  measure() {
+    const width = Math.round(this.panel.getBoundingClientRect().width);
+    this.element.setAttribute("aria-valuenow", width || this.width || LEAST);
   }
 
   keep() {

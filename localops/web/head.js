@@ -6,6 +6,7 @@ import { ago, cost, count, duration, elapsed, many, money, partsOfTokens, QUIET,
 import { keyed } from "./keyed.js";
 import { kindText } from "./kinds.js";
 import { loops } from "./loops.js";
+import { closing, menu } from "./menus.js";
 import { toConversation } from "./query.js";
 import { scores } from "./scores.js";
 import { stuck } from "./stuck.js";
@@ -404,12 +405,11 @@ function exports(page) {
         class: "choice",
         href: address(format),
         download: true,
-        onclick: ({ currentTarget }) => {
-          menu.open = false;
+        onclick: closing(({ currentTarget }) => {
           // A report opens on what its writer looked at.
           if (format === "html") currentTarget.href = `${address(format)}&view=${page.view}`;
           say(`${stem(page.facts)}.${format} goes to your downloads`);
-        },
+        }),
       },
       make("span", {}, label),
     );
@@ -418,17 +418,7 @@ function exports(page) {
     ["html", "Report: one HTML file"],
     ["csv", "CSV"],
   ];
-  const menu = make(
-    "details",
-    { class: "menu right" },
-    make("summary", {}, "Export"),
-    make("div", {}, forms.map(entry)),
-  );
-  addEventListener("click", (event) => menu.contains(event.target) || (menu.open = false));
-  menu.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    menu.open = false;
-    menu.querySelector("summary").focus();
-  });
-  return menu;
+  const { element, box } = menu("Export");
+  box.append(...forms.map(entry));
+  return element;
 }

@@ -68,7 +68,7 @@ export async function answer(path, query) {
     case "steps":
       return answers[what];
     case "events":
-      return event(Number(seq));
+      return event(seqOf(seq));
     case "matches":
       return search(query.text);
     case "previews":
@@ -76,6 +76,13 @@ export async function answer(path, query) {
     default:
       throw missing();
   }
+}
+
+/** Return the seq of an event that is named by its seq or its id. */
+function seqOf(named) {
+  if (/^\d+$/.test(named)) return Number(named);
+  const place = lines.findIndex((line) => line.includes(named) && JSON.parse(line).id === named);
+  return answers.entries[place];
 }
 
 function lineOf(seq, read = JSON.parse) {
@@ -99,6 +106,7 @@ function event(seq) {
   return made([
     ...entriesOf(line).filter(([key]) => key !== "preview" && key !== "attachments" && key !== "tags"),
     ["tags", tags],
+    ["entry", seq],
     ["session", id],
     ["parent_entry", parents.get(seq) || null],
     ["attachments", kept],

@@ -22,6 +22,11 @@ const VIEWS = {
   figures: ["Figures", async () => (await import("./figures.js")).Figures],
 };
 const query = () => new URLSearchParams(location.search);
+/** Return the event that an address names, by its seq or its id; 0 for none. */
+const eventOf = (params) => {
+  const named = params.get("event") || "";
+  return /^\d*$/.test(named) ? Number(named) : named;
+};
 const filterOf = (params) => ({
   kinds: new Set((params.get("kind") || "").split(",").filter(Boolean)),
   text: plain(params.get("text") || ""),
@@ -32,7 +37,7 @@ class Page {
   constructor() {
     this.facts = data;
     this.run = new Run(data.session_id);
-    this.selected = Number(query().get("event")) || 0;
+    this.selected = eventOf(query());
     Object.assign(this, filterOf(query()));
     // Seqs of events whose content contains the text, and whether all of them are known.
     this.hits = null;
@@ -137,19 +142,23 @@ class Page {
       isChange = Boolean(seq) !== Boolean(this.selected);
     this.selected = seq;
     this._address(isChange || (isStep && isAnother));
+    // Who goes to an event stays there.
+    if (seq && isAnother) this.follow(false);
     this._show(seq, from);
   }
 
   _show(seq, from = "") {
+    const isInDetails = byId("details").contains(document.activeElement);
     this.selected = seq;
     this._exempt(seq);
     this.details.show(seq);
     Object.entries(this.views).forEach(([name, view]) => view.selected?.(seq, name === from));
+    if (!seq && isInDetails) focusView();
   }
 
   /** Show what the address names after a step back or forward: the view, the event and the filter. */
   restore() {
-    const [{ kinds, text }, seq] = [filterOf(query()), Number(query().get("event")) || 0];
+    const [{ kinds, text }, seq] = [filterOf(query()), eventOf(query())];
     if (seq !== this.selected) this._show(seq);
     if (text !== this.text || [...kinds].join() !== [...this.kinds].join()) {
       search.value = text;
@@ -275,7 +284,8 @@ class Page {
     const view = this.views[this.view];
     if (!view) return;
     const shown = this.complete && !this.run.n ? nothing(this.running) : view.element;
-    const before = byId("view").firstChild;
+    const before = byId("view").firstChild,
+      hadFocus = byId("view").contains(document.activeElement);
     if (before !== shown) {
       Object.values(this.views)
         .find((each) => each.element === before)
@@ -284,6 +294,7 @@ class Page {
     }
     view.changed();
     if (before !== shown) view.returned?.();
+    if (before !== shown && hadFocus) focusView();
     if (this.follows) view.toEnd?.();
     this._useRoom(view);
   }
@@ -311,6 +322,7 @@ class Page {
 
   /** Follow the newest events, or stop. */
   follow(follows) {
+    if (follows === this.follows) return;
     this.follows = follows;
     follower.setAttribute("aria-pressed", String(follows));
     if (follows) this.views[this.view]?.toEnd?.();
@@ -354,6 +366,12 @@ class Page {
 
 // Pixels below a timeline that a few sentences need.
 const ROOM = 200;
+
+/** Focus what keys move in the view: a list, or the canvas of the timeline; the tab of a view that has none. */
+function focusView() {
+  const place = byId("view").querySelector("[tabindex='0']") ?? byId(`tab-${page.view}`);
+  place.focus({ preventScroll: true });
+}
 
 const nothing = (running) =>
   notice(running && !isReport ? "No events yet. New ones appear here." : "Nothing was recorded in this session.");
@@ -429,9 +447,15 @@ for (const type of ["input", "search"]) {
 }
 byId("choose").append(follower, search, chips);
 // To scroll back is to read: the view stays there.
-byId("view").addEventListener("wheel", (event) => event.deltaY < 0 && page.follows && page.follow(false), {
-  passive: true,
-});
+const BACK = new Set(["ArrowUp", "ArrowLeft", "Home", "PageUp"]);
+const stay = (isBack) => isBack && page.follow(false);
+byId("view").addEventListener("wheel", (event) => stay(event.deltaY < 0), { passive: true });
+byId("view").addEventListener("touchmove", () => stay(true), { passive: true });
+byId("view").addEventListener("keydown", (event) => stay(BACK.has(event.key)), { capture: true });
+// The bar of a list lies beside what it shows.
+byId("view").addEventListener("pointerdown", ({ target, offsetX }) =>
+  stay(target.matches(".scroll") && offsetX >= target.clientWidth),
+);
 
 const hidden = make("div", { id: "hidden-events", role: "status", hidden: true });
 byId("view").parentElement.before(hidden);
@@ -528,10 +552,9 @@ function isFree() {
   const at = document.activeElement || document.body;
   return at.matches("body, main, button, a, summary, #view .scroll") && !at.closest("#details, .menu[open]");
 }
-const BACK = new Set(["Home", "PageUp"]);
 shortcut(["Home", "End", "PageUp", "PageDown"], "First, last, a page up or down", ({ key }) => {
   if (!isFree()) return false;
-  if (page.follows && BACK.has(key)) page.follow(false);
+  stay(BACK.has(key));
   return Boolean(page.views[page.view]?.move?.(key));
 });
 shortcut("j", "Next event", () => page.step(1));
@@ -551,10 +574,7 @@ shortcut("-", "Zoom out (timeline)", zoom(1.6));
 shortcut("0", "Show everything (timeline)", () => (page.view === "timeline" ? page.views.timeline.fit() : false));
 shortcut("Escape", "Close the event", () => {
   if (!page.selected) return false;
-  const isInside = byId("details").contains(document.activeElement);
   page.select(0);
-  // The element to return the focus to: a list, or the canvas of the timeline.
-  if (isInside) byId("view").querySelector("[tabindex='0']")?.focus();
   return true;
 });
 

@@ -2,11 +2,12 @@
 
 import { ask, byId, copyButton, data, hintOf, make, say, searchKey, shortcut, watch } from "./base.js";
 import * as columns from "./columns.js";
-import { choice, closing, FilterBar, menu } from "./filters.js";
+import { FilterBar } from "./filters.js";
 import { duration, elapsed, many, quiet } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { markLoops } from "./loops.js";
 import { mark } from "./marks.js";
+import { choice, closing, menu } from "./menus.js";
 import { fit } from "./more_tags.js";
 import {
   address,

@@ -1,8 +1,8 @@
 // The saved views: filters under names, which the server keeps.
 
 import { ask, make, notice, say } from "./base.js";
-import { choice, closing, menu } from "./filters.js";
 import { keyed } from "./keyed.js";
+import { choice, closing, menu } from "./menus.js";
 import { filtersOf, parsed } from "./query.js";
 
 // The header that the server requires of requests that change data.

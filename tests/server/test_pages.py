@@ -185,15 +185,17 @@ def test_pages_of_columns_make_the_whole(run: tuple[RealPages, str]) -> None:
 
 
 def test_an_event_in_full(run: tuple[RealPages, str]) -> None:
-    """An event has input, output and raw rows, by any of its rows; an error leads to its trigger."""
+    """An event has input, output and raw rows, by any of its rows or its id; an error leads to its trigger."""
     pages, id = run
     reply = pages.get(f"/api/1/sessions/{id}/timeline").json
     tool, llm, _, error = (pages.get(f"/api/1/sessions/{id}/events/{seq}").json for seq in reply["seq"])
     assert pages.get(f"/api/1/sessions/{id}/events/{tool['seq']}").json == tool
+    assert pages.get(f"/api/1/sessions/{id}/events/{tool['id']}").json == tool
     assert (tool["entry"], len(tool["raw"])) == (reply["seq"][0], 2)
     assert (llm["prompt"], llm["completion"]) == (HOSTILE, "north")
     assert (error["trigger_entry"], error["details"]) == (tool["entry"], HOSTILE)
-    assert pages.get(f"/api/1/sessions/{id}/events/999").status == 404
+    for unknown in ("999", id, "owl"):
+        assert pages.get(f"/api/1/sessions/{id}/events/{unknown}").status == 404
 
 
 def test_events_are_chosen_by_kind_and_words(run: tuple[RealPages, str]) -> None:

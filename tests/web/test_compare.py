@@ -298,8 +298,9 @@ def test_a_run_keeps_its_letter(visit: Visit) -> None:
     page.get_by_role("link", name="A and B").click()
     expect(heads.nth(2)).to_have_text("B duration")
     expect(page.locator(".pairs .tag", has_text="failed in B")).to_be_visible()
-    page.get_by_role("link", name="Swap A and B").click()
+    page.get_by_role("link", name="Swap A and B").press("Enter")
     expect(page.locator("#compare .two h2")).to_have_text(["A: reworded 1", "B: reworded 0"])
+    expect(page.get_by_role("link", name="Swap A and B")).to_be_focused()
     page.get_by_role("link", name="All runs").click()
     expect(page.locator(".several th a")).to_have_text(["reworded 1", "reworded 0", "reworded 2"])
 

@@ -416,7 +416,17 @@ def test_a_view_follows_a_run(chromium: Browser, tmp_path: Path) -> None:
             visit.until(f"{box}.scrollTop > 100 && {at_end}({box})")
             page.locator("#view .scroll").hover()
             page.mouse.wheel(0, -400)
-            expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false")
+            follow = page.locator("#follow")
+            expect(follow).to_have_attribute("aria-pressed", "false")
+            # By keys, in the view and outside of it, and by a choice of an event.
+            page.locator("#view .scroll").focus()
+            for key in ("PageUp", "ArrowUp", "k", "ArrowDown"):
+                if view == "chat" and key == "ArrowDown":
+                    continue
+                page.keyboard.press("f")
+                expect(follow).to_have_attribute("aria-pressed", "true")
+                page.keyboard.press(key)
+                expect(follow).to_have_attribute("aria-pressed", "false")
             visit.leave()
 
 
@@ -462,7 +472,10 @@ def test_the_details_are_as_wide_as_one_wants(browsed: Visit) -> None:
     details.wait_for()
     kept: Any = details.bounding_box()
     assert abs(kept["width"] - wide["width"]) < 2
+    expect(handle).to_have_attribute("aria-valuenow", str(round(kept["width"])))
     handle.dblclick()
+    usual: Any = details.bounding_box()
+    expect(handle).to_have_attribute("aria-valuenow", str(round(usual["width"])))
 
 
 def test_the_details_lead_to_the_next_event_and_back(visit: Visit) -> None:
@@ -484,6 +497,57 @@ def test_the_details_lead_to_the_next_event_and_back(visit: Visit) -> None:
     page.go_back()
     expect(title).to_contain_text("look up")
     assert page.url == chosen
+
+
+FOCUSED = "document.activeElement.closest('#view, #details')?.id"
+
+
+def test_the_focus_is_never_lost(visit: Visit) -> None:
+    """It goes to the view where the element that had it is gone: another view, another event, or none."""
+    page = visit.session("night")
+    page.locator("#view canvas[tabindex]").focus()
+    for key, view in (("2", "tree"), ("3", "events"), ("4", "talk"), ("1", "timeline")):
+        page.keyboard.press(key)
+        page.locator(f"#view .{view}").first.wait_for()
+        visit.until(f"{FOCUSED} === 'view'")
+    visit.leave()
+    page = visit.session("night", "tree")
+    page.locator(".row", has_text="unicorn").click()
+    details = page.locator("#details")
+    details.get_by_role("button", name="Raw").press("Enter")
+    expect(details.get_by_role("button", name="Readable")).to_be_focused()
+    details.get_by_role("button", name="Readable").press("Enter")
+    details.locator("section[data-title=Error] a").press("Enter")
+    page.wait_for_url("**event=*")
+    visit.until(f"{FOCUSED} === 'details'")
+    # Esc closes a menu, and nothing around it; arrow keys go through it.
+    menu = details.locator("summary", has_text="Copy as")
+    menu.press("Enter")
+    page.keyboard.press("ArrowDown")
+    expect(details.get_by_role("button", name="Text")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(menu).to_be_focused()
+    expect(details).to_be_visible()
+    details.get_by_role("button", name="Close the event").press("Enter")
+    expect(details).to_be_hidden()
+    visit.until(f"{FOCUSED} === 'view'")
+
+
+def test_an_event_is_opened_by_its_id(visit: Visit) -> None:
+    """As its details show it; the page says that an unknown one is not in the session."""
+    page = visit.session("night", "tree")
+    page.locator(".row", has_text="unicorn").click()
+    ident = page.locator("#details .id code").inner_text()
+    visit.leave()
+    page = visit.session("night", "tree", f"?event={ident}")
+    expect(page.locator("#details h2")).to_contain_text("look up")
+    expect(page.locator(".row.current")).to_contain_text("unicorn")
+    assert re.search(r"event=\d+#tree$", page.url)
+    visit.leave()
+    page = visit.session("night", "tree", f"?event={visit.facts('sessions')['sessions'][0]['session_id']}")
+    expect(page.locator("#details .problem")).to_have_text("the session does not have this event")
+    # Chromium counts the answer as an error.
+    visit.wrong.clear()
 
 
 def test_each_step_back_undoes_one_step(visit: Visit) -> None:
