@@ -48,7 +48,7 @@ LAYERS = """
     journal
     row_index
     analytics bundle calls causes common_ids hints made_up markdown media_types previews salvage search
-    given_scores missing_steps pauses steps rows_in_tables surroundings waiting_rows
+    given_scores missing_steps pauses steps rows_in_tables surroundings waiting_rows readable_texts
     diff_texts loops prompts shortest finish_reasons common_input alike prompt_differences ending_error tool_order
     call_table origins
     call_search small_origins

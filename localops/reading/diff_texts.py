@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import namedtuple
 
 from localops.journal import rows, stored
-from localops.reading import analytics, previews, steps
+from localops.reading import analytics, previews, readable_texts, steps
 from localops.reading.alignment import same_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, NamedTuple
 
     from localops.journal.stored import Source
@@ -72,9 +72,10 @@ def _differing_inputs(a: Side, b: Side, event_a: Event, event_b: Event, kept: fr
     # Prefer what the program itself wrote to what it repeats of earlier calls.
     is_own = a[2].own != b[2].own
     is_argument = a[2].kind != "llm"
+    named = readable_texts.naming_data()
     return _excerpts(
-        a[1].compared(steps.given_text(event_a, is_own=is_own), is_argument=is_argument, kept=kept),
-        b[1].compared(steps.given_text(event_b, is_own=is_own), is_argument=is_argument, kept=kept),
+        a[1].compared(named(steps.given_text(event_a, is_own=is_own)), is_argument=is_argument, kept=kept),
+        b[1].compared(named(steps.given_text(event_b, is_own=is_own)), is_argument=is_argument, kept=kept),
     )
 
 
@@ -84,14 +85,15 @@ def _differing_results(a: Side, b: Side, event_a: Event, event_b: Event) -> tupl
         one, other = (previews.result("llm", event) for event in (event_a, event_b))
         if one != other:
             return one, other
-    return _excerpts(_result_compared(a, event_a), _result_compared(b, event_b))
+    named = readable_texts.naming_data()
+    return _excerpts(_result_compared(a, event_a, named), _result_compared(b, event_b, named))
 
 
-def _result_compared(side: Side, event: Event) -> str:
+def _result_compared(side: Side, event: Event, named: Callable[[str], str]) -> str:
     _, of_run, step = side
     if step.has_no_end:
         return "(no end is recorded)"
-    return of_run.compared(steps.result_text(event, is_compared=True) or step.error or "")
+    return of_run.compared(named(steps.result_text(event, is_compared=True)) or step.error or "")
 
 
 def _event(source: Source, step: Step) -> Event:
@@ -102,7 +104,8 @@ def _event(source: Source, step: Step) -> Event:
 
 
 def _excerpts(a: str, b: str) -> tuple[str, str]:
-    """Return two texts from their first difference to their last one, with a few equal characters around."""
+    """Return two texts on a line from their first difference to their last one, with a few equal characters around."""
+    a, b = map(readable_texts.on_a_line, (a, b))
     start = same_start(a, b)
     end = same_start(a[start:][::-1], b[start:][::-1])
     first = max(0, start - _AROUND)

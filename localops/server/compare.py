@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
 from itertools import islice
 
 from localops.encoding import encode
-from localops.reading import analytics, facts, previews
+from localops.reading import analytics, facts, previews, readable_texts
 from localops.reading.alignment import same_start
 from localops.reading.run_diff import RunDiff
 from localops.reading.steps import Steps, without_call_ids
@@ -36,9 +34,6 @@ _ERROR = 2_000
 _TEXTS = 1 << 20
 _INPUT = ("params", "prompt", "details")
 _OUTPUT = ("returns", "completion")
-# An escape of JSON, and the blanks that are shown in its place.
-_ESCAPE = re.compile(r"\\(.)")
-_BLANKS = {"n": "\n", "t": "\t"}
 
 
 class Side:
@@ -132,10 +127,11 @@ def _to_show(
     a: tuple[Side, Event], b: tuple[Side, Event], keys: Sequence[str], *, is_other: bool, kept: frozenset[str]
 ) -> list[str]:
     """Return the texts of two events in lines: if they differ in more than ids and times, without all but `kept`."""
+    named = readable_texts.naming_data()
     if is_other:
         folded = [
             side.steps.compared(
-                _in_lines(_texts({key: without_call_ids(event.get(key)) for key in keys}, keys)),
+                named(_in_lines(_texts({key: without_call_ids(event.get(key)) for key in keys}, keys))),
                 is_argument="params" in keys and event["kind"] != "llm",
                 kept=kept,
             )
@@ -143,27 +139,16 @@ def _to_show(
         ]
         if folded[0] != folded[1]:
             return folded
-    return [_in_lines(_texts(event, keys)) for _, event in (a, b)]
+    return [named(_in_lines(_texts(event, keys))) for _, event in (a, b)]
 
 
 def _in_lines(texts: Sequence[str]) -> str:
-    return "\n".join(map(_readable, texts))
+    return "\n".join(map(readable_texts.in_lines, texts))
 
 
 def _texts(event: Event, keys: Sequence[str]) -> list[str]:
     values = [event[key] for key in keys if event.get(key) is not None]
     return [value if isinstance(value, str) else encode.dumps(value).decode() for value in values]
-
-
-def _readable(text: str) -> str:
-    """Return JSON in lines, with those of its texts, so that differences are easy to see; any other text as it is."""
-    if text.lstrip()[:1] not in ("{", "[", '"'):
-        return text
-    try:
-        lines = json.dumps(encode.loads(text), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return text
-    return _ESCAPE.sub(lambda escape: _BLANKS.get(escape[1], escape[0]), lines)
 
 
 def _difference(one: str, other: str) -> dict[str, Any]:
@@ -176,4 +161,9 @@ def _difference(one: str, other: str) -> dict[str, Any]:
     after = same_start(one[before:][::-1], other[before:][::-1])
     ends = [len(text) - max(0, after - _AROUND) for text in (one, other)]
     texts = [text[first : min(end, first + _CUT)] for text, end in zip((one, other), ends, strict=True)]
-    return {"texts": texts, "same_before": first, "is_cut": any(end > first + _CUT for end in ends)}
+    return {
+        "texts": texts,
+        "same_before": first,
+        "is_cut": any(end > first + _CUT for end in ends),
+        "has_data": any(map(readable_texts.has_named_data, texts)),
+    }

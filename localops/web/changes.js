@@ -14,14 +14,18 @@ const LONG = 600,
   LISTED = 6,
   LONGEST = 400;
 
-/** Return by how much the second is more than the first; for every figure here, less is better. */
-export function change(a, b, text) {
+/** Return by how much the second is more than the first; less is better, unless the figure is neutral. */
+export function change(a, b, text, isNeutral = false) {
   if (a === null || b === null || a === undefined || b === undefined || a === b)
     return make("span", { class: "faint" }, a === b ? "=" : "–");
   if (text(Math.abs(b - a)).startsWith("<") || (a && Math.abs(b - a) / a < 0.005))
     return make("span", { class: "faint" }, "≈");
   const share = a ? ` (${shareOf(b - a, a)})` : "";
-  return make("span", { class: b > a ? "more" : "less" }, `${b > a ? "+" : "−"}${text(Math.abs(b - a))}${share}`);
+  return make(
+    "span",
+    { class: isNeutral ? "by" : b > a ? "more" : "less" },
+    `${b > a ? "+" : "−"}${text(Math.abs(b - a))}${share}`,
+  );
 }
 
 /** Return a difference as a part of what it was: in percent, or how many times as much where that is easier to read. */

@@ -5,6 +5,7 @@ import { ask, byId, data, kindSign, make, notice } from "./base.js";
 import { change, costChange, marked } from "./changes.js";
 import { FIGURES, MOST, letterOf, runs, summary } from "./compare_runs.js";
 import { comparedEvents } from "./compared_rows.js";
+import { fetchedMedia } from "./compared_texts.js";
 import { event } from "./content.js";
 import { duration, eventCost, many, money } from "./formats.js";
 import { keepFocus, returnFocus } from "./kept_focus.js";
@@ -133,11 +134,11 @@ function cards(sides) {
 }
 
 function figures({ a, b }, letter) {
-  const rows = FIGURES.map(([label, value, text]) =>
+  const rows = FIGURES.map(([label, value, text, isNeutral]) =>
     line(label, [
       text(value(a), a),
       text(value(b), b),
-      label === "Cost" ? costChange(a, b) : change(value(a), value(b), text),
+      label === "Cost" ? costChange(a, b) : change(value(a), value(b), text, isNeutral),
     ]),
   );
   return make(
@@ -262,6 +263,10 @@ function pair(line, { a, b }, letter) {
     what.append(...name, ...given(line, letter));
     return [row];
   }
+  const events = [
+    [a.session_id, line.a?.seq],
+    [b.session_id, line.b?.seq],
+  ];
   const below = make("tr", { hidden: true });
   const open = make(
     "button",
@@ -280,7 +285,13 @@ function pair(line, { a, b }, letter) {
               ),
               alone ? event(alone[1].session_id, alone[0].seq) : null,
               texts.map(([label, both]) =>
-                make("div", { class: "text" }, make("h3", {}, label), marked(both, letter, own)),
+                make(
+                  "div",
+                  { class: "text" },
+                  make("h3", {}, label),
+                  marked(both, letter, own),
+                  both.has_data && fetchedMedia(label, events, [own, letter]),
+                ),
               ),
             ),
           );

@@ -2,8 +2,8 @@
 
 import { ask, make, notice } from "./base.js";
 import { textOf } from "./call_rows.js";
-import { change, marked } from "./changes.js";
-import { at, entriesOf, made, parse, write } from "./exact.js";
+import { change } from "./changes.js";
+import { comparedTexts } from "./compared_texts.js";
 import { choice, menu } from "./menus.js";
 import { count, duration, eventCost, money } from "./formats.js";
 import { keyed } from "./keyed.js";
@@ -11,14 +11,6 @@ import { line, table } from "./table.js";
 import { when } from "./times.js";
 import { url } from "./url.js";
 
-const TEXTS = [
-  ["prompt", "Prompt"],
-  ["system_instructions", "System instructions"],
-  ["params", "Arguments"],
-  ["completion", "Answer"],
-  ["tool_calls", "Tool calls"],
-  ["returns", "Result"],
-];
 const FIGURES = [
   ["Duration", (one) => (one.finished ? (one.end_ns - one.start_ns) / 1e9 : null), duration],
   ["Cost", (one) => one.cost_nano, money],
@@ -26,34 +18,6 @@ const FIGURES = [
   ["Tokens out", (one) => one.tokens_out, count],
 ];
 const LISTED = 500;
-
-/** Return a value as text with lines: a conversation message by message, other data as JSON. */
-export function readable(value) {
-  if (value === undefined || value === null) return "";
-  if (typeof value === "string") {
-    const isJson = /^\s*[[{]/.test(value);
-    try {
-      return isJson ? readable(parse(value)) : value;
-    } catch {
-      return value;
-    }
-  }
-  const messages = Array.isArray(value) ? value : value.messages;
-  if (Array.isArray(messages) && messages.length && messages.every((one) => one && typeof one === "object" && one.role))
-    return messages.map((one) => `${one.role}:\n${content(one)}`).join("\n\n");
-  return write(value).replace(/\\n/g, "\n").replace(/\\t/g, "\t");
-}
-
-function content(message) {
-  const { content: inner } = message,
-    rest = entriesOf(message).filter(([key]) => key !== "role" && key !== "content");
-  const parts = Array.isArray(inner) ? inner : [inner];
-  const texts = parts
-    .filter((part) => part !== undefined && part !== null)
-    .map((part) => (typeof part === "string" ? part : typeof part.text === "string" ? part.text : readable(part)));
-  if (rest.length) texts.push(readable(made(rest)));
-  return texts.join("\n");
-}
 
 /** Show the calls of the address: `session`, `call` and `with`. */
 export async function calls(place) {
@@ -81,7 +45,7 @@ export async function calls(place) {
       ["A", "B"].map((letter, at) => chooser(letter, session, both[at], (seq) => go(at, seq))),
       make("a", { class: "button", href: url(`compare?${swapped}`) }, "Swap A and B"),
     ),
-    ...(a && b ? [figures(run, a, b), ...texts(a, b)] : [notice("Choose two calls.", "faint")]),
+    ...(a && b ? [figures(run, a, b), ...comparedTexts(a, b)] : [notice("Choose two calls.", "faint")]),
   );
 }
 
@@ -147,18 +111,3 @@ function figures(run, a, b) {
 
 const shown = (label, one, value, text) =>
   label === "Cost" ? eventCost(one) : value === null || value === undefined ? "–" : text(value);
-
-function texts(a, b) {
-  return TEXTS.map(([key, label]) => [label, readable(at(a, key)), readable(at(b, key))])
-    .filter(([, one, other]) => one || other)
-    .map(([label, one, other]) =>
-      make(
-        "section",
-        { class: "chart text" },
-        make("h2", {}, label, one === other && make("small", { class: "faint" }, " the same in both")),
-        one === other
-          ? make("details", {}, make("summary", {}, "Show it"), make("pre", { tabindex: 0 }, one))
-          : marked({ texts: [one, other], same_before: 0, is_cut: false }),
-      ),
-    );
-}

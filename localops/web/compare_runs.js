@@ -3,11 +3,13 @@
 import { ask, kindSign, make } from "./base.js";
 import { change, costChange } from "./changes.js";
 import { comparedEvents } from "./compared_rows.js";
+import { comparedTexts } from "./compared_texts.js";
 import { event } from "./content.js";
 import { cost, count, duration, eventCost, many, money } from "./formats.js";
 import { line, table } from "./table.js";
 import { stamp, when } from "./times.js";
 import { url } from "./url.js";
+import { prose } from "./values.js";
 
 // Groups of runs that are shown of an event at the head.
 const GROUPS = 5;
@@ -22,9 +24,10 @@ export const FIGURES = [
   // Of a run whose process died, a lower bound, as everywhere.
   ["Duration", (one) => one.seconds, (value, one) => (one?.at_least ? "at least " : "") + duration(value)],
   ["Cost", (one) => one.cost_nano, (value, one) => (one ? cost(one) : money(value))],
-  ["LLM calls", (one) => one.llm_calls, count],
-  ["Tool calls", (one) => one.tool_calls, count],
-  ["Actions", (one) => one.actions, count],
+  // Neither more nor fewer of them are better.
+  ["LLM calls", (one) => one.llm_calls, count, true],
+  ["Tool calls", (one) => one.tool_calls, count, true],
+  ["Actions", (one) => one.actions, count, true],
   ["Errors", (one) => one.errors, count],
   ["Tokens in", (one) => one.tokens_in, count],
   ["Tokens out", (one) => one.tokens_out, count],
@@ -100,7 +103,8 @@ export function summary({ odd: place, head, rows, sessions, counts }, name = let
   // What changed the cost most comes first.
   const first = sessions.length === 2 ? costly(rows) : [],
     known = new Set(first.flatMap((one) => one.rows));
-  const others = rows.filter((row) => row.key && !known.has(row)).map((row) => ({ rows: [row], by: 0 }));
+  const byOf = (row) => (sessions.length === 2 && differs(row) ? costBy(row) : 0);
+  const others = rows.filter((row) => row.key && !known.has(row)).map((row) => ({ rows: [row], by: byOf(row) }));
   const shown = [...first, ...others].slice(0, ENTRIES);
   const rest = counts.differing - shown.flatMap((one) => one.rows).length;
   return make(
@@ -137,9 +141,10 @@ function figures(sessions, place) {
     number === place ? "num is-odd" : "num",
   ];
   const cell =
-    ([label, value, text]) =>
+    ([label, value, text, isNeutral]) =>
     (one, number) => {
-      const by = label === "Cost" ? costChange(sessions[0], one) : change(value(sessions[0]), value(one), text);
+      const by =
+        label === "Cost" ? costChange(sessions[0], one) : change(value(sessions[0]), value(one), text, isNeutral);
       return [text(value(one), one), number ? [" ", make("small", {}, by)] : null];
     };
   const state = (one) =>
@@ -235,17 +240,34 @@ function pair(row, sessions, place) {
   return [make("tr", {}, what, row.cells.map(cell)), below];
 }
 
-/** Return the whole content of an event, once for each group of runs that did the same. */
+/** Return the content of an event: of most runs, and beside it how that of the others differs. */
 function whole(row, sessions) {
-  const groups = row.texts.length ? row.texts : [{ runs: sessions.map((_, at) => at) }];
-  return groups
-    .filter(({ runs: some }) => row.cells[some[0]])
-    .map(({ runs: some }) =>
-      make(
-        "div",
-        { class: "of-run text" },
-        make("h3", {}, letters(some)),
-        event(sessions[some[0]].session_id, row.cells[some[0]].seq),
-      ),
+  const placed = (row.texts.length ? row.texts : [{ runs: sessions.map((_, at) => at) }])
+    .map(({ runs: some }) => some)
+    .filter(([run]) => row.cells[run])
+    .sort((one, other) => other.length - one.length);
+  const [first, ...others] = placed;
+  const box = (some, ...inside) => make("div", { class: "of-run text" }, make("h3", {}, some), inside);
+  const pathOf = ([run]) => `sessions/${encodeURIComponent(sessions[run].session_id)}/events/${row.cells[run].seq}`;
+  if (!others.length) return [box(letters(first), event(sessions[first[0]].session_id, row.cells[first[0]].seq))];
+  const fetched = placed.map((some) => ask(pathOf(some)));
+  return others.map((some, at) => {
+    const inside = make("div", {}, "…");
+    Promise.all([fetched[0], fetched[at + 1]]).then(
+      ([one, other]) => inside.replaceChildren(...compared(one, other, [letters(first), letters(some)])),
+      (error) => inside.replaceChildren(error.message),
     );
+    return box(`${letters(some)} beside ${letters(first)}`, inside);
+  });
+}
+
+/** Return what two events were given and returned, and the errors of those that failed. */
+function compared(one, other, names) {
+  const errors = [one, other].map(({ error, message }) => error || message);
+  return [
+    ...comparedTexts(one, other, names),
+    ...errors
+      .map((text, at) => text && make("div", {}, make("h3", {}, `error in ${names[at]}`), prose(String(text))))
+      .filter(Boolean),
+  ];
 }

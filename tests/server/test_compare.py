@@ -99,7 +99,12 @@ def test_differences_are_shown(tmp_path: Path) -> None:
         comparison: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
     [call] = [line for line in comparison["lines"] if line["kind"] == "llm"]
     assert (call["input_differs"], call["output_differs"]) == (False, True)
-    assert call["output"] == {"texts": ["north " * 2_000, "south"], "same_before": 0, "is_cut": False}
+    assert call["output"] == {
+        "texts": ["north " * 2_000, "south"],
+        "same_before": 0,
+        "is_cut": False,
+        "has_data": False,
+    }
     assert call["a"]["cost_nano"] == call["b"]["cost_nano"]
 
 

@@ -50,17 +50,22 @@ def speak(model: str, question: str, answer: str, tokens: int = 120, began: floa
 
 def picture() -> str:
     """Return the path of a PNG of one pixel."""
+    path = Path(os.environ["LOCALOPS_HOME"]).with_name("pixel.png")
+    path.write_bytes(png(b"\x22\x66\x44"))
+    return str(path)
+
+
+def png(colour: bytes) -> bytes:
+    """Return a picture of one pixel."""
     parts = (
         (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(b"\0\x22\x66\x44")),
+        (b"IDAT", zlib.compress(b"\0" + colour)),
         (b"IEND", b""),
     )
     chunks = [
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
     ]
-    path = Path(os.environ["LOCALOPS_HOME"]).with_name("pixel.png")
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
-    return str(path)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def film() -> str:
@@ -225,6 +230,20 @@ def swapped() -> None:
             localops.record(localops.ErrorEvent(trigger_event=order, exception=TimeoutError("no reply")))
         model = "o4-mini" if run else "o4"
         localops.record(localops.LLMEvent(model=model, prompt="Plan.", completion="First,", finish_reason="length"))
+        session.end_session("Success")
+
+
+def pictured() -> None:
+    """Record three runs whose prompts differ in a picture and in a word."""
+    for number, word in enumerate(("left", "left", "right")):
+        session = begin(f"pictured {number}", ["pictured"])
+        pixel = base64.b64encode(png(bytes((0, 0, number)))).decode()
+        picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{pixel}"}}
+        content = [{"type": "text", "text": f"What is on the {word}?"}, picture]
+        rules = {"role": "system", "content": "Look well."}
+        localops.record(
+            localops.LLMEvent(model="gpt-4o", prompt=[rules, {"role": "user", "content": content}], completion="Green.")
+        )
         session.end_session("Success")
 
 
@@ -430,4 +449,5 @@ if __name__ == "__main__":
     kinds |= {"stuck": stuck, "browsed": browsed, "reworded": reworded, "unpriced": unpriced, "misled": misled}
     kinds |= {"swapped": swapped, "refused": refused, "paid": paid, "revised": revised, "overspent": overspent}
     kinds["lasting"] = lasting
+    kinds["pictured"] = pictured
     kinds[sys.argv[1]]()

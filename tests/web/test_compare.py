@@ -21,6 +21,7 @@ def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     recorded(home, "dead")
     recorded(home, "refused")
     recorded(home, "overspent")
+    recorded(home, "pictured")
     with serving(home) as link:
         yield link
 
@@ -147,6 +148,26 @@ def test_the_sentence_that_differs_stands_above_a_long_text(visit: Visit) -> Non
     assert page.evaluate(script, ["same", "same"]) == []
 
 
+def test_prompts_are_compared_as_messages_with_their_pictures(visit: Visit) -> None:
+    """The words that differ are marked, of three runs too; pictures are beside each other, not in the text."""
+    ids = [run["session_id"] for run in visit.facts("sessions?tag=pictured&sort=name&order=asc")["sessions"]]
+    text = visit.page.locator(".pairs pre")
+    pictures = visit.page.locator(".pairs .media-beside > div")
+    page = visit.open(f"/compare?a={ids[0]}&b={ids[1]}")
+    _open(page, "gpt-4o")
+    expect(text).to_have_text(
+        re.compile(r"system:\s+Look well.\s+user:\s+What is on the left\?\s+\[data 12: image/png, 0.1 kB\]")
+    )
+    expect(pictures.locator("h3")).to_have_text(["A", "B"])
+    expect(pictures.locator("img")).to_have_count(2)
+    page = visit.open(f"/compare?a={ids[0]}&b={ids[1]}&also={ids[2]}")
+    _open(page, "gpt-4o")
+    expect(page.locator(".of-run > h3")).to_have_text(["B beside A", "C beside A"])
+    expect(page.locator(".of-run").last.locator("del, ins")).to_have_text(["left", "right", "1", "2"])
+    expect(pictures.locator("img")).to_have_count(4)
+    expect(page.locator(".of-run").last.locator("h2", has_text="Answer")).to_have_text("Answer the same in A and C")
+
+
 def test_a_call_that_failed_in_one_run_shows_its_error(visit: Visit) -> None:
     """Beside the output of the other run."""
     page = _opened(visit, "route")
@@ -249,8 +270,8 @@ def test_three_runs_are_in_one_table_below_what_tells_them_apart(visit: Visit) -
     button.focus()
     page.keyboard.press("Enter")
     inside = page.locator(".all-runs .of-run")
-    expect(inside.locator("h3")).to_have_text(["A", "B", "C"])
-    expect(inside.last.locator(".message.user")).to_contain_text("Be kind.")
+    expect(inside.locator("> h3")).to_have_text(["B beside A", "C beside A"])
+    expect(inside.last.locator("pre").first).to_contain_text("user:")
     page.keyboard.press("d")
     expect(rows.filter(has_text="fetch")).to_have_count(0)
     assert "only=differences" in page.url
@@ -349,10 +370,10 @@ def test_nothing_is_cut_off_on_a_phone(visit: Visit) -> None:
     outside = """([...document.querySelectorAll("#compare td, #compare th, #groupings a")]
         .filter(each => each.checkVisibility() && !each.closest("thead:not(.several thead)")
             && each.getBoundingClientRect().right > innerWidth - 8).map(each => each.textContent))"""
-    for also, opened in (("", "pre"), (f"&also={three}", ".message")):
+    for also in ("", f"&also={three}"):
         page = visit.open(f"/compare?a={one}&b={two}{also}")
         _open(page, "gpt-4o")
-        page.locator(f".pairs {opened}").first.wait_for()
+        page.locator(".pairs pre").first.wait_for()
         assert page.evaluate(outside) == []
     page = visit.open("/calls")
     page.locator("#groupings a").last.wait_for()
@@ -430,7 +451,7 @@ def test_two_calls_of_a_run_differ_by_words(visit: Visit) -> None:
     page.locator("#compare summary", has_text="A:").click()
     page.get_by_label("Find call A").fill("page=6 fetch")
     page.locator(".menu[open] .choice").first.click()
-    expect(text.locator("h2")).to_have_text("Arguments the same in both")
+    expect(text.locator("h2")).to_have_text("Arguments the same in A and B")
 
 
 def test_a_run_is_not_compared_with_itself(visit: Visit) -> None:
