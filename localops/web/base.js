@@ -213,10 +213,11 @@ export async function copy(text) {
   }
 }
 
-export const copyButton = (label, text) =>
+/** Return a button that copies a text, or calls a function that does. */
+export const copyButton = (label, copied) =>
   make(
     "button",
-    { type: "button", class: "quiet small", onclick: () => copy(typeof text === "function" ? text() : text) },
+    { type: "button", class: "quiet small", onclick: () => (typeof copied === "function" ? copied() : copy(copied)) },
     icon(ICONS.copy),
     label,
   );

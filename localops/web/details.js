@@ -1,14 +1,15 @@
 // The details of one event: input, output, errors, cost, and the row as it is stored.
 
-import { ask, byId, copy, copyButton, icon, ICONS, kindSign, make, notice } from "./base.js";
-import { bytes, count, duration, eventCost, partsOfTokens } from "./formats.js";
+import { ask, byId, copy, copyButton, icon, ICONS, kindSign, make, notice, say } from "./base.js";
+import { bytes, count, duration, eventCost, many, partsOfTokens } from "./formats.js";
 import { reveal, scrollToHit } from "./found.js";
 import { at as valueAt, entriesOf, made, write } from "./exact.js";
 import { isTool } from "./content.js";
 import { otherFiles, picture } from "./media.js";
 import { scoresOfEvent } from "./scores.js";
 import { stamp } from "./times.js";
-import { curl, prose, python } from "./copies.js";
+import { answer, curl, prose, python } from "./copies.js";
+import { whole } from "./stored_texts.js";
 import { took } from "./previews.js";
 import { asPrefix } from "./query.js";
 import { Handle } from "./handle.js";
@@ -140,7 +141,14 @@ export class Details {
       const section = make(
         "section",
         { "data-title": title },
-        make("h3", {}, title, copied === undefined ? null : copyButton("Copy", () => plain(copied))),
+        make(
+          "h3",
+          {},
+          title,
+          copied === undefined
+            ? null
+            : copyButton("Copy", () => copyWhole(copied, title === "Completion" ? answer : plain)),
+        ),
         content,
       );
       if (copied !== undefined) this.texts.set(section, JSON.stringify(copied));
@@ -431,11 +439,19 @@ export class Details {
 // Facts that are measured: a search does not mark them.
 const COUNTED = new Set(["Started", "Duration", "First token", "Tokens", "Cost"]);
 
+/** Copy a value in a form, with what is stored in files, and report what is not there. */
+async function copyWhole(value, form) {
+  const [filled, missing] = await whole(value);
+  await copy(form(filled));
+  if (missing) say(`Copied without ${many(missing, "value")} stored in a file that is not here`);
+}
+
 /** Return a menu that copies an event in one of several forms. */
 function copies(event) {
+  const own = made(entriesOf(event).filter(([key]) => key !== "raw"));
   const forms = [
     ["Text", prose],
-    ["JSON", (whole) => write(made(entriesOf(whole).filter(([key]) => key !== "raw")))],
+    ["JSON", (value) => write(value)],
     ...(event.kind === "llm"
       ? [
           ["cURL", curl],
@@ -445,9 +461,10 @@ function copies(event) {
   ];
   const { element, box } = menu("Copy as");
   box.append(
-    ...forms.map(([label, form]) =>
-      make("button", { type: "button", class: "choice", onclick: closing(() => copy(form(event))) }, label),
-    ),
+    ...forms.map(([label, form]) => {
+      const copied = () => (label === "JSON" ? copy(form(own)) : copyWhole(own, form));
+      return make("button", { type: "button", class: "choice", onclick: closing(copied) }, label);
+    }),
   );
   return element;
 }

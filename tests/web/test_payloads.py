@@ -210,6 +210,18 @@ def test_a_conversation_draws_them_too(payloads: Visit) -> None:
     assert turn.evaluate(SEEN)[0] == [700]
 
 
+def test_what_is_in_a_file_is_copied_with_the_call(payloads: Visit) -> None:
+    """The command has the whole picture; the button of an answer copies its words alone."""
+    page = event(payloads, "large-picture")
+    command = copied(payloads, "cURL")
+    assert len(command) > 1 << 20
+    assert "data:image/png;base64,iVBORw0KGgo" in command
+    assert "$blob" not in command
+    assert '"$blob": ' in copied(payloads, "JSON")
+    details(page, "speaks").locator("section[data-title=Completion] h3 button").click()
+    payloads.until("(await navigator.clipboard.readText()) === 'spoken words'")
+
+
 def test_a_picture_is_enlarged(payloads: Visit) -> None:
     """By Enter, too; Esc closes only that."""
     page = details(payloads.session("payloads", "events"), "large-picture")

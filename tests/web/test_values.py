@@ -6,6 +6,7 @@ The modules that know no elements are called by themselves, in the browser that 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -502,16 +503,46 @@ def test_a_call_is_copied_as_a_program(values: Visit) -> None:
     expected = {"model": "gpt-4o", "temperature": 0.5, "messages": facts["prompt"], "tools": facts["tool_definitions"]}
     assert asked == [expected]
     command = call(values, "copies.js", "curl", facts)
-    words = subprocess.run(
-        ["sh", "-c", command.replace("curl ", "printf '%s\\0' ", 1)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"OPENAI_API_KEY": "key"},
-    ).stdout.split("\0")
+    *words, body = run(command)
     assert words[0] == "https://api.openai.com/v1/chat/completions"
     assert "Authorization: Bearer key" in words
-    assert json.loads(words[words.index("-d") + 1]) == expected
+    assert json.loads(body) == expected
+
+
+def run(command: str) -> list[str]:
+    """Return the arguments that a shell gives to curl, and its input."""
+    shell = f"curl() {{ printf '%s\\0' \"$@\"; cat; }}\n{command}"
+    keys = {"OPENAI_API_KEY": "key", "GEMINI_API_KEY": "key", "PATH": os.environ["PATH"]}
+    done = subprocess.run(["sh"], input=shell, capture_output=True, text=True, check=True, env=keys)
+    return done.stdout.split("\0")
+
+
+def test_a_call_of_google_keeps_its_form(values: Visit) -> None:
+    """Messages have parts, settings are in one field, and the model is in the address; quotes and length do no harm."""
+    text = 'It\'s $HOME `x` \\ "y" ' + "A" * 300_000
+    prompt = [{"role": "system", "content": "S"}, {"role": "model", "parts": [{"text": text}]}]
+    facts = {"kind": "llm", "model": "gemini-2.0-flash", "prompt": prompt, "params": {"temperature": 0.5}}
+    *words, body = run(call(values, "copies.js", "curl", facts))
+    assert words[0].endswith("/models/gemini-2.0-flash:generateContent")
+    assert "x-goog-api-key: key" in words
+    assert json.loads(body) == {
+        "contents": [{"role": "model", "parts": [{"text": text}]}],
+        "system_instruction": {"parts": [{"text": "S"}]},
+        "generationConfig": {"temperature": 0.5},
+    }
+    program = call(values, "copies.js", "python", facts)
+    assert "from google import genai" in program
+    compile(program, "copied", "exec")
+
+
+def test_messages_of_another_form_are_copied_for_openai(values: Visit) -> None:
+    """Those of LangChain get roles; items of the newer API go there."""
+    facts = {"kind": "llm", "model": "gpt-4o", "prompt": [{"type": "human", "content": "Q"}]}
+    assert call(values, "copies.js", "request", facts)["messages"] == [{"role": "user", "content": "Q"}]
+    facts["prompt"] = [{"role": "user", "content": [{"type": "input_text", "text": "Q"}]}]
+    words = run(call(values, "copies.js", "curl", facts))
+    assert words[0].endswith("/responses")
+    assert json.loads(words[-1])["input"] == facts["prompt"]
 
 
 def test_a_call_of_anthropic_keeps_its_form(values: Visit) -> None:
