@@ -258,6 +258,20 @@ def test_the_text_of_a_tool_is_shown_line_by_line(payloads: Visit) -> None:
         assert "mono" in result.evaluate("(each) => getComputedStyle(each).fontFamily")
 
 
+def test_a_wide_panel_has_arguments_and_result_side_by_side(payloads: Visit) -> None:
+    """A narrow one has one below the other; a wide text scrolls within its box."""
+    page = event(payloads, "files")
+    parts = [page.locator(f"#details section[data-title={title}]") for title in ("Arguments", "Result")]
+    tops = {}
+    for width in (1280, 2400):
+        payloads.looks(width)
+        page.locator("#details").evaluate("(each, wide) => (each.style.width = wide)", f"{width // 2}px")
+        tops[width] = [part.bounding_box()["y"] for part in parts]  # type: ignore[index]
+    payloads.looks()
+    assert tops[1280][0] < tops[1280][1]
+    assert tops[2400][0] == tops[2400][1]
+
+
 def test_markdown_of_a_tool_is_drawn_if_it_surely_is(payloads: Visit) -> None:
     """One mark alone may be anything."""
     documents = [
