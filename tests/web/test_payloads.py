@@ -205,8 +205,10 @@ def test_the_strip_has_all_screenshots(payloads: Visit) -> None:
 def test_a_conversation_draws_them_too(payloads: Visit) -> None:
     """A large one is loaded from its file."""
     page = payloads.session("payloads", "chat")
+    page.locator(".chat:not(.coming)").wait_for()
     turn = page.locator(".turn", has_text="large-picture")
-    turn.locator(".media img").wait_for()
+    turn.scroll_into_view_if_needed()
+    turn.locator(".media img").wait_for(state="attached")
     assert turn.evaluate(SEEN)[0] == [700]
 
 
