@@ -158,6 +158,8 @@ def test_keys_have_their_recorded_order(payloads: Visit) -> None:
     keys, numbers = zip(*(line.strip(" ,").split(": ") for line in result.splitlines()[1:-1]), strict=True)
     assert keys == ('"a"', '"a"', '"b"', '"c"', '"10"', '"2"')
     assert numbers[:4] == ("1", "2", "1.10", "1e2")
+    page.get_by_role("button", name="Show as recorded").click()
+    assert page.locator("#details section[data-title=Result] pre").inner_text().startswith('{"a": 1, "a": 2')
 
 
 def test_a_report_has_the_same_digits(chromium: Browser, report: Path) -> None:
@@ -238,6 +240,16 @@ def test_a_picture_is_enlarged(payloads: Visit) -> None:
     assert page.locator("#details section").count() > 0
 
 
+def test_a_picture_that_a_report_leaves_out_has_its_size(payloads: Visit) -> None:
+    """In the place of the picture."""
+    script = """async () => {
+        const [{ know }, { shown }] = await Promise.all(["files", "values"].map((name) => import(`/web/${name}.js`)));
+        know([{ digest: "d", kind: "image/png", bytes: 40_000_000, url: null }]);
+        return shown({ $blob: "d", $len: 40_000_000, head: "" }).textContent;
+    }"""
+    assert payloads.page.evaluate(script) == "image/png, 38.1 MB: not in this report"
+
+
 def test_a_report_has_the_pictures(chromium: Browser, report: Path) -> None:
     """Those that are stored as files, too."""
     with opened(chromium, report) as page:
@@ -247,6 +259,9 @@ def test_a_report_has_the_pictures(chromium: Browser, report: Path) -> None:
             "large-picture": (1, 0),
             "octets": (1, 0),
         }
+        page.locator("#details button.picture").first.click()
+        page.locator("dialog.picture img").click()
+        expect(page.locator("dialog")).to_have_count(0)
         page.locator("#tab-timeline").click()
         page.locator(".strip img").nth(3).wait_for()
 
@@ -382,3 +397,18 @@ def test_addresses_in_json_are_links(payloads: Visit) -> None:
     tree = {"deep": {"url": link[0]}, "bad": "javascript:alert(1)", "words": "see https://e.test"}
     for value in ({"url": link[0]}, tree, rows, f"Go to <{link[0]}>."):
         assert payloads.page.evaluate(script, value) == [link], value
+
+
+def test_payloads_can_be_used_with_a_keyboard_and_a_reader(payloads: Visit) -> None:
+    """In the details, the window of a picture and the conversation, in light and dark colours."""
+    page = event(payloads, "mcp")
+    problems = payloads.unusable_anywhere("#details")
+    page.locator("#details button.picture").click()
+    page.locator("dialog.picture img").wait_for()
+    problems += payloads.unusable_anywhere("dialog")
+    page.keyboard.press("Escape")
+    details(page, "python")
+    problems += payloads.unusable_anywhere("#details")
+    page.locator("#tab-chat").click()
+    page.locator(".chat:not(.coming)").wait_for()
+    assert problems + payloads.unusable_anywhere() == []
