@@ -49,11 +49,12 @@ def find(own: str, ident: str, open_here: Container[bytes]) -> tuple[str, bytes]
                 reason = _why_incomplete(home, os.path.basename(own) if ident.lower() == "last" else None)
                 if reason is None:
                     raise
-                # The error of an empty home says how to record, which does not help here.
                 unknown = f"it is not known whether there is a session {ident!r}: {reason}"
-                problem, cause = f"{error}; but {reason}" if home.projects else unknown, error
+                # The error of an empty home says how to record, which does not help here.
+                problem = f"{error}; but {reason}" if home.projects else unknown
         time.sleep(_PAUSE)
-    raise NotResumable(problem) from cause
+    # It has the error of the search already.
+    raise NotResumable(problem) from None
 
 
 def _find(home: Home, own: str, ident: str, open_here: Container[bytes]) -> tuple[str, bytes]:

@@ -8,6 +8,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import traceback
 import uuid
 from contextlib import closing
 from pathlib import Path
@@ -365,8 +366,13 @@ def test_a_project_that_cannot_be_read_is_not_without_sessions(lines: list[str])
     for content in (b"SQLite format 3\0" + b"damaged" * 1000, b"not a journal"):
         Path(project(), "journal.db").write_bytes(content)
         for ident in (_id(lines), "last"):
-            with pytest.raises(localops.NotResumable, match=r"project 'default' cannot be read: .*journal\.db is"):
+            with pytest.raises(
+                localops.NotResumable, match=r"project 'default' cannot be read: .*journal\.db is"
+            ) as refused:
                 localops.resume(ident)
+            # Python prints it with the exception: that of an empty home says to record a run.
+            printed = "".join(traceback.format_exception(refused.value))
+            assert ("no sessions yet" in printed, printed.count("Traceback")) == (False, 1)
 
 
 _REST = "some of its rows are not here: import the other bundles of it, or one of the whole session"
