@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TOP = Path(__file__).parent.parent
 PAGES = sorted((TOP / "localops" / "docs").glob("*.md"))
 README = TOP / "README.md"
-RUN = [README, *(page for page in PAGES if page.stem in ("quickstart", "recording", "opentelemetry", "runs"))]
+RUN = [README, *(page for page in PAGES if page.stem in ("quickstart", "recording", "opentelemetry", "runs", "loops"))]
 
 
 def _page(name: str) -> str:
