@@ -152,7 +152,8 @@ with localops.start_session(name="inner"):
     [
         ("raise ValueError('broken')", [["ValueError"]]),
         ("class Odd(BaseException): pass\nraise Odd", [["Odd"]]),
-        ("raise KeyboardInterrupt", [[]]),
+        ("raise KeyboardInterrupt", [["KeyboardInterrupt"]]),
+        ("signal.raise_signal(signal.SIGINT)", [[]]),
         ("sys.exit(3)", [[]]),
         ("session.record(localops.ErrorEvent(exception=(e := KeyError('k')))); raise e", [["KeyError"]]),
         ("localops.start_session(); raise ValueError", [["ValueError"], ["ValueError"]]),
@@ -218,6 +219,7 @@ def test_the_recipe_for_ci_catches_a_crash(code: str) -> None:
         ("try: sys.exit(4)\nexcept SystemExit: pass", 0, "Indeterminate", "process exited without end_session"),
         ("t = threading.Thread(target=sys.exit, args=(5,)); t.start(); t.join()", 0, "Indeterminate", "process"),
         ("try: sys.exit(4)\nexcept SystemExit as e: kept = e\nsys.exit(6)", 6, "Failure", "exit code 6"),
+        ("try: sys.exit(4)\nexcept SystemExit: raise", 4, "Failure", "exit code 4"),
     ],
 )
 def test_a_program_that_exits_with_a_code_has_failed(code: str, returns: int, state: str, reason: str) -> None:
@@ -233,6 +235,49 @@ def test_an_exit_that_was_taken_before_is_seen() -> None:
     """`from sys import exit` above `import localops` is no other exit."""
     done = programs.run(f"from sys import exit\n{_INIT}exit(3)")
     assert (done.returncode, programs.standing()[:2]) == (3, ("Failure", "exit code 3"))
+
+
+@pytest.mark.parametrize("leave", ["sys.exit", "exit"])
+def test_an_exit_raises_what_it_raises_without_us(leave: str) -> None:
+    """Its class is SystemExit itself, which thread hooks, pickles and programs compare; a thread prints nothing."""
+    code = (
+        "import pickle\n"
+        f"def end():\n try: {leave}(3)\n except SystemExit as error:\n"
+        "  copy = pickle.loads(pickle.dumps(error)); print(type(error) is SystemExit, copy.code); raise\n"
+        "thread = threading.Thread(target=end); thread.start(); thread.join(); end()"
+    )
+    done = programs.run(_INIT + code)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "True 3\nTrue 3\n", "")
+    assert programs.standing()[:2] == ("Failure", "exit code 3")
+
+
+_STOP = "def stop(*_): raise KeyboardInterrupt\nsignal.signal(signal.SIGINT, stop)\n"
+_ASYNC = """import asyncio
+async def main():
+    asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+    await asyncio.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "is_signal"),
+    [
+        ("raise KeyboardInterrupt", False),
+        ("try: raise KeyboardInterrupt('key q')\nexcept KeyboardInterrupt: raise", False),
+        ("signal.raise_signal(signal.SIGINT)", True),
+        ("threading.Timer(0, os.kill, [os.getpid(), signal.SIGINT]).start()\nwhile True: pass", True),
+        ("try: signal.raise_signal(signal.SIGINT)\nexcept KeyboardInterrupt: raise KeyboardInterrupt('stop')", True),
+        (_STOP + "signal.raise_signal(signal.SIGINT)", True),
+        (_ASYNC + "asyncio.run(main())", True),
+    ],
+)
+def test_an_interrupt_is_a_signal_only_if_it_came_from_one(code: str, is_signal: bool) -> None:
+    """A KeyboardInterrupt of the program's own `raise` is an error like others, and kills the program as before."""
+    done = programs.run(_INIT + code)
+    assert done.returncode == -signal.SIGINT
+    reason = str(programs.standing().reason)
+    assert reason.startswith("Signal SIGINT detected" if is_signal else "KeyboardInterrupt")
+    assert programs.names("error") == ([] if is_signal else ["KeyboardInterrupt"])
 
 
 def test_a_spent_budget_ends_the_run_and_is_its_error() -> None:

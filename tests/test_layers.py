@@ -30,7 +30,7 @@ LAYERS = """
     errors clock fork_imports interruption lazy own_fields rows urls zstd alignment ambiguous_patterns parallel
     random_letters weak_values
     careful beginnings escapes patterns end_lock named_values
-    shapes quick_look
+    shapes quick_look keyboard_interrupt
     host
     context facets locks openmetrics output raised redact sql
     objects

@@ -306,11 +306,11 @@ def test_a_with_block_ends_its_session() -> None:
         (SystemExit(0), "Success", None),
         (SystemExit(3), "Failure", "exit code 3"),
         (SystemExit("no luck"), "Failure", "exit code 1: no luck"),
-        (KeyboardInterrupt(), "Failure", "Signal SIGINT detected"),
+        (KeyboardInterrupt("q"), "Failure", "KeyboardInterrupt: q\nTraceback"),
     ],
 )
 def test_leaving_the_program_is_not_failing(error: BaseException, state: str, reason: str | None) -> None:
-    """sys.exit() out of a block is a success, with a code a failure; Ctrl-C says so."""
+    """sys.exit() out of a block is a success, with a code or a KeyboardInterrupt of the program a failure."""
     with pytest.raises(type(error)), begun() as session:
         raise error
     assert session.end_state == state

@@ -290,7 +290,7 @@ def _derived_end(session: bytes, end: Standing) -> rows.Row:
 
 def failure_reason(error: BaseException) -> str:
     """Return why a session failed: the signal, the exit code, or the exception followed by its traceback."""
-    if is_a(error, KeyboardInterrupt):
+    if is_a(error, KeyboardInterrupt) and not is_raised_interrupt(error):
         return "Signal SIGINT detected"
     if is_a(error, SystemExit):
         return exit_reason(attribute(error, "code"))
@@ -298,6 +298,16 @@ def failure_reason(error: BaseException) -> str:
 
     message = events.describe(error)
     return f"{events.class_name(error)}{': ' if message else ''}{message}\n{events.traceback_of(error)}"
+
+
+def is_raised_interrupt(error: BaseException) -> bool:
+    """Return whether an exception is a KeyboardInterrupt of a `raise` statement, and not of SIGINT."""
+    if not is_a(error, KeyboardInterrupt):
+        return False
+    # Imported late, as few programs end so.
+    from localops.recording import keyboard_interrupt
+
+    return not keyboard_interrupt.is_of_signal(error)
 
 
 def exit_reason(code: object) -> str:

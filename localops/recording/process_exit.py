@@ -17,7 +17,7 @@ from localops import host
 from localops.interruption import arrival, hold, waiting
 from localops.journal import forks
 from localops.output import say
-from localops.reading.session_state import LEFT_OPEN, exit_reason, failure_reason
+from localops.reading.session_state import LEFT_OPEN, exit_reason, failure_reason, is_raised_interrupt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,24 +107,36 @@ def _how_it_exited() -> tuple[str, str]:
 
 
 def _note_exit_code() -> None:
-    """Replace sys.exit() by a function whose exception stores its exit code when the interpreter frees it at the end.
+    """Replace sys.exit() by a function that raises the same exception and stores its code if it ends the program.
 
-    Python passes the exit code to no hook.  If the exception was not caught, it is freed when no Python code is running
-    any more; if it was caught, it is freed inside the program, and the code is not stored.
+    Python passes the exit code to no hook.  If the exception was not caught, it is freed, with its attributes, when no
+    Python code is running any more; if it was caught, it is freed inside the program, and the code is not stored.
+    It is a plain SystemExit, as Python and programs ignore or pickle exactly that class.
     """
     original = sys.exit
     main = threading.main_thread().ident
 
-    class Exit(SystemExit):
+    class Freed:
+        def __init__(self, code: object) -> None:
+            self.code = code
+
         def __del__(self) -> None:
             if sys._getframe().f_back is None and threading.get_ident() == main:
                 _exit_codes.append(self.code)
 
-    Exit.__name__ = Exit.__qualname__ = "SystemExit"
-    Exit.__module__ = "builtins"
+        def __reduce__(self) -> tuple[type[str], tuple[()]]:
+            # The exception may be sent to a process that has another localops, or none.
+            return str, ()
+
+    def exiting(*args: object) -> SystemExit:
+        error = SystemExit(*args)
+        # Only the main thread ends the program with a code.
+        if threading.get_ident() == main:
+            error.__dict__["_localops"] = Freed(error.code)
+        return error
 
     def exit(status: object = None, /) -> NoReturn:
-        raise Exit() if status is None else Exit(*status) if isinstance(status, tuple) else Exit(status)
+        raise exiting() if status is None else exiting(*status) if isinstance(status, tuple) else exiting(status)
 
     exit.__doc__ = original.__doc__
     sys.exit = exit
@@ -132,7 +144,7 @@ def _note_exit_code() -> None:
     quitter = sys.modules.get("_sitebuiltins")
     if quitter is not None:
         # The builtins `exit` and `quit` raise this module's `SystemExit`.
-        quitter.SystemExit = Exit  # type: ignore[attr-defined]
+        quitter.SystemExit = exiting  # type: ignore[attr-defined]
 
 
 def _replace_references(original: object, exit: Callable[[object], NoReturn]) -> None:
@@ -187,7 +199,7 @@ def _for_each(sessions: list[Session], finish: Callable[[Session], None]) -> Non
 def _fail(session: Session, error: BaseException) -> None:
     """Record an uncaught exception as an error of the session, then end or leave the session."""
     try:
-        if not isinstance(error, KeyboardInterrupt):
+        if not isinstance(error, KeyboardInterrupt) or is_raised_interrupt(error):
             session.uncaught(error, process=None if session.owned() else str(os.getpid()))
     finally:
         _end(session, "Failure", failure_reason(error))

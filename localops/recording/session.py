@@ -22,7 +22,7 @@ from localops.errors import ConfigError, JournalError, UnknownEndState
 from localops.interruption import attempt, deliver, hold_if_programs, settle, waiting
 from localops.journal.rows import THREAD_ENDED
 from localops.output import say
-from localops.reading.session_state import failure_reason
+from localops.reading.session_state import failure_reason, is_raised_interrupt
 from localops.recording import events, own_scores
 from localops.recording.context import NOWHERE, Stay, around, here, parameters, runs, scope, spans
 from localops.recording.events import ErrorEvent, Event, LLMEvent
@@ -639,7 +639,7 @@ class Session(SessionFacts):
         """
         if not self.is_running:
             return
-        if error is not None and is_a(error, Exception):
+        if error is not None and (is_a(error, Exception) or is_raised_interrupt(error)):
             self.uncaught(error)
         if not self.owned():
             self.leave()
