@@ -37,6 +37,9 @@ _QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-componen
 # One process for all windows of the usual sort: to start another costs as much as a page. And pages of one window are
 # drawn in one frame, one after the other: to make a frame for each takes a seventh of the time that a page does.
 _SMALL = ["--renderer-process-limit=1", "--enable-features=RenderDocument:level/crashed-frame"]
+# A window is drawn in few large pieces, not in many of 256 pixels; and no page is there for so long that it pays to
+# optimize its scripts.
+_SMALL += ["--default-tile-width=1280", "--default-tile-height=1024", "--js-flags=--no-opt,--no-maglev"]
 
 # Milliseconds: on a busy machine a page may need many times as long, and a test that passes waits for none of it.
 _PATIENCE = 60_000
