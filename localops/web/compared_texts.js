@@ -5,6 +5,7 @@ import { marked } from "./changes.js";
 import { at, entriesOf, made, write } from "./exact.js";
 import { bytes, many } from "./formats.js";
 import { media, mediaOf } from "./media.js";
+import { messageOf, messagesOf } from "./messages.js";
 import { clipped, conversation, parsed } from "./values.js";
 
 const TEXTS = [
@@ -48,20 +49,22 @@ function section(label, values, letters) {
 }
 
 /** Return a value as text with lines: a conversation message by message, other data as JSON. */
-function readable(value) {
+export function readable(value) {
   const inside = parsed(value);
   if (inside === undefined || inside === null) return "";
   if (typeof inside === "string") return inside;
-  const messages = Array.isArray(inside) ? inside : (inside.messages ?? [inside]);
-  const isMessage = (one) => one && typeof one === "object" && typeof one.role === "string";
-  if (Array.isArray(messages) && messages.length && messages.every(isMessage))
-    return messages.map((one) => `${one.role}:\n${content(one)}`).join("\n\n");
+  const messages = messagesOf(inside.messages ?? inside)?.map(messageOf);
+  if (messages?.every(Boolean)) return messages.map((one) => `${one.role}:\n${content(one)}`).join("\n\n");
   return write(inside).replace(/\\n/g, "\n").replace(/\\t/g, "\t");
 }
 
+// Keys of a message that are shown by themselves, or say what its role says.
+const OWN = new Set(["role", "content", "parts", "type"]);
+const isEmpty = (value) => value === null || (typeof value === "object" && !Object.keys(value).length);
+
 function content(message) {
-  const rest = entriesOf(message).filter(([key]) => key !== "role" && key !== "content");
-  const texts = [message.content]
+  const rest = entriesOf(message).filter(([key, value]) => !OWN.has(key) && !isEmpty(value));
+  const texts = [message.content ?? message.parts]
     .flat()
     .filter((part) => part !== undefined && part !== null)
     .map((part) => (typeof part.text === "string" ? part.text : dataOf(readable(part))));

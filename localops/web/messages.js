@@ -2,7 +2,11 @@
 // plain data of one form.  This module knows no elements.
 
 const ROLES = { human: "user", ai: "assistant", AIMessageChunk: "assistant", HumanMessageChunk: "user" };
-const OWN = new Set(["system", "user", "assistant", "tool", "developer", "function"]);
+// Types of LangChain's messages that other records may have, too; those have other keys as well.
+const COMMON = new Set(["system", "tool", "function"]);
+const KEYS = new Set(
+  `type content name id tool_call_id tool_calls status artifact example additional_kwargs response_metadata`.split(" "),
+);
 const HOLDERS = ["content", "tool_calls", "parts", "audio"];
 // The items of OpenAI's Responses API between messages.
 const ITEMS = new Set(["function_call", "function_call_output", "reasoning", "image_generation_call"]);
@@ -20,9 +24,11 @@ export function messageOf(value) {
   }
   const { role, type, data } = value;
   if (typeof role === "string") return HOLDERS.some((key) => key in value) ? value : null;
-  const known = Object.hasOwn(ROLES, type) ? ROLES[type] : OWN.has(type) ? type : null;
-  if (known && isObject(data) && "content" in data) return { ...data, role: known };
-  return known && "content" in value ? { ...value, role: known } : null;
+  const known = Object.hasOwn(ROLES, type) ? ROLES[type] : COMMON.has(type) ? type : null;
+  if (!known) return null;
+  if (isObject(data) && "content" in data) return { ...data, role: known };
+  const isOwn = !COMMON.has(type) || Object.keys(value).every((key) => KEYS.has(key));
+  return isOwn && "content" in value ? { ...value, role: known } : null;
 }
 
 const isItem = (value) => messageOf(value) !== null || (isObject(value) && ITEMS.has(value.type));

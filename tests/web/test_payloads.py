@@ -375,6 +375,7 @@ ASSISTANT, USER, TOOL = "message assistant", "message user", "message tool"
             [[USER], [], [], "# r"],
         ),
         ([{"type": "text", "content": "no message"}, {"type": "human"}], None),
+        ([{"type": "tool", "content": "a hammer", "price": 5}], None),
     ],
 )
 def test_messages_of_each_library_are_messages(payloads: Visit, value: object, drawn: list[Any] | None) -> None:
@@ -383,6 +384,16 @@ def test_messages_of_each_library_are_messages(payloads: Visit, value: object, d
         assert not call(payloads, "values.js", "isConversation", value)
     else:
         assert payloads.page.evaluate(DRAWN, value) == drawn
+
+
+def test_a_comparison_reads_the_same_messages(payloads: Visit) -> None:
+    """With the digits of what they hold."""
+    prompt = [
+        {"type": "human", "content": "q", "name": None, "additional_kwargs": {}},
+        {"role": "model", "parts": [{"text": "a"}, {"functionCall": {"name": "f"}}]},
+    ]
+    expected = 'user:\nq\n\nmodel:\na\n{\n  "functionCall": {\n    "name": "f"\n  }\n}'
+    assert call(payloads, "compared_texts.js", "readable", prompt) == expected
 
 
 def test_addresses_in_json_are_links(payloads: Visit) -> None:
