@@ -49,6 +49,7 @@ export const ICONS = {
   copy: "M6 5h7v8H6zM3 11V3h7",
   left: "M10 3 5 8l5 5",
   right: "M6 3l5 5-5 5",
+  find: "M7 2.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9zM10.3 10.3 14 14",
   leave: "M6 3H3v10h3M7 8h7M11 5l3 3-3 3",
 };
 
@@ -305,7 +306,7 @@ const takeEarly = () => window.takeEarlyKeys?.() ?? null;
 // A page that has no search by the time that its modules ran does not get one.
 setTimeout(takeEarly);
 
-function help() {
+export function help() {
   const rows = shortcuts.map(({ keys, label }) =>
     make(
       "div",
@@ -394,6 +395,19 @@ byId("tools").append(
     "button",
     {
       type: "button",
+      class: "quiet round",
+      id: "goto",
+      hidden: isReport || document.documentElement.dataset.page === "login",
+      onclick: goTo,
+      "aria-label": "Go to",
+      title: "Go to a session, page, filter or view (Ctrl+K)",
+    },
+    icon(ICONS.find),
+  ),
+  make(
+    "button",
+    {
+      type: "button",
       class: "quiet",
       id: "zone",
       hidden: !hasChoice,
@@ -420,22 +434,28 @@ if ("leave" in byId("tools").dataset)
   );
 themed();
 if (document.documentElement.dataset.page === "session" && !isReport) remember(data);
+
+/** Open the palette, with what is typed until it is loaded. */
+async function goTo() {
+  typed = "";
+  try {
+    const { open } = await import("./palette.js");
+    open(typed.trim());
+  } catch {
+    say(SILENT);
+  } finally {
+    typed = null;
+  }
+}
+
 addEventListener(
   "keydown",
-  async (event) => {
+  (event) => {
     if (isReport || event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey)) return;
     if (event.altKey || event.shiftKey || typed !== null) return;
     if (document.documentElement.dataset.page === "login" || document.querySelector("dialog[open]")) return;
     event.preventDefault();
-    typed = "";
-    try {
-      const { open } = await import("./palette.js");
-      open(typed.trim());
-    } catch {
-      say(SILENT);
-    } finally {
-      typed = null;
-    }
+    goTo();
   },
   { capture: true },
 );

@@ -34,8 +34,28 @@ export class CallFilters extends FilterBar {
       { type: "button", class: "toggle", onclick: () => this.set({ failed: parsed().failed ? "" : 1 }) },
       "Failed only",
     );
+    this.argument = menu("Arguments");
+    this.given = make("input", {
+      type: "search",
+      placeholder: "Text in arguments",
+      "aria-label": "Text in arguments",
+      title: "Only calls of tools with this text in their arguments",
+      onchange: () => this.give(),
+      onsearch: () => this.give(),
+    });
+    this.argument.box.append(this.given);
+    this.argument.element.addEventListener("toggle", () => {
+      if (this.argument.element.open && matchMedia("(pointer: fine)").matches) this.given.focus();
+    });
     this.search.after(this.part.element, this.kind.element);
+    this.menus.tool.element.after(this.argument.element);
     this.when.element.before(this.failed);
+  }
+
+  /** Filter by the text that arguments have. */
+  give() {
+    const argument = this.given.value.trim();
+    if (argument !== first(parsed(), "argument")) this.set({ argument });
   }
 
   isLate() {
@@ -78,6 +98,8 @@ export class CallFilters extends FilterBar {
         ),
       );
     };
+    this.argument.element.classList.toggle("chosen", Boolean(query.argument));
+    if (document.activeElement !== this.given) this.given.value = first(query, "argument");
     choices(this.kind, "kind", KINDS);
     choices(this.part, "in", PARTS);
     this.part.element.hidden = !query.text;

@@ -21,15 +21,16 @@ import {
   joinedBy,
   listed,
   OTHERS,
+  own,
   parsed,
   plain,
   refusal,
   toggled,
   wantedOf,
   words,
-  written,
 } from "./query.js";
 import { when } from "./times.js";
+import { withFilters, written } from "./written.js";
 
 // Facets with a menu of their own, and those in "More", whose values are counted when they are opened.
 const OWN = ["state", "tag", "model", "agent", "tool", "user", "project"];
@@ -314,21 +315,23 @@ export class FilterBar {
     this.typing = setTimeout(() => this.seek(), TYPING);
   }
 
+  /** Return the filters that are written in the search, with those of this page alone. */
+  written() {
+    return written(this.search.value.trim(), { ofCalls: Object.hasOwn(own, "argument") });
+  }
+
   /** Turn filters in the search text into filters, and keep the rest of the text; return whether there was any. */
   take() {
-    const { filters, rest } = written(this.search.value);
+    const { filters, rest } = this.written();
     if (!filters.length) return false;
     this.search.value = rest;
-    const query = { ...this.query() };
-    for (const [name, value] of filters)
-      query[name] = NUMBERS.includes(name) ? [value] : [...new Set([...(query[name] || []), value])];
-    this.go(changed(query, { text: rest && asPrefix(rest), ...FIRST }));
+    this.go(changed(withFilters(this.query(), filters), { text: rest && asPrefix(rest), ...FIRST }));
     return true;
   }
 
   /** Apply the search text, which needs a letter or a digit; filters in it are not searched as words. */
   seek() {
-    const { rest: typed } = written(this.search.value.trim());
+    const { rest: typed } = this.written();
     this.message.replaceChildren(...this.hint());
     if (typed && !/[\p{L}\p{N}]/u.test(typed))
       return void this.message.replaceChildren(notice("Type at least one letter or digit.", "faint"));
@@ -337,10 +340,13 @@ export class FilterBar {
     if (text !== first(query, "text")) this.go(changed(query, { text, ...FIRST }));
   }
 
-  /** Say what Enter does with filters that are written in the search. */
+  /** Say what Enter does with filters that are written in the search, and which are searched as text instead. */
   hint() {
-    const { filters } = written(this.search.value);
-    return filters.length ? [notice("Press Enter to filter by what is written.", "faint")] : [];
+    const { filters, problems } = this.written();
+    return [
+      ...problems.slice(0, 1).map((problem) => notice(`${problem} It is searched as text.`, "faint")),
+      ...(filters.length ? [notice("Press Enter to filter by what is written.", "faint")] : []),
+    ];
   }
 
   toggle(name, value, without = false) {
@@ -407,8 +413,12 @@ export class FilterBar {
       this.search.focus();
       return true;
     }
-    const own = { since: this.when, until: this.when, kind: this.kind, in: this.part, ...this.menus }[facet];
-    const { element, summary } = own || (sub || Object.hasOwn(OTHERS, facet) ? this.more : {});
+    const [times, calls] = [
+      { since: this.when, until: this.when },
+      { kind: this.kind, in: this.part, argument: this.argument },
+    ];
+    const { element, summary } =
+      { ...times, ...calls, ...this.menus }[facet] || (sub || Object.hasOwn(OTHERS, facet) ? this.more : {});
     if (!element || element.hidden) return false;
     summary.focus();
     for (const one of [element, sub?.element]) if (one) one.open = true;

@@ -1,6 +1,6 @@
 // The palette (Ctrl+K): go to a page, a session, a value of a filter or a saved view by typing a part of its name.
 
-import { ask, byId, make } from "./base.js";
+import { ask, byId, data, make } from "./base.js";
 import { keyed } from "./keyed.js";
 import { kindText } from "./kinds.js";
 import { folded, mark, places, terms } from "./marks.js";
@@ -9,8 +9,10 @@ import { address, asPrefix, changed, FACETS, isTurnable, parsed } from "./query.
 import { recent } from "./recent.js";
 import { when } from "./times.js";
 import { url } from "./url.js";
+import { written } from "./written.js";
 
-const PAUSE = 150;
+const PAUSE = 150,
+  NO_SUCH = 404;
 // The most entries of each kind.
 const MOST = 6;
 // Characters of a passage before a match, of its part around the first ones, and of the parts around others: a row
@@ -28,6 +30,8 @@ const IDENT = /^(?=.*\d)[0-9a-f]{8}(?:-?[0-9a-f]+)*-?$/i;
 const ID_INSIDE = /(?<![0-9a-z])[0-9a-f]{8}-[0-9a-f]{4}(?:-[0-9a-f]{4}-[0-9a-f]{4}(?:-[0-9a-f]{12})?)?(?![0-9a-z])/i;
 // Facets that the server counts only on request.
 const LATE = ["host", "error"];
+// An event as pages name it.
+const NUMBERED = /^event ([\d,]+)$/i;
 
 let asking = null;
 
@@ -101,11 +105,12 @@ class Palette {
       const [id] = IDENT.exec(text) || ID_INSIDE.exec(text) || [];
       const [, facet, value] = NAMED_VALUE.exec(text) || [],
         of = facet && isTurnable(facet.toLowerCase()) ? facet.toLowerCase() : "";
-      const [facets, page, known, named] = await Promise.all([
+      const [facets, page, known, named, numbered] = await Promise.all([
         text ? ask("facets", of ? { of, like: value } : { like: text }, { signal }) : {},
         isSearchable ? sessions(asPrefix(text)) : null,
         id ? sessions(id) : null,
         text ? this.named(text, signal) : [],
+        this.numbered(text, signal),
       ]);
       const isNowhere = page && !page.sessions.length && (await this.isNowhere(text, signal));
       const matches = this.matches(page).map((option) => ({ ...option, isFound: !option.one.event })),
@@ -116,6 +121,7 @@ class Palette {
         this.draw([
           ...this.pages(text),
           ...this.viewsOf(text),
+          ...numbered,
           ...byId,
           ...this.sections(text),
           ...(of ? this.valuesOf({ [of]: facets[of] }) : []),
@@ -146,6 +152,22 @@ class Palette {
   async isNowhere(text, signal) {
     const { sessions, unsearched } = await ask("facets", { text: asPrefix(text) }, { signal });
     return !sessions && !unsearched;
+  }
+
+  /** Return the event of the session of this page that a text names by its number. */
+  async numbered(text, signal) {
+    const [, digits = ""] = NUMBERED.exec(text) || [],
+      seq = digits.replaceAll(",", ""),
+      id = document.documentElement.dataset.page === "session" && data.session_id;
+    if (!seq || !id) return [];
+    try {
+      const { kind, name } = await ask(`sessions/${id}/events/${seq}`, {}, { signal });
+      const label = [`Event ${seq}`, name].filter(Boolean).join(": ");
+      return [{ kind: `Event, ${kindText(kind)}`, label, to: url(`s/${id}?event=${seq}${location.hash}`) }];
+    } catch (error) {
+      if (error.status === NO_SUCH) return [];
+      throw error;
+    }
   }
 
   /** Return the sessions whose names match a text best: equal, beginning with it, with it in them. */
@@ -259,8 +281,9 @@ class Palette {
     return url(`s/${id}${isEvent ? `?event=${place.seq}&text=${encodeURIComponent(text)}` : ""}`);
   }
 
+  /** Return searches for a text; filters in it are not searched for. */
   searches(text) {
-    if (!/[\p{L}\p{N}]/u.test(text)) return [];
+    if (!/[\p{L}\p{N}]/u.test(text) || written(text, { ofCalls: true }).filters.length) return [];
     const query = { text: [asPrefix(text)] },
       shown = quoted(text);
     return [

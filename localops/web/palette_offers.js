@@ -1,8 +1,9 @@
 // What the palette offers without asking the server: periods and days, filters by common words, the colours.
 
-import { theme } from "./base.js";
-import { address, changed } from "./query.js";
+import { help, theme } from "./base.js";
+import { address, asPrefix, changed, words } from "./query.js";
 import { day, midnight } from "./times.js";
+import { areOfCalls, withFilters, written } from "./written.js";
 
 // The fewest letters that find a word of an entry.
 const FEWEST = 2;
@@ -23,6 +24,15 @@ const FILTERS = [
   ["Calls that failed", "failures errors", { failed: 1 }, "calls"],
   ["Tool calls that were repeated", "loops repeats repeated", { by: "repeat" }, "calls"],
 ];
+// The views of the page of calls: the label, more words that find it, what calls are grouped by.
+const VIEWS = [
+  ["Calls by tool", "tools", "tool"],
+  ["Calls by arguments", "", "arguments"],
+  ["Calls by class of error", "errors", "error"],
+  ["Calls by error message", "messages", "message"],
+  ["Calls by model", "models", "model"],
+  ["Calls by prompt", "prompts", "prompt"],
+];
 const THEMES = ["dark", "light"];
 
 /** Return what fits a text; `query` has the filters that a period is added to. */
@@ -35,16 +45,41 @@ export function offers(text, query) {
     to: address(changed(query, { since: "", until: "", ...times, before: "" })),
   }));
   if (typed.length < FEWEST) return dated;
+  const finds = ([label, more]) => fits(label) || more.split(" ").some((word) => word && fits(word));
   return [
     ...dated,
-    ...FILTERS.filter(([label, more]) => fits(label) || more.split(" ").some((word) => word && fits(word))).map(
-      ([label, , filters, page]) => ({ kind: "Filter", label, to: address(changed({}, filters), page) }),
-    ),
+    ...byFilters(text, query),
+    ...FILTERS.filter(finds).map(([label, , filters, page]) => ({
+      kind: "Filter",
+      label,
+      to: address(changed({}, filters), page),
+    })),
+    ...VIEWS.filter(finds).map(([label, , by]) => ({ kind: "Page", label, to: address({ by: [by] }, "calls") })),
+    ...(fits("help") || fits("keys") || fits("shortcuts") ? [{ kind: "Help", label: "Keys", run: help }] : []),
     ...THEMES.filter((name) => fits(`${name} theme`)).map((name) => ({
       kind: "Theme",
       label: name === "dark" ? "Dark" : "Light",
       run: () => theme(name),
     })),
+  ];
+}
+
+const capital = (name) => name[0].toUpperCase() + name.slice(1);
+
+/** Return the sessions or calls with the filters that are written in a text, as in the search of a list. */
+function byFilters(text, query) {
+  const { filters, rest } = written(text, { ofCalls: true });
+  if (!filters.length) return [];
+  const isOfCalls = areOfCalls(filters),
+    named = ([name, value]) => (areOfCalls([[name]]) ? `${capital(name)}: ${value}` : words(name, value));
+  const names = filters.map((one) => named(one));
+  const label = [...names, ...(rest ? [`“${rest}”`] : [])].join(", "),
+    added = { ...(rest && { text: asPrefix(rest) }), before: "" };
+  return [
+    ...(isOfCalls
+      ? []
+      : [{ kind: "Filter", label: `Sessions: ${label}`, to: address(changed(withFilters(query, filters), added)) }]),
+    { kind: "Filter", label: `Calls: ${label}`, to: address(changed(withFilters({}, filters), added), "calls") },
   ];
 }
 

@@ -90,21 +90,6 @@ export function plain(text) {
 export const unquoted = (text) =>
   (text.match(TERM) || []).map((term) => term.replace(/^"|"?\*?$/g, "").toLowerCase()).filter(Boolean);
 
-// A filter in a search: `tag:vip`, `-tool:"look up"`, `cost>0.1`.
-const WRITTEN = /(?<!\S)(?:(-?)([a-z]+):("[^"]+"|[^\s:"]+)|(cost|seconds)([<>])(\d+(?:\.\d+)?))(?!\S)/g;
-
-/** Return the filters that are written in a search, as pairs of name and value, and the rest of it. */
-export function written(text) {
-  const filters = [];
-  const rest = text.replace(WRITTEN, (term, minus, name, value, figure, sign, number) => {
-    if (figure) filters.push([`${sign === ">" ? "min" : "max"}_${figure}`, number]);
-    else if (isTurnable(name)) filters.push([`${minus && NOT}${name}`, value.replaceAll('"', "")]);
-    else return term;
-    return "";
-  });
-  return { filters, rest: rest.replace(/\s+/g, " ").trim() };
-}
-
 /** Return the first value of a name, or an empty text. */
 export const first = (query, name) => query[name]?.[0] || "";
 

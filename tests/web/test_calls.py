@@ -371,6 +371,19 @@ def test_filters_are_those_of_the_list(looking: Visit) -> None:
     opened.get_by_label("Name of a view").fill("models of others")
     page.get_by_role("button", name="Save").click()
     expect(opened.locator(".choice")).to_have_text("models of others")
+    # What the arguments of a tool have is written in the search, or typed in a menu.
+    page.goto(f"{looking.base}/calls")
+    [call] = [one for one in looking.facts("calls?kind=tool&limit=500")["calls"] if one["input"]][:1]
+    word = re.findall(r"\w+", call["input"])[-1]
+    page.get_by_role("searchbox", name="Search what").fill(f"argument:{word}")
+    page.keyboard.press("Enter")
+    expect(chips).to_have_text(f"Arguments: {word} ×")
+    matching = looking.facts(f"calls/groups?argument={word}")["calls"]
+    expect(page.locator("#sums b")).to_have_text(f"{matching:,} call{'s' * (matching != 1)}")
+    assert matching < looking.facts("calls/groups")["calls"]
+    _menu(page, "Arguments").get_by_label("Text in arguments").fill("no such text")
+    page.keyboard.press("Enter")
+    expect(chips).to_have_text("Arguments: no such text ×")
     page.goto(f"{looking.base}/calls?model=nothing")
     page.get_by_role("button", name="Show all calls").click()
     expect(_rows(page)).to_have_count(50)

@@ -395,12 +395,23 @@ def test_the_palette_offers_what_is_meant(visit: Visit) -> None:
         ("today", "Sessions: 2"),
         ("loop", "Tool calls that were repeated"),
         ("light", "Light"),
+        ("prompts", "Calls by prompt"),
+        ("argument:EU-2", "Calls: Argument: EU-2"),
     ):
         find(text)
         options.filter(has_text=label).wait_for()
         page.keyboard.press("Escape")
         page.locator("#palette").wait_for(state="detached")
-    find("qqxx")
+    find("help")
+    expect(options.first).to_have_text("HelpKeys")
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog", name="Keys").wait_for()
+    page.keyboard.press("Escape")
+    # With a pointer, also in a narrow window.
+    visit.looks(390)
+    page.get_by_role("button", name="Go to").click()
+    page.locator("#palette input").fill("qqxx")
+    visit.looks()
     expect(options).to_have_text(["Nothing matches “qqxx”"])
     expect(options).to_have_attribute("aria-selected", "false")
     page.locator("#palette input").fill('"zebra crossing"')
@@ -410,7 +421,10 @@ def test_the_palette_offers_what_is_meant(visit: Visit) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     page.locator("#palette").wait_for(state="detached")
+    state, cost = {"state": ["Failure"], "not_tag": ["odd"]}, {"min_cost": ["0.001"]}
     for text, label, wanted in (
+        ("cost>0.001", "FilterSessions: Cost ≥ $0.001", cost),
+        ("state:failure -tag:odd", "FilterSessions: State: Failure, Tag: not odd", state),
         ("user=ann", "Userann14", {"user": ["ann"]}),
         ("last 7 days", "WhenSessions: last 7 days", {"since": ["7d"]}),
         (
@@ -477,6 +491,8 @@ def test_filters_are_written_in_the_search(visit: Visit) -> None:
     )
     assert query(page) == {"text": ["horse*"], "not_tag": ["even"], "tag": ["usual"]}
     assert page.evaluate("document.activeElement.value") == "horse"
+    page.locator("#filters input").first.fill("bogus:1")
+    expect(page.locator("#facets p").first).to_contain_text("bogus is not a filter. Filters are written like tag:vip")
 
 
 def test_columns_and_density_are_kept(visit: Visit) -> None:
@@ -675,10 +691,31 @@ def test_the_address_is_read_and_written_in_one_way(visit: Visit) -> None:
     assert read(f"{json.dumps([*meant, 'a* b*', 'fo* ox'])}.map(it.plain)") == [*typed[:-1], "a* b*", "fo* ox"]
     terms = ['tag:vip -tool:"look up" red cost>0.10  house', "at 10:30 http://tag:x https://a.example text:x tag: a:b"]
     written = [["tag", "vip"], ["not_tool", "look up"], ["min_cost", "0.10"]]
-    assert read(f"{json.dumps(terms)}.map(it.written)") == [
-        {"filters": written, "rest": "red house"},
-        {"filters": [], "rest": terms[1]},
+    examples = "tag:vip, -tool:search, cost>0.1 or seconds<60"
+    reader = "async ([terms, of]) => { const { written } = await import('/web/written.js'); return terms.map(of ? "
+    reader += "(term) => written(term, { ofCalls: true }) : (term) => written(term)) }"
+    assert page.evaluate(reader, [terms, False]) == [
+        {"filters": written, "problems": [], "rest": "red house"},
+        {
+            "filters": [],
+            "problems": [f"{name} is not a filter. Filters are written like {examples}." for name in ("text", "a")],
+            "rest": terms[1],
+        },
     ]
+    terms = ["state:fail -state:running", "cost>abc", "argument:EU-2", "-kind:llm", "meta:x", "state:odd", "size>1"]
+    [states, *others] = page.evaluate(reader, [terms, False])
+    assert states["filters"] == [["state", "Failure"], ["not_state", "Running"]]
+    assert [one["problems"] for one in others] == [
+        ["Invalid cost: expected a number, such as cost>0.1."],
+        ["argument is a filter of Calls."],
+        ["kind is a filter of Calls."],
+        ["Invalid meta: expected NAME=VALUE, got x."],
+        ["Invalid state: expected one of Success, Failure, Indeterminate, Running, Unknown, got odd."],
+        ["Only cost and seconds can be compared, not size."],
+    ]
+    [given, excluded] = page.evaluate(reader, [["argument:EU-2 kind:llm", "-kind:llm"], True])
+    assert given["filters"] == [["argument", "EU-2"], ["kind", "llm"]]
+    assert excluded["problems"] == ["kind cannot exclude: leave out the minus."]
     assert marks("The Zebra crossing, zebras", "zebra") == ["Zebra"]
     assert marks("The Zebra crossing, zebras", "zebra*") == ["Zebra", "zebras"]
     assert marks("a web_search and a search of the web", "web_search") == ["web_search"]

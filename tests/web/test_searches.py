@@ -399,6 +399,8 @@ def test_the_palette_finds_what_was_copied(visit: Visit) -> None:
         (failed["id"], f"{failed['tool']} in {failed['session_name']}", f"{at}*"),
         (f"localops show {ident[:13]}", session["name"] or "unnamed", f"**/s/{ident}"),
         (f"event {error['id']} failed", f"{error['name']} in {failed['session_name']}", f"{at}{error['seq']}*"),
+        # On the page of its session, an event has its number.
+        (f"event {error['seq']:,}", f"Event {error['seq']}: {error['name']}", f"{at}{error['seq']}*"),
         (session["host"], session["host"], f"**/?host={session['host']}"),
         (error["name"], error["name"], f"**/?error={error['name']}"),
         (failed["id"][:23], f"Calls with “{failed['id'][:23]}”", "**/calls?text=*"),
