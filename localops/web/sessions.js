@@ -252,7 +252,11 @@ function emptiness() {
     return make(
       "div",
       { class: "empty", id: "empty" },
-      make("p", {}, misordered(parsed()) || (unsearched ? "No match so far." : "No session matches these filters.")),
+      make(
+        "p",
+        {},
+        misordered(parsed()) || (unsearched || next ? "No match so far." : "No session matches these filters."),
+      ),
       hintOf(answered),
       make("p", { class: "faint small" }, hint() || "Remove a filter above, or show all sessions."),
       make("button", { type: "button", onclick: () => bar.clear() }, "Show all sessions"),
@@ -270,10 +274,13 @@ function emptiness() {
   );
 }
 
+const showMore = () => make("button", { type: "button", onclick: more }, "Show more");
+
 function drawMore() {
+  const isSearching = next && !shown.length;
   byId("more").replaceChildren(
     ...(next
-      ? [make("button", { type: "button", onclick: more }, "Show more")]
+      ? [isSearching ? make("span", { class: "faint", role: "status" }, "Searching older sessions …") : showMore()]
       : shown.length
         ? [many(shown.length, "session"), ...allCompared()]
         : []),
@@ -281,6 +288,7 @@ function drawMore() {
   // An observer calls again only for an element that it begins to observe.
   seer.disconnect();
   if (next) seer.observe(byId("more"));
+  if (isSearching) more();
 }
 
 /** Return a link to the comparison of a few sessions that filters have left. */
@@ -295,17 +303,25 @@ async function more() {
   byId("more").ariaBusy = "true";
   const asked = location.search;
   try {
-    const page = await ask("sessions", { limit: PAGE, ...parsed(), before: next });
-    // The filters changed while the response was on its way.
-    if (location.search !== asked) return;
+    let page = null;
+    // A search that took long stops before its end, also without a match: it goes on from there.
+    do {
+      // oxlint-disable-next-line no-await-in-loop
+      page = await ask("sessions", { limit: PAGE, ...parsed(), before: next });
+      // The filters changed while the response was on its way.
+      if (location.search !== asked) return void setTimeout(drawMore);
+      next = page.next_before;
+    } while (!page.sessions.length && next);
+    const wasEmpty = !shown.length;
     shown.push(...page.sessions);
-    next = page.next_before;
+    if (wasEmpty) return void drawRows();
     byId("rows").append(...rowsOf(page.sessions));
     fit(byId("rows"));
     drawMore();
     decorate();
   } catch (error) {
     bar.fail(error);
+    byId("more").replaceChildren(showMore());
   } finally {
     byId("more").ariaBusy = "false";
   }

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from localops import clock
 from localops.encoding import encode
@@ -314,6 +314,26 @@ def test_a_search_finds_the_beginning_of_words_while_they_are_typed(visit: Visit
     visit.until("CSS.highlights.get('match')?.size > 0")
     marked = "[...CSS.highlights.get('match')].map(one => one.toString())"
     assert set(page.evaluate(marked)) == {"zebra crossing"}
+
+
+def test_a_search_that_stopped_without_a_match_goes_on(visit: Visit) -> None:
+    """A long search answers before its end: the list then continues it, and has the sessions that it finds later."""
+    page = visit.open("/")
+    settled(visit, 28)
+    first = visit.facts("sessions?limit=1")["sessions"][0]["session_id"]
+
+    def stopped(route: Route) -> None:
+        if "before=" in route.request.url:
+            return route.continue_()
+        reply = route.fetch()
+        return route.fulfill(response=reply, json={**reply.json(), "sessions": [], "next_before": first})
+
+    page.route("**/api/1/sessions?**", stopped)
+    page.locator("#filters input").first.fill("zebra")
+    settled(visit, 3)
+    expect(page.locator("#empty")).to_have_count(0)
+    expect(page.locator("#more")).to_contain_text("3 sessions")
+    page.unroute("**/api/1/sessions?**")
 
 
 def test_a_part_of_each_word_is_enough(visit: Visit) -> None:
