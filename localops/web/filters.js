@@ -4,6 +4,7 @@
 import { ask, make, notice } from "./base.js";
 import { DayField } from "./day_field.js";
 import { keyed } from "./keyed.js";
+import { folded } from "./marks.js";
 import { choice, closing, menu } from "./menus.js";
 import { carry } from "./page_links.js";
 import {
@@ -204,10 +205,16 @@ class FacetMenu {
     );
   }
 
-  /** Return the values and their counts, the chosen ones first; in an open menu none moves away from the pointer. */
+  /**
+   * Return the values and their counts, of the chosen ones first those that have what is typed; in an open menu none
+   * moves away from the pointer.
+   */
   entries(chosen) {
-    const amounts = new Map(this.counts);
-    const values = [...new Set([...this.order, ...chosen, ...amounts.keys()])];
+    const amounts = new Map(this.counts),
+      like = folded(this.like);
+    // What is typed finds values: a chosen one that does not have it would only be in their way.
+    const fits = (value) => !like || amounts.has(value) || folded(value).includes(like);
+    const values = [...new Set([...this.order, ...chosen.filter(fits), ...amounts.keys()])];
     if (this.element.open) this.order = values;
     // Of a list that is cut, a value without a count may have one.
     const none = (value) => (this.cut || chosen.includes(value) ? null : 0);
