@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import localops
-from localops import ErrorEvent, Loop, ToolEvent
+from localops import ErrorEvent, Loop, ToolEvent, output
 from localops.journal import stored
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
-from localops.reading import loops, waste
+from localops.reading import loops, waste, waste_page
 from localops.reading.home import Home
 from localops.reading.waste import Waste
 from tests import made
@@ -58,6 +58,20 @@ def test_a_call_without_a_price_makes_a_lower_bound() -> None:
     document = read()
     wasted = {"cost_nano": 0, "cost_at_least": True, "unpriced": 2}
     assert {name: document["wasted"][name] for name in wasted} == wasted
+
+
+def test_the_sum_of_sessions_has_grouped_digits() -> None:
+    """As in the sentences above it, also if the output is no terminal."""
+    session = localops.start_session()
+    for _ in range(3):
+        session.record(ToolEvent(name="read", params={"path": "a"}, returns="x"))
+    one = read()
+    one["wasted_in_loops"] = {**one["wasted_in_loops"], "calls": 1_200}
+    before = output.separate_digits("")
+    try:
+        assert waste_page.total([one], 1_000, 0) == "1,000 sessions checked: 1 with loops, wasted 1,200 tool calls"
+    finally:
+        output.separate_digits(before)
 
 
 def test_failures_by_tool_error_and_arguments() -> None:

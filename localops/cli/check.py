@@ -10,6 +10,7 @@ from localops import output
 from localops.cli import common
 from localops.errors import ConfigError
 from localops.reading import markdown, run_gate
+from localops.reading.sentences import separated
 from localops.reading.steps import Steps
 
 TYPE_CHECKING = False
@@ -90,10 +91,11 @@ def check(
             _save(runs[0], save, next(iter(places))[0].name, as_json=as_json)
             return
         base = None if baseline is None else _baseline(opened, baseline, runs)
+        judge = run_gate.check if as_json else separated(run_gate.check)
         results = [
             (
                 run,
-                run_gate.check(
+                judge(
                     run,
                     base,
                     limits,

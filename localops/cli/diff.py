@@ -10,7 +10,7 @@ from localops import output
 from localops.cli import common, diff_runs
 from localops.reading import facts, markdown, run_diff
 from localops.reading.run_diff import ONLY_FOLLOWS, RunDiff
-from localops.reading.sentences import Word, marked, plain
+from localops.reading.sentences import Word, marked, plain, separated
 from localops.reading.steps import Steps
 
 TYPE_CHECKING = False
@@ -86,11 +86,12 @@ def diff(runs: tuple[str, ...], form: str, limit: int, home: str | None, project
             differences = run_diff.diff_facts(compared, seen_a.source, seen_b.source, limit)
             common.print_json({**sides, **differences})
         elif form == "md":
-            print("\n".join(_markdown(compared, seen_a, seen_b, limit)))
+            print(separated("\n".join)(_markdown(compared, seen_a, seen_b, limit)))
         else:
             _print(compared, seen_a, seen_b, limit)
 
 
+@separated
 def _print(compared: RunDiff, a: Snapshot, b: Snapshot, limit: int) -> None:
     for side, seen in (("A", a), ("B", b)):
         print(f"{side}  {common.bold(common.title(seen.story.name))}  {common.state(seen.standing.state)}  ", end="")

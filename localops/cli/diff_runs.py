@@ -8,6 +8,7 @@ from localops import output
 from localops.cli import common
 from localops.reading import facts, markdown, run_diff, runs_table
 from localops.reading.runs_table import MOST_RUNS, Run, RunsTable, letter, letters
+from localops.reading.sentences import separated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def show(opened: Home, runs: Sequence[str], *, form: str, limit: int, as_json: b
         about = [run_diff.run_facts(project.name, each) for (project, _), each in zip(places, seen, strict=True)]
         common.print_json({"runs": about, **runs_table.table_facts(table, shown), "more": more})
     elif form == "md":
-        print("\n".join(_markdown(table, seen, shown, more)))
+        print(separated("\n".join)(_markdown(table, seen, shown, more)))
     else:
         _print(table, seen, shown, more)
 
@@ -64,6 +65,7 @@ def figures(seen: Sequence[Snapshot]) -> Iterator[tuple[str, list[str], list[int
     yield "cost", costs, [each.totals.cost for each in seen]
 
 
+@separated
 def _print(table: RunsTable, seen: Sequence[Snapshot], shown: Sequence[Row], more: int) -> None:
     for place, each in enumerate(seen):
         name = common.bold(common.title(each.story.name))

@@ -99,6 +99,7 @@ def _summary_of_loops(findings: Facts) -> str:
     return f"{loops}; and {habits}: {spent(findings['wasted_in_habits'])}" if many else loops
 
 
+@separated
 def total(results: Sequence[Facts], looked_at: int, without_tools: int) -> str:
     """Return a sentence about the results of several sessions, of which some made no tool calls."""
     if not looked_at:

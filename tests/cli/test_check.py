@@ -100,6 +100,13 @@ def test_a_share_is_of_the_baseline(journal: Journal, check: Check, baseline: st
     assert rules["max_cost"]["limit"] == "$0.001100 (+10%)"
 
 
+def test_long_numbers_are_grouped_as_in_other_texts(journal: Journal, command: Command) -> None:
+    """Also if the output is no terminal; programs get the plain figures."""
+    id = _run(journal, tool("search", q=1))
+    assert " 1,000,000" in command("check", id, "--max-tokens", "1000000")[1]
+    assert '"1000000"' in command("check", id, "--max-tokens", "1000000", "--json")[1]
+
+
 def test_a_baseline_can_be_a_session(journal: Journal, check: Check) -> None:
     """Without a file, an id names the run to compare with."""
     id = _run(journal, tool("search", q=1))

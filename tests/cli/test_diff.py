@@ -77,7 +77,7 @@ def test_the_words_say_how_a_step_differs(journal: Journal, command: Command) ->
     assert code == 0
     notes = {line.split("  ")[0].lstrip("~!*$>+- "): line.split("  ", 1)[1:] for line in out.splitlines() if line}
     assert notes["tool slow"] == ["slower: 10ms → 2.5s"]
-    assert notes["llm gpt-4o-mini"] == ["costlier: $0.001000 → $0.003000; tokens: 100 + 20 → 4000 + 60"]
+    assert notes["llm gpt-4o-mini"] == ["costlier: $0.001000 → $0.003000; tokens: 100 + 20 → 4,000 + 60"]
     assert notes["llm gpt-4o"] == ["gpt-4o-mini → gpt-4o"]
     assert notes["tool breaks"] == ["failed now"]
     assert notes["tool heals"] == ["fixed now"]
