@@ -47,7 +47,9 @@ def _list_formats(command: click.Command) -> click.Command:
     "--format", "form", type=click.Choice([*dialects.FORMATS]), help="[default: by the ending of FILE; json on stdout]"
 )
 @click.option(
-    "--table", type=click.Choice(["events", "sessions"]), help="With parquet: which table to write [default: events]"
+    "--table",
+    type=click.Choice(["events", "sessions"]),
+    help="With csv and parquet: what a line is of [default: events]",
 )
 @click.option(
     "-o", "--output", "path", default="-", metavar="FILE", help="Target, or its folder; - is stdout [default: -]"
@@ -87,8 +89,10 @@ def export(
     if is_folder and form is None:
         raise ConfigError(f"{path} is a directory: give --format, or a file in it")
     form = form if is_folder and form else _form(form, path)
-    if table is not None and form != "parquet":
-        raise click.UsageError(f"--table is for parquet, and the format is {form}: leave it out")
+    if table is not None and form not in dialects.TABULAR:
+        raise click.UsageError(
+            f"--table is for {' and '.join(dialects.TABULAR)}, and the format is {form}: leave it out"
+        )
     with look(home, project) as opened:
         filters.prepare(opened, wanted)
         runs = _Runs(_sessions_to_export(opened, sessions or ("last",), wanted if several else None), limit)

@@ -37,6 +37,8 @@ _OURS = "localops.reading.export"
 _HERE = "localops.dialects"
 # The name of a file of several sessions, without an ending, and characters of a session's name in that of its file.
 SEVERAL, _LONGEST = "localops-sessions", 60
+# Formats with a table of sessions, too, or one of events.
+TABULAR = ("csv", "parquet")
 # What a report can open on.
 VIEWS = ("timeline", "tree", "events", "chat", "figures")
 FORMATS = {
@@ -47,7 +49,7 @@ FORMATS = {
         "application/x-ndjson",
         f"{_OURS}:write_jsonl",
     ),
-    "csv": Format("one line an event", (".csv",), "text/csv; charset=utf-8", f"{_OURS}:write_csv"),
+    "csv": Format("one line an event, or a session", (".csv",), "text/csv; charset=utf-8", f"{_HERE}.sheets:write"),
     "sqlite": Format(
         "a file for Datasette, sqlite-utils or sqlite3", (".db", ".sqlite", ".sqlite3"), "application/vnd.sqlite3", ""
     ),
@@ -105,7 +107,7 @@ FORMATS = {
 def write(name: str, runs: Iterable[Run], file: BinaryIO, **options: str | None) -> None:
     """Write sessions in a format to an open file. SQLite needs a path: `write_sqlite`.
 
-    Options are `table` of Parquet, and `view` of a report, on which it opens.
+    Options are `table` of a format with tables, and `view` of a report, on which it opens.
     """
     module, _, function = FORMATS[name].writer.partition(":")
     getattr(import_module(module), function)(

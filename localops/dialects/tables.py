@@ -94,7 +94,7 @@ def write(runs: Iterable[Run], file: BinaryIO, *, table: str = "events") -> None
         _LIST: pyarrow.list_(pyarrow.string()),
     }
     schema = pyarrow.schema([(name, types[kind]) for name, kind in COLUMNS[table].items()])
-    records = map(_session, runs) if table == "sessions" else (one for run in runs for one in _events(run))
+    records = map(session, runs) if table == "sessions" else (one for run in runs for one in _events(run))
     with pyarrow.parquet.ParquetWriter(_Sink(file), schema, compression="zstd") as writer:
         for group in _groups(records):
             writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
@@ -164,7 +164,8 @@ def _written(value: object) -> str | None:
     return None if value is None else text(value)
 
 
-def _session(run: Run) -> Record:
+def session(run: Run) -> Record:
+    """Return a session as a record of its table."""
     figures, story = run.totals, run.story
     given = given_scores.together(run.scores)
     return {

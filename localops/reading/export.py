@@ -276,17 +276,21 @@ _SHEET = [
 
 
 def write_csv(runs: Iterable[Run], file: BinaryIO) -> None:
-    """Write every event as a row of a CSV file; texts that a spreadsheet would run as formulas are escaped."""
+    """Write every event as a row of a CSV file."""
+    lines = ((_line(run, event), event) for run in runs for event in analytics.events(run.reader, run.id))
+    write_lines(_SHEET, ([line.get(name, event.get(name)) for name in _SHEET] for line, event in lines), file)
+
+
+def write_lines(names: Iterable[str], lines: Iterable[Iterable[object]], file: BinaryIO) -> None:
+    """Write a CSV file; texts that a spreadsheet would run as formulas are escaped."""
     import csv
     import io
 
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     sheet = csv.writer(text)
-    sheet.writerow(_SHEET)
-    for run in runs:
-        for event in analytics.events(run.reader, run.id):
-            line = _line(run, event)
-            sheet.writerow([_cell(line.get(name, event.get(name))) for name in _SHEET])
+    sheet.writerow(names)
+    for line in lines:
+        sheet.writerow(map(_cell, line))
     text.detach()
 
 

@@ -477,9 +477,7 @@ class ReadApi:
         form = call.param("format") or "json"
         if form not in _FORMS:
             raise HttpError(400, f"invalid format: use one of {', '.join(_FORMS)}")
-        table = call.param("table")
-        if table is not None and (form != "parquet" or table not in ("events", "sessions")):
-            raise HttpError(400, "invalid table: use events or sessions, with format=parquet")
+        table = _table(call, form)
         view = call.param("view")
         if view is not None and (form != "html" or view not in dialects.VIEWS):
             raise HttpError(400, f"invalid view: use one of {', '.join(dialects.VIEWS)}, with format=html")
@@ -494,7 +492,8 @@ class ReadApi:
         chosen, project = _filters(call), call.chosen_project()
         if hint := (await self._with_hint(call, {"sessions": 0}, chosen.score)).get("hint"):
             raise HttpError(404, str(hint))
-        return await self._file(form, self._store.write_all, project, chosen, form, most=self._most_exported)
+        options = {"most": self._most_exported, "table": _table(call, form)}
+        return await self._file(form, self._store.write_all, project, chosen, form, **options)
 
     @property
     def _most_exported(self) -> int:
@@ -628,6 +627,14 @@ def _is_empty(facts: Facts) -> bool:
     """Return whether nothing was found; False for facts that do not show it."""
     results = [facts[name] for name in _FOUND if name in facts]
     return bool(results) and not any(results)
+
+
+def _table(call: Call, form: str) -> str | None:
+    """Return which table a file has; None for the usual one."""
+    table = call.param("table")
+    if table is not None and (form not in dialects.TABULAR or table not in ("events", "sessions")):
+        raise HttpError(400, f"invalid table: use events or sessions, with format={' or '.join(dialects.TABULAR)}")
+    return table
 
 
 def _filters(call: Call) -> Filters:

@@ -205,7 +205,9 @@ class Reports(ABC):
         group.scores = given_scores.averages(given)
         return group
 
-    def write_all(self, project: str | None, filters: Filters, form: str, file: BinaryIO, *, most: int) -> str:
+    def write_all(
+        self, project: str | None, filters: Filters, form: str, file: BinaryIO, *, most: int, table: str | None = None
+    ) -> str:
         """Write the sessions that pass filters to a file, newest first, and return its name without an ending."""
         chosen: list[tuple[int, Project, bytes]] = []
         events = 0
@@ -216,13 +218,13 @@ class Reports(ABC):
                     events += sum(index.values("events", matches))
                     began = index.values("began", matches)
                     chosen += [(at, each, id) for at, id in zip(began, index.ids(matches), strict=True)]
-            if events > most:
+            if events > most and table != "sessions":
                 raise TooMany(f"these sessions have {events} events, and at most {most} are exported: filter more")
             chosen.sort(key=lambda one: one[0], reverse=True)
             from localops.reading import export
 
             runs = (export.Run(where.name, where.folder, where.reader, id) for _, where, id in chosen)
-            dialects.write(form, runs, file)
+            dialects.write(form, runs, file, table=table)
         return dialects.SEVERAL
 
     @contextmanager

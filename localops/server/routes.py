@@ -110,7 +110,7 @@ _CALL_GROUPS = {
 _ZONE = "time zone of the days, such as Europe/Berlin; UTC by default"
 _FILE = {
     "format": "json, jsonl, csv, html, md, atif, sft, otlp, perfetto, parquet or openmetrics",
-    "table": "events or sessions, with parquet",
+    "table": "events or sessions, with csv or parquet",
     "view": "what a report opens on, with html: timeline, tree, events, chat or figures",
 }
 _GROUPS = (("a", "one"), ("b", "the other"))
@@ -440,7 +440,7 @@ ENDPOINTS = (
         "/api/1/export",
         "download_all",
         "The sessions that match, as a file.",
-        query={**_CHOSEN, "format": _FILE["format"]},
+        query={**_CHOSEN, "format": _FILE["format"], "table": _FILE["table"]},
         gives=(_JSON, _ROWS, "text/html", "text/csv", "text/markdown", "*/*"),
         answers={413: "The sessions have too many events: filter more."},
     ),

@@ -197,7 +197,16 @@ if TYPE_CHECKING:
         ) -> str | None:
             """Write a session to a file in a format of exports; return its name, or None if it does not exist."""
 
-        def write_all(self, project: str | None, filters: Filters, form: str, file: BinaryIO, *, most: int) -> str:
+        def write_all(
+            self,
+            project: str | None,
+            filters: Filters,
+            form: str,
+            file: BinaryIO,
+            *,
+            most: int,
+            table: str | None = None,
+        ) -> str:
             """Write the sessions that pass filters to a file, and return its name; TooMany for too many events."""
 
         def judge(self, project: str | None, session: bytes, score: Score) -> Facts | None:

@@ -51,6 +51,13 @@ const SORTS = [
   ["tags", "Tags"],
   ["host", "Host"],
 ];
+// Files of the listed sessions: the label, the format and its table.
+const EXPORTS = [
+  ["CSV of sessions", "csv", "sessions"],
+  ["CSV of events", "csv", ""],
+  ["JSONL", "jsonl", ""],
+  ["JSON", "json", ""],
+];
 // Sessions that the bar of a comparison names.
 const LETTERS = 4;
 // Sessions of a list that one link compares.
@@ -380,14 +387,14 @@ function drawSorts() {
 
 function drawDisplay() {
   columns.draw(display.box, shown, drawRows);
-  const file = (format) => url(`api/1/export${search({ ...filtersOf(parsed()), format: [format] })}`);
+  const file = (format, table) => url(`api/1/export${search(changed(filtersOf(parsed()), { format, table }))}`);
   display.box.append(
     make(
       "fieldset",
       {},
       make("legend", {}, "Export these sessions"),
-      ["csv", "jsonl", "json"].map((format) =>
-        make("a", { class: "choice", href: file(format), download: "" }, format.toUpperCase()),
+      EXPORTS.map(([label, format, table]) =>
+        make("a", { class: "choice", href: file(format, table), download: "" }, label),
       ),
     ),
   );

@@ -174,7 +174,7 @@ def test_a_format_may_have_the_ending_of_its_kind(name: str, form: str, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--format", "json", "--table", "sessions"), "--table is for parquet"),
+        (("--format", "json", "--table", "sessions"), "--table is for csv and parquet"),
         (("--format", "atif", "-o", "x.csv"), "the ending of x.csv means csv"),
     ],
 )

@@ -278,13 +278,14 @@ def test_a_session_is_downloaded_as_a_file(run: tuple[RealPages, str], form: str
     assert pages.get(f"/api/1/sessions/{id}/export?format=exe").status == 400
 
 
-def test_a_table_is_named_for_parquet_only(run: tuple[RealPages, str]) -> None:
+def test_a_table_is_named_for_formats_that_have_it(run: tuple[RealPages, str]) -> None:
     """The tables differ, another word is refused, and so is a table of another format."""
     pages, id = run
     path = f"/api/1/sessions/{id}/export?format"
     events, sessions = (pages.get(f"{path}=parquet&table={table}") for table in ("events", "sessions"))
     assert events.body[:4] == sessions.body[:4] == b"PAR1"
     assert events.body != sessions.body
+    assert pages.get(f"{path}=csv&table=sessions").body.startswith(b"session,project,name,state,")
     assert pages.get(f"{path}=parquet&table=rows").status == pages.get(f"{path}=json&table=events").status == 400
 
 

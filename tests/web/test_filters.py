@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Iterator
@@ -606,6 +607,15 @@ def test_what_is_filtered_is_exported(visit: Visit) -> None:
     written = {str(json.loads(line).get("session") or "").replace("-", "") for line in lines} - {""}
     expected = visit.facts("sessions?error=ValueError")["sessions"]
     assert written == {one["session_id"].replace("-", "") for one in expected}
+    with page.expect_download() as download:
+        opened.get_by_text("CSV of sessions").click()
+    with open(str(download.value.path()), encoding="utf-8", newline="") as file:
+        sheet = {line["session"]: line for line in csv.DictReader(file)}
+    assert sheet.keys() == {one["session_id"] for one in expected}
+    for one in expected:
+        line = sheet[one["session_id"]]
+        assert (line["name"], line["state"], line["tags"].split(", ")) == (one["name"], one["state"], one["tags"])
+        assert (line["tokens_in"], float(line["cost_usd"])) == (str(one["tokens_in"]), one["cost_usd"])
 
 
 def test_any_number_of_sessions_is_compared_the_oldest_first(visit: Visit) -> None:
