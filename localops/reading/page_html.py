@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from localops.reading.facts import Facts
 
+# Leaves room for a button that leads to the first failure.
+_TO_FAILURE = '<span class="link">&nbsp;</span>'
 # With these states, the reason is shown in the head of a session.
 _QUIET = frozenset(("Success", "Running"))
 
@@ -27,8 +29,11 @@ def embedded(facts: object) -> str:
     return text
 
 
-def session_head(facts: Facts) -> str:
-    """Return the head of a session, and the empty elements for its views and an event's details."""
+def session_head(facts: Facts, *, filtered: bool = False) -> str:
+    """Return the head of a session, and the empty elements for its views and an event's details.
+
+    `filtered` leaves space for what a filter of the events hides.
+    """
     one: Any = facts
     figures = "".join(
         f'<div data-id="{label.partition(",")[0]}"><dt>{label}</dt><dd>{escape(value)}</dd></div>'
@@ -37,7 +42,11 @@ def session_head(facts: Facts) -> str:
     state = escape(one["state"])
     reason = f"""<button type="button" class="reason {state}" id="reason">{_end_reason(one)}</button>"""
     # The reason of a run that did not succeed is on a line of its own.
-    quiet, loud = (reason, "") if one["state"] in _QUIET else ("", f'<div class="bad">{reason}</div>')
+    quiet, loud = (
+        (reason, "")
+        if one["state"] in _QUIET
+        else ("", f'<div class="bad">{reason}{_TO_FAILURE * bool(one["failed"])}</div>')
+    )
     return f"""<article id="session" data-id="{escape(one["session_id"])}">
 <div class="run" id="head">
 <h1 title="{escape(one["name"] or "unnamed")}">{escape(one["name"] or "unnamed")}</h1>
@@ -51,8 +60,9 @@ def session_head(facts: Facts) -> str:
 <span>project {escape(one["project"])}</span>
 <span class="tags" id="tags">{chips(one["tags"])}</span></p>
 </div>
-<div id="notices">{loud}{"<p></p>" * _notices(one)}</div>
+<div id="notices">{loud}{'<p class="stuck"></p>' * _is_quiet(one)}{"<p></p>" * _notices(one)}</div>
 <div class="views"><div id="views" role="tablist" aria-label="Views"></div><div id="choose"></div></div>
+{'<div id="hidden-events" role="status"></div>' * filtered}
 <div class="split"><section id="view" aria-live="off"></section>
 <aside id="details" aria-label="Selected event" hidden></aside></div>
 </article>"""
@@ -89,12 +99,12 @@ def _with_running(label: str, number: int, running: int) -> str:
 
 
 def _notices(one: dict[str, Any]) -> int:
-    """Return how many warnings the page will show, to reserve space for them."""
+    """Return how many warnings a page will show besides, to reserve space for them."""
     budget = one.get("budget")
     unfinished = one["unfinished"] and one["state"] != "Running"
     spent = budget and budget.get("reached_at")
     warnings = (one["dropped"], one.get("missing_rows"), unfinished, spent, one.get("late"), one.get("spilled"))
-    return sum(map(bool, (*warnings, _is_quiet(one))))
+    return sum(map(bool, warnings))
 
 
 def _is_quiet(one: dict[str, Any]) -> bool:
@@ -162,14 +172,19 @@ _COLUMNS = (
 _LABELS = {name: label for name, label, _ in _COLUMNS}
 
 
-def session_table(listed: Sequence[Facts], address: Callable[[str], str], *, picks: bool) -> str:
-    """Return the table of sessions, with links from `address`; `picks` leaves space for check boxes."""
+def session_table(
+    listed: Sequence[Facts], address: Callable[[str], str], *, picks: bool, searched: bool = False
+) -> str:
+    """Return the table of sessions, with links from `address`; `picks` leaves space for check boxes.
+
+    Rows that are `searched` cannot be seen until the script knows where the words were found.
+    """
     heads = "".join(
         f'<th scope="col" data-col="{name}" data-sort="{name}"{f" class={kind}" if kind else ""}>{label}</th>'
         for name, label, kind in _COLUMNS
     )
     rows = "".join(_session_row(one, address(str(one["session_id"])), picks=picks) for one in listed)
-    return f"""<div class="table-wrap"><table id="sessions" class="list">
+    return f"""<div class="table-wrap"><table id="sessions" class="list{" searched" * searched}">
 <thead><tr>{_PICK_HEAD * picks}{heads}</tr></thead>
 <tbody id="rows">{rows}</tbody>
 </table></div>"""

@@ -9,10 +9,13 @@ from localops.server import early_html
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     from localops.reading.facts import Facts
 
 
-def inside(facts: Facts, root: str) -> str:
+def inside(facts: Facts, root: str, chosen: Sequence[tuple[str, str]]) -> str:
     """Return the table of the calls in a page."""
     heads = "".join(f'<th scope="col" class="{kind}">{label}</th>' for label, kind in _COLUMNS)
     groupings = "".join(f"<a>{label}</a>" for label in _GROUPINGS)
@@ -20,9 +23,9 @@ def inside(facts: Facts, root: str) -> str:
     rows = "".join(_row(one, root) for one in facts.get("calls", ()))
     return f"""<div id="calls-head"><h1>Calls</h1><nav id="groupings" aria-label="Group by">{groupings}</nav>
 <p id="sums" class="faint" role="status">{sums}</p></div>
-{early_html.filters("Filter calls", "Text of calls  ( / )", _MENUS)}
-<div id="notes"></div>
-<div class="table-wrap"><table id="calls" class="list">
+{early_html.filters("Filter calls", "Text of calls  ( / )", _MENUS, chosen=chosen)}
+<div id="notes"{' class="searched"' if "text" in dict(chosen) else ""}></div>
+<div class="table-wrap"><table id="calls" class="list{_empty(facts)}">
 <thead><tr>{heads}</tr></thead>
 <tbody id="rows">{rows}</tbody>
 </table></div>
@@ -40,6 +43,17 @@ _COLUMNS = (
     ("Tokens", "num tokens"),
     ("Cost", "num cost"),
 )
+
+
+def _empty(facts: Facts) -> str:
+    """Return the classes that hide columns without a value, as the script does."""
+    calls: Any = facts.get("calls") or ()
+    values = {
+        "first": any(one["time_to_first_token"] is not None for one in calls),
+        "tokens": any(one["tokens_in"] is not None for one in calls),
+        "cost": any(_cost(one) for one in calls),
+    }
+    return "".join(f" no-{name}" for name, has_value in values.items() if not has_value)
 
 
 def _row(one: Facts, root: str) -> str:

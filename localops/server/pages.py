@@ -53,7 +53,7 @@ class Pages:
     async def sessions(self, call: Call) -> Response:
         """Return the list of sessions."""
         facts = await self.read_api.list_of(call)
-        return self._page("sessions", "Sessions", _session_list(facts, self.root), facts)
+        return self._page("sessions", "Sessions", _session_list(facts, self.root, _chosen(call)), facts)
 
     async def session(self, call: Call) -> Response:
         """Return the page of a session; redirect from `last` and the beginning of an id."""
@@ -62,17 +62,18 @@ class Pages:
             full_id = await self.service.read(self.service.store.find, call.project, ident)
             return RedirectResponse(f"{self.root}/s/{full_id}", 303)
         facts = await self.read_api.details_of(call)
-        return self._page("session", str(facts["name"] or "Session"), page_html.session_head(facts), facts)
+        inside = page_html.session_head(facts, filtered=bool(call.param("kind") or call.param("text")))
+        return self._page("session", str(facts["name"] or "Session"), inside, facts)
 
     async def analytics(self, call: Call) -> Response:
         """Return the page of figures across sessions."""
         facts = await self.read_api.sums_of(call)
-        return self._page("analytics", "Analytics", _across(facts), facts)
+        return self._page("analytics", "Analytics", _across(facts, _chosen(call)), facts)
 
     async def calls(self, call: Call) -> Response:
         """Return the page of calls across sessions, or of groups of them."""
         facts = await (self.read_api.calls_of if call.param("by") is None else self.read_api.groups_of)(call)
-        return self._page("calls", "Calls", calls_page.inside(facts, self.root), facts)
+        return self._page("calls", "Calls", calls_page.inside(facts, self.root, _chosen(call)), facts)
 
     async def conversation(self, call: Call) -> Response:
         """Return the page of a conversation: its sessions, the first ones first, and their chat."""
@@ -281,6 +282,7 @@ def _frame(page: str, title: str, inside: str, facts: object, *, root: str, can_
     )
 
 
+_SEARCH = "Names and content  ( / )"
 # The menus of filters, and figures of a usual width.
 _MENUS = ("State", "Tag", "Model", "Agent", "Tool", "User", "When", "More")
 _USUAL = {
@@ -294,13 +296,25 @@ _USUAL = {
 _NOTHING = '<p class="empty" id="empty">No sessions yet: record one with <code>localops demo</code>.</p>\n'
 
 
-def _session_list(facts: Facts, root: str) -> str:
+# Those of a period, which are compared with the one before.
+_TREND = {name: f"{value}|▲ 100%" for name, value in _USUAL.items()} | {"▲▼": "|compared with the 24 hours before"}
+# Parameters that choose no sessions.
+_ORDER = frozenset(("sort", "order", "before", "after", "by", "limit", "names"))
+
+
+def _chosen(call: Call) -> list[tuple[str, str]]:
+    """Return the filters in an address."""
+    return [(name, value) for name, value in call.request.query_params.multi_items() if value and name not in _ORDER]
+
+
+def _session_list(facts: Facts, root: str, chosen: list[tuple[str, str]]) -> str:
     listed: Any = facts["sessions"]
-    table = page_html.session_table(listed, lambda id: f"{root}/s/{id}", picks=True)
+    names = {name for name, _ in chosen}
+    table = page_html.session_table(listed, lambda id: f"{root}/s/{id}", picks=True, searched="text" in names)
     nothing = "" if listed else _NOTHING
-    summary = early_html.figures(_USUAL)
+    summary = early_html.figures(_TREND if "since" in names else _USUAL)
     return f"""<div class="list-head"><h1 class="page-title">Sessions</h1><dl id="summary">{summary}</dl></div>
-{early_html.filters("Filter sessions", "Names and content  ( / )", (*_MENUS, "Sort", "Views", "Display"))}
+{early_html.filters("Filter sessions", _SEARCH, (*_MENUS, "Sort", "Views", "Display"), chosen=chosen)}
 {table}
 {nothing}<div id="more"></div>"""
 
@@ -326,7 +340,7 @@ _NOTES = {
 _SPEEDS = ("LLM call, median", "First token, median", "Tokens a second", "Input from cache", "Tool call, median")
 
 
-def _across(facts: Facts) -> str:
+def _across(facts: Facts, chosen: list[tuple[str, str]]) -> str:
     one: Any = facts
     labels = {
         "Sessions": output.count(one["sessions"]),
@@ -340,7 +354,7 @@ def _across(facts: Facts) -> str:
         "Tokens out": output.count(one["tokens_out"]),
     }
     return f"""<h1 class="page-title">Analytics</h1>
-{early_html.filters("Choose sessions", "Names and content  ( / )", (*_MENUS, "Views"), role="form")}
+{early_html.filters("Choose sessions", _SEARCH, (*_MENUS, "Views"), chosen=chosen, role="form")}
 <dl class="figures" id="figures">{_figures(labels, {**_NOTES, "Success": _neither_note(one["states"])})}</dl>
 <dl class="figures" id="speeds">{_figures(dict.fromkeys(_SPEEDS, "…"), {})}</dl>
 <div class="charts" id="charts"></div>

@@ -278,7 +278,9 @@ export class FilterBar {
       ["since", "until"].map((name) => [name, new DayField(name, OTHERS[name], (at) => this.set({ [name]: at }))]),
     );
     this.more = menu(more || "More");
-    this.chips = make("div", { class: "chosen-filters" });
+    const early = form.nextElementSibling;
+    this.chips = early?.matches(".chosen-filters") ? early : make("div", { class: "chosen-filters" });
+    this.chips.inert = false;
     this.message = make("div", { id: id || "facets", role: "status" });
     this.fields = make("div", {});
     this.more.box.append(...Object.values(this.subs).map((one) => one.element), this.fields);

@@ -183,7 +183,9 @@ export class Head {
   /** Return buttons that lead to where the session first failed, and last. */
   _toFailures() {
     const { run } = this.page;
-    const causes = this.page.complete ? Array.from(run.order).filter((at) => run.isCause(at)) : [];
+    // Its room, until the events are there.
+    if (!this.page.complete) return this.page.facts.failed ? make("span", { class: "link" }, "\u00a0") : null;
+    const causes = Array.from(run.order).filter((at) => run.isCause(at));
     const button = (label, at) =>
       make(
         "button",

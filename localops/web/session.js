@@ -457,24 +457,30 @@ byId("view").addEventListener("pointerdown", ({ target, offsetX }) =>
   stay(target.matches(".scroll") && offsetX >= target.clientWidth),
 );
 
-const hidden = make("div", { id: "hidden-events", role: "status", hidden: true });
+// It is there from the beginning if the address has a filter.
+const hidden = byId("hidden-events") || make("div", { id: "hidden-events", role: "status", hidden: true });
 byId("view").parentElement.before(hidden);
 
 /** Show how many events the filter hides, with a button that clears it: a view may be empty. */
 function drawHidden() {
-  const { run } = page;
+  const { run } = page,
+    isFiltered = page.filtered && page.view !== "figures";
   let hides = 0,
     repeats = 0;
-  if (page.filtered && page.complete && page.view !== "figures")
+  if (isFiltered && page.complete)
     for (let at = 0; at < run.n; at += 1) {
       hides += page.matches(at) ? 0 : 1;
       repeats += page.isSearched && page.isRepeat(at) ? 1 : 0;
     }
-  const text = !hides
+  // A filter that hides nothing has its line, too, as nothing may move when that turns out.
+  const all = run.n && hides === run.n ? "all" : hides ? `${count(hides)} of` : "none of";
+  const text = !isFiltered
     ? ""
-    : !page.isSearched
-      ? `Searching the content: ${many(run.n - hides, "event")} so far …`
-      : `The filter hides ${hides === run.n ? "all" : `${count(hides)} of`} ${many(run.n, "event")}.`;
+    : !page.complete
+      ? "Loading …"
+      : !page.isSearched
+        ? `Searching the content: ${many(run.n - hides, "event")} so far …`
+        : `The filter hides ${all} ${many(run.n, "event")}.`;
   const only =
     repeats === 1
       ? " 1 of them only repeats words of an earlier call in its prompt."

@@ -32,7 +32,9 @@ import { ViewsMenu } from "./views_menu.js";
 // Rows of a page, and of one request at most; and how often it is asked again where a search was found.
 const PAGE = 50,
   MOST = 500,
-  AGAIN = 20;
+  AGAIN = 20,
+  // Milliseconds for which rows wait for where a search was found, so that they are drawn once.
+  WAIT = 700;
 const SORTS = [
   ["name", "Name"],
   ["state", "State"],
@@ -68,7 +70,7 @@ const UNSORTED = new Set(["project"]);
 const picked = new Map();
 let lastPicked = null;
 // Where a search was found, by session.
-const places = { text: "", by: new Map(), asked: new Set() };
+const places = { text: "", by: new Map(), asked: new Set(), finding: Promise.resolve([]) };
 let shown = data.sessions || [],
   next = data.next_before,
   // The last answer of the server, for its hint.
@@ -127,6 +129,7 @@ async function refresh() {
   drawSorts();
   try {
     const [page, facets] = await fetched(PAGE, { signal });
+    await Promise.race([find(first(parsed(), "text"), page.sessions), new Promise((done) => setTimeout(done, WAIT))]);
     await list.still;
     if (signal.aborted) return;
     shown = page.sessions;
@@ -142,6 +145,8 @@ async function refresh() {
     if (error.name === "AbortError") return;
     bar.fail(error);
     list.failed();
+  } finally {
+    if (!signal.aborted) byId("sessions").classList.remove("searched");
   }
 }
 
@@ -228,19 +233,35 @@ function showLoops() {
 
 /** Ask where a search was found in the sessions that are shown. */
 async function locate(text) {
-  if (places.text !== text) Object.assign(places, { text, by: new Map(), asked: new Set() });
-  let ids = shown.map((one) => one.session_id).filter((id) => !places.asked.has(id));
-  ids.forEach((id) => places.asked.add(id));
-  for (let time = 0; ids.length && time < AGAIN; time += 1) {
-    const reply = await ask("snippets", { text, sessions: ids.slice(0, MOST).join(",") });
+  let ids = await find(text, shown);
+  for (let time = 0; time < AGAIN; time += 1) {
     if (places.text !== text) return;
-    Object.entries(reply.snippets).forEach(([id, place]) => places.by.set(id, place));
-    ids = reply.missing;
     await list.still;
     list.replace(rowsOf(shown));
     fit(byId("rows"));
     showLoops();
+    if (!ids.length) return;
+    ids = await found(text, ids);
   }
+}
+
+/** Ask where a search was found in sessions that were not asked about yet; return those without an answer so far. */
+function find(text, sessions) {
+  if (!text) return [];
+  if (places.text !== text)
+    Object.assign(places, { text, by: new Map(), asked: new Set(), finding: Promise.resolve([]) });
+  const ids = sessions.map((one) => one.session_id).filter((id) => !places.asked.has(id));
+  ids.forEach((id) => places.asked.add(id));
+  const before = places.finding;
+  if (ids.length) places.finding = found(text, ids).then(async (missing) => [...missing, ...(await before)]);
+  return places.finding;
+}
+
+/** Ask where a search was found in sessions; return those without an answer so far. */
+async function found(text, ids) {
+  const { snippets, missing } = await ask("snippets", { text, sessions: ids.slice(0, MOST).join(",") });
+  if (places.text === text) Object.entries(snippets).forEach(([id, place]) => places.by.set(id, place));
+  return missing;
 }
 
 /** Return how words are looked for, if a search is among the filters. */

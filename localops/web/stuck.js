@@ -14,7 +14,10 @@ const NAME = 40,
 /** Return a line about a quiet session, with links that call `go` with an event; null if it is busy or has ended. */
 export function stuck(page, go) {
   const { run } = page;
-  if (!page.isLive || !page.complete || page.quiet <= QUIET || !run.tree.ends.length) return null;
+  if (!page.running || page.quiet <= QUIET) return null;
+  // Its room, until the events are there.
+  if (!page.complete) return page.facts.unfinished ? make("p", { class: "stuck" }) : null;
+  if (!run.tree.ends.length) return null;
   const at = run.tree.ends.at(-1);
   const last = newest(run);
   const key = `${run.seq[at]} ${run.seq[last]}`;
@@ -27,12 +30,19 @@ const known = { key: "", line: null };
 
 function drawn(page, at, last, go) {
   const { run } = page;
-  const part = (event, words, more) =>
-    make("span", {}, words, link(run, event, go), more, " ", fetched(run.seq[event]));
-  return make("p", { class: "stuck" }, [
+  const texts = [];
+  const part = (event, words, more) => {
+    const { element, shown } = fetched(run.seq[event]);
+    texts.push(shown);
+    return make("span", {}, words, link(run, event, go), more, " ", element);
+  };
+  const line = make("p", { class: "stuck coming" }, [
     part(at, "Inside ", [" for ", took(page, at), ` (since ${when(run.clockOf(at)).slice(11)}):`]),
     ...(last === null ? [] : [" ", part(last, "last event: ", null)]),
   ]);
+  // As a whole: its parts would move as their texts come.
+  Promise.all(texts).then(() => line.classList.remove("coming"));
+  return line;
 }
 
 /** Return the event that ended last, or happened last; null if there is none. */
@@ -50,10 +60,10 @@ const link = (run, at, go) =>
     `${kindText(run.kindOf(at))} ${cut(run.nameOf(at), NAME)}`.trimEnd(),
   );
 
-/** Return an element that fetches and shows the arguments and the result of an event. */
+/** Return an element for the arguments and the result of an event, and a promise that they are in it. */
 function fetched(seq) {
   const element = make("span", { class: "preview" });
-  ask(`sessions/${data.session_id}/events/${seq}`).then(
+  const shown = ask(`sessions/${data.session_id}/events/${seq}`).then(
     (event) => {
       const given = cut(line(event.params ?? event.input), GIVEN);
       const result = cut(line(event.error ?? event.details ?? event.returns ?? event.completion), RESULT);
@@ -62,7 +72,7 @@ function fetched(seq) {
     // The link leads there.
     () => {},
   );
-  return element;
+  return { element, shown };
 }
 
 /** Return a value as one line: names and values of an object, anything else as text. */

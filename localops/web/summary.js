@@ -46,8 +46,13 @@ function previous(query) {
   return span && !first(query, "until") ? `the ${span} before` : "the period of the same length before it";
 }
 
+// The address for which the page left room for figures, which stays until another one is chosen.
+const early = location.search;
+
 function draw(now, before, query) {
   const box = byId("summary");
+  if (box.querySelector(".soon")) box.style.minHeight = `${box.offsetHeight}px`;
+  else if (location.search !== early) box.style.minHeight = "";
   box.hidden = !now.sessions;
   const compared = before?.sessions && first(query, "since") ? previous(query) : "";
   patchChildren(box, [

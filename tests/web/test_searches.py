@@ -348,7 +348,7 @@ def test_a_filter_of_a_conversation_finds_what_is_new_in_a_turn(birds: Visit) ->
     expect(page.locator(".events .row")).to_have_count(1)
     expect(hidden.locator("span")).to_have_text(sentence)
     hidden.get_by_role("button", name="Show it").click()
-    expect(hidden).to_be_hidden()
+    expect(hidden.locator("span")).to_have_text("The filter hides none of 2 events.")
     expect(page.locator(".events .row")).to_have_count(2)
     page.locator(".events .row").last.click()
     page.locator("#tab-chat").click()

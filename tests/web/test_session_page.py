@@ -131,17 +131,24 @@ def test_times_and_costs_are_whole(chromium: Browser, tmp_path: Path) -> None:
             visit.leave()
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_nothing_moves_on_a_phone_when_the_rest_comes(steady: Visit, view: str) -> None:
+@pytest.mark.parametrize(("view", "query"), [*((view, "") for view in VIEWS), ("events", "?text=fox")])
+def test_nothing_moves_on_a_phone_when_the_rest_comes(steady: Visit, view: str, query: str) -> None:
     """Space is reserved for what scripts add."""
     with used_again(steady, 390):
-        steady.session("dead" if view == "tree" else "night", view)
+        steady.session("dead" if view == "tree" else "night", view, query)
         _nothing_has_moved(steady)
 
 
 @pytest.mark.parametrize("width", [390, 768])
 @pytest.mark.parametrize(
-    ("path", "last"), [("/", "#summary > div:not(.soon)"), ("/analytics", "#tables table"), ("/calls", "#sums b")]
+    ("path", "last"),
+    [
+        ("/", "#summary > div:not(.soon)"),
+        ("/?text=fox&since=7d", "#sessions:not(.searched) .found"),
+        ("/analytics", "#tables table"),
+        ("/calls", "#sums b"),
+        ("/calls?kind=tool", "#sums b"),
+    ],
 )
 def test_nothing_moves_on_the_other_pages(steady: Visit, path: str, last: str, width: int) -> None:
     """Filters and figures have their room before, also where they need several rows."""
