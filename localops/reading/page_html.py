@@ -49,11 +49,15 @@ def session_head(facts: Facts, *, filtered: bool = False) -> str:
     )
     return f"""<article id="session" data-id="{escape(one["session_id"])}">
 <div class="run" id="head">
+<div class="run-line">
 <h1 title="{escape(one["name"] or "unnamed")}">{escape(one["name"] or "unnamed")}</h1>
 <span class="state {state}" id="state">{state}</span>
+<div class="acts" id="acts"></div>
+</div>
+<div class="run-more">
 <dl class="run-figures" id="totals">{figures}</dl>
 {quiet}
-<div class="acts" id="acts"></div>
+</div>
 </div>
 <div id="extras" hidden>
 <p class="meta"><time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))} UTC</time>

@@ -47,6 +47,10 @@ export class Head {
     byId("acts").append(...talk, this.toggle, ...(isReport ? [] : [exports(page)]));
     this.reason.addEventListener("click", () => this._toWhy());
     this.panel.append(this.places);
+    // On a narrow screen the name scrolls away, and the line below it stays.
+    const name = byId("head").querySelector("h1"),
+      { style } = document.documentElement;
+    new ResizeObserver(() => style.setProperty("--name", `${name.offsetHeight}px`)).observe(name);
   }
 
   /** Show or hide the panel; open one of its folds, known by its id. */
@@ -176,7 +180,7 @@ export class Head {
     this.wasQuiet = this.page.complete && this.page.quiet > QUIET;
     if (line) rows.unshift(line);
     if (isLoud) rows.unshift(make("div", { class: "bad" }, this.reason, this._toFailures()));
-    else if (!byId("head").contains(this.reason)) byId("acts").before(this.reason);
+    else if (!byId("head").contains(this.reason)) byId("totals").after(this.reason);
     byId("notices").replaceChildren(...rows);
   }
 

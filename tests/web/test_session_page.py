@@ -167,6 +167,20 @@ def test_the_head_stays_in_sight(visit: Visit) -> None:
     visit.until("scrollY > 100")
     head: Any = page.locator("#head").bounding_box()
     assert head["y"] == 0
+    # A tablet keeps the line with the name above the tabs, a phone the line with the state.
+    for width, part in ((768, "h1"), (390, "#state")):
+        visit.looks(width)
+        page.mouse.move(300, 600)
+        page.mouse.wheel(0, 5_000)
+        visit.until("scrollY > 300")
+        line: Any = page.locator(part).bounding_box()
+        tabs: Any = page.locator("#views").bounding_box()
+        assert -1 < line["y"] < line["y"] + line["height"] <= tabs["y"] <= 36
+    # Kinds are filters, and a legend, in a window of any width.
+    page.locator("#tab-events").click()
+    for width in (1024, 768, 390):
+        visit.looks(width)
+        expect(page.locator(".chip[data-kind=llm]")).to_be_visible()
 
 
 # The head
@@ -363,6 +377,13 @@ def test_a_run_that_is_stuck_looks_stuck(chromium: Browser, tmp_path: Path) -> N
         line.evaluate(long)
         room: Any = page.locator("#view").bounding_box()
         assert 800 - room["y"] >= 0.8 * 800
+        # What it is inside is whole; both are in a narrower window, which gives each a line.
+        parts = line.locator("> span")
+        assert parts.first.evaluate(is_whole)
+        visit.looks(1100)
+        assert parts.first.evaluate(is_whole)
+        assert parts.last.evaluate(is_whole)
+        visit.looks()
         # The list counts what ended, too.
         assert visit.facts("sessions")["sessions"][0]["tool_calls"] == 1
         expect(page.locator("#totals [data-id=tool]")).to_have_text("tool + 1 running1")
