@@ -18,6 +18,7 @@ from localops.reading import page_html
 from localops.reading.facts import neither
 from localops.server import browser_guard, calls_page, early_html, web_files
 from localops.server.request import Call, HttpError
+from localops.server.routes import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -298,13 +299,14 @@ _NOTHING = '<p class="empty" id="empty">No sessions yet: record one with <code>l
 
 # Those of a period, which are compared with the one before.
 _TREND = {name: f"{value}|▲ 100%" for name, value in _USUAL.items()} | {"▲▼": "|compared with the 24 hours before"}
-# Parameters that choose no sessions.
-_ORDER = frozenset(("sort", "order", "before", "after", "by", "limit", "names"))
+# Parameters that choose sessions or calls.
+_CHOOSING = {name for each in ENDPOINTS if each.path in ("/api/1/sessions", "/api/1/calls") for name in each.query}
+_CHOOSING -= {"sort", "order", "before", "after", "limit"}
 
 
 def _chosen(call: Call) -> list[tuple[str, str]]:
     """Return the filters in an address."""
-    return [(name, value) for name, value in call.request.query_params.multi_items() if value and name not in _ORDER]
+    return [(name, value) for name, value in call.request.query_params.multi_items() if value and name in _CHOOSING]
 
 
 def _session_list(facts: Facts, root: str, chosen: list[tuple[str, str]]) -> str:

@@ -53,7 +53,8 @@ function draw(now, before, query) {
   const box = byId("summary");
   if (box.querySelector(".soon")) box.style.minHeight = `${box.offsetHeight}px`;
   else if (location.search !== early) box.style.minHeight = "";
-  box.hidden = !now.sessions;
+  // It keeps its room, as the next letters of a search may find one.
+  box.classList.toggle("none", !now.sessions);
   const compared = before?.sessions && first(query, "since") ? previous(query) : "";
   patchChildren(box, [
     ...FIGURES.map(([label, value, text, plain, good]) =>
