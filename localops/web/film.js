@@ -106,7 +106,7 @@ export class Film {
       at = run.find(seq);
     if (at < 0) return;
     this._mark(run.start[at]);
-    if (this.video?.readyState && this.video.paused)
+    if (this.video?.readyState)
       this.video.currentTime = Math.min(this.video.duration, Math.max(0, (run.start[at] - run.begin) / 1e6));
   }
 

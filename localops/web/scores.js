@@ -42,7 +42,7 @@ class Judged {
     Object.assign(this, { session, event, known: { scores: [], notes: [] } });
     this.list = make("div");
     this.head = make("summary", {}, "Scores and notes");
-    this.problem = make("p", { role: "alert", class: "faint" });
+    this.problem = make("p", { role: "alert", class: "failed" });
   }
 
   /** Show what was given; of a session that of its events, too. */
@@ -90,8 +90,8 @@ class Judged {
         },
       },
       field("name", "Score", "such as correct"),
-      field("value", "Value (empty takes it back)", "true, 0.8, good"),
-      field("comment", "Comment (without a score: a note)", ""),
+      field("value", "Value", "0.8, true, good; empty: none"),
+      field("comment", "Comment", "without a score, a note"),
       make("button", {}, "Add"),
       this.event ? null : make("button", { type: "button", onclick: () => this._star() }, "Star"),
     );

@@ -26,6 +26,10 @@ def test_a_session_is_judged_on_its_page(chromium: Browser, tmp_path: Path) -> N
             one.evaluate("each => [each.getBoundingClientRect().left, each.offsetWidth]") for one in fields.values()
         ]
         assert [round(after[0] - left - width) for (left, width), after in pairwise(edges)] == [8, 8]
+        # One line of labels, above wide fields.
+        label = fold.locator("label").first
+        assert label.evaluate("each => each.offsetHeight") < 2 * fields["name"].evaluate("each => each.offsetHeight")
+        assert edges[0][1] > 150
         wide = "each => [each.offsetWidth, each.closest('.inside').clientWidth]"
         visit.looks(390)
         for one in fields.values():
@@ -50,6 +54,9 @@ def test_a_session_is_judged_on_its_page(chromium: Browser, tmp_path: Path) -> N
         expect(fold.locator("summary")).to_have_text("Scores and notes: correct 0.8")
         judge(name="cor<rect", value="1")
         expect(fold.get_by_role("alert")).to_contain_text("invalid score name")
+        places = [fold.get_by_role("alert"), fold.locator("form")]
+        message, form = (each.evaluate("each => each.getBoundingClientRect().toJSON()") for each in places)
+        assert (message["left"], message["top"] >= form["bottom"]) == (form["left"], True)
         ident = visit.page.url.partition("/s/")[2].partition("#")[0].partition("?")[0]
         given = visit.facts(f"sessions/{ident}")["scores"]
         assert [(each["name"], each["value"], each["by"]) for each in given if each["counts"]] == [

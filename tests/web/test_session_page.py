@@ -625,5 +625,12 @@ def test_pictures_are_in_a_strip_and_in_the_conversation(browsed: Visit) -> None
     before = page.evaluate("document.querySelector('.timeline .scroll canvas').toDataURL()")
     page.evaluate("document.querySelector('.film video').currentTime = 0.001")
     browsed.until(f"document.querySelector('.timeline .scroll canvas').toDataURL() !== {before!r}")
+    # While the video plays, too.
+    film = page.locator(".film video")
+    assert film.evaluate("film => film.offsetWidth") > 200
+    film.evaluate("film => { film.playbackRate = 0.1; film.currentTime = 1.5; return film.play(); }")
+    shots.nth(0).click()
+    browsed.until("document.querySelector('.film video').currentTime < 1")
+    film.evaluate("film => film.pause()")
     page = browsed.session("browsed", "chat")
     page.locator(".turn.action img").first.wait_for()
