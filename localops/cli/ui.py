@@ -43,8 +43,8 @@ def serving_options(command: F) -> F:
 def ui(port: int | None, no_browser: bool, home: str | None, project: str | None, as_json: bool) -> None:
     """Show everything in a browser, until Ctrl-C.
 
-    The pages are read-only and private: the server listens on this machine only, and needs the link that it
-    prints. On a terminal it also opens a browser.
+    The pages change no event; scores, notes and stars can be added. They are private: the server listens on this
+    machine only, and needs the link that it prints. On a terminal it also opens a browser.
     """
     folder, name = common.place(home, project)
     serve(folder, name, port, no_browser, {} if as_json else None)

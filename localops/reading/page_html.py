@@ -123,7 +123,8 @@ def _end_reason(one: dict[str, Any]) -> str:
     if not line:
         return "How it ended"
     rest = f'<span class="label">{escape(led_to)}</span>' if led_to else ""
-    return f'<span class="label">End reason: </span>{escape(line)}{rest}'
+    label = "First error" if led_to else "End reason"
+    return f'<span class="label">{label}: </span>{escape(line)}{rest}'
 
 
 def _reason(one: dict[str, Any]) -> tuple[str, str]:

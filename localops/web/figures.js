@@ -5,7 +5,7 @@ import { ask, make } from "./base.js";
 import { now } from "./clock.js";
 import { keyed } from "./keyed.js";
 import { box, Charts } from "./charts.js";
-import { cost, count, duration, money, percent, STEPS, tick } from "./formats.js";
+import { cost, count, duration, money, percent, range, STEPS, tick } from "./formats.js";
 import { kindClass, kindText } from "./kinds.js";
 import { ranking } from "./ranking.js";
 
@@ -15,6 +15,11 @@ const BUCKETS = 100,
   TOP = 10;
 // Milliseconds after which the cost by model of a running session is requested again.
 const PAUSE = 10_000;
+
+// The bar of calls of about a millisecond, in which all shorter ones are.
+const SHORTEST = -20;
+/** Return an edge of a bar, which may be between two milliseconds. */
+const edge = (seconds) => (seconds < 0.01 ? `${(seconds * 1e3).toFixed(1)}ms` : duration(seconds));
 
 export class Figures {
   constructor(page) {
@@ -259,7 +264,7 @@ export class Figures {
       (at) => run.took[at] / 1e6,
     ).sort();
     if (!took.length) return box(title, make("p", { class: "faint" }, "No call has ended"));
-    const power = (value) => Math.floor(Math.log2(Math.max(value, 1e-3)) * 2);
+    const power = (value) => Math.max(SHORTEST, Math.floor(Math.log2(value) * 2));
     const low = power(took[0]),
       high = power(took.at(-1)),
       values = Array.from({ length: high - low + 1 }, () => 0);
@@ -271,7 +276,7 @@ export class Figures {
       label: "duration",
       x: values.map((_, i) => low + i),
       time: false,
-      xText: (value) => `${duration(2 ** (value / 2))}–${duration(2 ** ((value + 1) / 2))}`,
+      xText: (value) => range(value > SHORTEST ? 2 ** (value / 2) : 0, 2 ** ((value + 1) / 2), edge),
       xSpace: 110,
       yText: count,
       series: [{ label: "calls", values, colour }],

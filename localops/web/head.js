@@ -16,7 +16,8 @@ import { why } from "./why.js";
 
 // A group with more facts than this is folded.
 const LONG = 12;
-const LABEL = "End reason: ";
+const LABEL = "End reason: ",
+  CAUSE_LABEL = "First error: ";
 const TALK = "All sessions of this conversation, and their chat";
 // Unfinished operations that have a sentence each.
 const MOST_ENDS = 5;
@@ -101,7 +102,7 @@ export class Head {
           figure("Cost", cost(one), provenance(one).join(", ")),
         counted("LLM", one.llm_calls, many(one.llm_calls, "LLM call"), llm),
         counted("tools", one.tool_calls, many(one.tool_calls, "tool call"), tool),
-        counted("actions", one.actions),
+        counted("actions", one.actions, many(one.actions, "action or operation", "actions and operations")),
         one.errors > 0 && this._errors(one),
         counted("tokens", one.tokens_in + one.tokens_out, tokens.join("; ")),
       ].filter(Boolean),
@@ -131,7 +132,7 @@ export class Head {
       button = this.reason;
     const [line, ledTo] = this.page.running ? ["", ""] : reasonOf(one),
       text = this.page.running ? this._at() : line || "How it ended",
-      label = line ? LABEL : "";
+      label = ledTo ? CAUSE_LABEL : line ? LABEL : "";
     const isQuiet = this.page.running && this.page.quiet > QUIET;
     byId("state").className = `state ${/^[A-Z][a-z]+$/.test(one.state) ? one.state : ""}${isQuiet ? " quiet" : ""}`;
     button.className = `reason ${one.state}${isQuiet ? " quiet" : ""}`;
@@ -232,7 +233,7 @@ export class Head {
     const one = this.page.facts;
     const hasCalls = one.tool_calls || one.failed;
     const folds = [
-      why((seq) => this.page.select(seq, { isStep: true })),
+      why((seq) => this.page.select(seq, { isStep: true }), this.page.running),
       scores(one),
       hasCalls ? loops(one, { onKnown: (facts) => this.page.mark(facts), open: () => this.open(true, "loops") }) : null,
       ran(one),

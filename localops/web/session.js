@@ -474,13 +474,14 @@ function drawHidden() {
     }
   // A filter that hides nothing has its line, too, as nothing may move when that turns out.
   const all = run.n && hides === run.n ? "all" : hides ? `${count(hides)} of` : "none of";
+  const verb = page.view === "timeline" ? "dims" : "hides";
   const text = !isFiltered
     ? ""
     : !page.complete
       ? "Loading …"
       : !page.isSearched
         ? `Searching the content: ${many(run.n - hides, "event")} so far …`
-        : `The filter hides ${all} ${many(run.n, "event")}.`;
+        : `The filter ${verb} ${all} ${many(run.n, "event")}.`;
   const only =
     repeats === 1
       ? " 1 of them only repeats words of an earlier call in its prompt."

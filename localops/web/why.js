@@ -74,7 +74,7 @@ const loading = () => make("p", { class: "faint" }, "Loading…");
 const failure = (error) => make("p", { class: "failed" }, error.message);
 
 /** Return the fold; `select` is called with the number of an event whose link is clicked. */
-export function why(select) {
+export function why(select, isRunning) {
   const inside = make("div", { class: "inside" });
   let asked = false;
   const load = async () => {
@@ -90,7 +90,12 @@ export function why(select) {
       inside.replaceChildren(failure(error));
     }
   };
-  const box = make("details", { id: "why", ontoggle: load }, make("summary", {}, TITLE), inside);
+  const box = make(
+    "details",
+    { id: "why", ontoggle: load },
+    make("summary", {}, isRunning ? OPEN_TITLE : TITLE),
+    inside,
+  );
   return box;
 }
 

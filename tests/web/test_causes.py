@@ -146,7 +146,7 @@ def test_the_reason_of_an_end_begins_with_its_cause(visit: Visit) -> None:
     """The exception from which the others were raised is shown first, even before the page's script has run."""
     page = visit.session("chained", "tree")
     cause, led_to = "ValueError: invalid literal for int() with base 10: ", " — led to RuntimeError: setup failed"
-    expect(page.locator("#reason")).to_have_text(f"End reason: {cause}'x'{led_to}")
+    expect(page.locator("#reason")).to_have_text(f"First error: {cause}'x'{led_to}")
     sent = page.request.get(page.url).text()
     assert f'{cause}&#x27;x&#x27;<span class="label">{led_to}' in sent
 

@@ -129,6 +129,9 @@ def test_a_running_session_updates_by_itself(program: Program, visit: Visit) -> 
     page = visit.session("still going", "events")
     assert page.locator("#state").inner_text() == "Running"
     page.get_by_text("No events yet").wait_for()
+    page.locator("#about").click()
+    title = page.locator("#why > summary")
+    expect(title).to_have_text("How it is going")
     for _ in range(2):
         program.step()
     visit.until("document.querySelectorAll('.row').length === 2")
@@ -137,6 +140,7 @@ def test_a_running_session_updates_by_itself(program: Program, visit: Visit) -> 
     program.end()
     visit.until("document.getElementById('state').textContent === 'Success'")
     assert page.locator("#reason").inner_text() == "End reason: enough owls"
+    expect(title).to_have_text("How it ended, and why")
     listed.locator(".state.Success").wait_for()
 
 

@@ -45,7 +45,7 @@ def test_a_run_that_was_searched_by_its_name_opens_whole(visit: Visit) -> None:
     page.keyboard.press("Enter")
     page.wait_for_url("**/s/*?text=*")
     assert page.get_by_label("Filter events").input_value() == "met at dusk"
-    expect(page.locator("#hidden-events")).to_contain_text("The filter hides")
+    expect(page.locator("#hidden-events")).to_contain_text("The filter dims")
 
 
 @pytest.fixture(scope="module")
@@ -204,9 +204,11 @@ def test_a_view_says_that_the_filter_hides_events(visit: Visit) -> None:
         assert page.locator("#hidden-events").is_hidden(), view
         page.get_by_label("Filter events").fill("gpt-4o")
         words = page.locator("#hidden-events span")
-        expect(words).to_have_text(re.compile(r"^The filter hides \d+ of \d+ events\.$"))
+        # The timeline shows them in pale colours.
+        verb = "dims" if view == "timeline" else "hides"
+        expect(words).to_have_text(re.compile(rf"^The filter {verb} \d+ of \d+ events\.$"))
         page.get_by_label("Filter events").fill("no such word")
-        expect(words).to_have_text(re.compile(r"^The filter hides all \d+ events\.$"))
+        expect(words).to_have_text(re.compile(rf"^The filter {verb} all \d+ events\.$"))
         if view == "chat":
             page.get_by_text("No call matches the filter").wait_for()
         page.get_by_role("button", name="Clear the filter").click()
