@@ -2,15 +2,17 @@
 
 import { place as indexOf } from "./lanes.js";
 
-// A gap that is skipped is as long as this part of the time in which something happened.
-const PART = 60;
+// A gap that is skipped is as long as this part of the time in which something happened, so that its label has room;
+// together they are a third of it at most.
+const PART = 16,
+  ALL = 3;
 
 export class Axis {
   /** `gaps` are the [from, to] that are made short, in microseconds and in their order; `whole` is all time. */
   constructor(gaps = [], whole = 0) {
     this.gaps = gaps;
     const busy = Math.max(1, whole - gaps.reduce((sum, [from, to]) => sum + to - from, 0));
-    this.short = gaps.map(([from, to]) => Math.min(to - from, busy / PART));
+    this.short = gaps.map(([from, to]) => Math.min(to - from, busy / Math.max(PART, ALL * gaps.length)));
     this.starts = Float64Array.from(gaps, ([from]) => from);
     let gone = 0;
     // The places at which gaps begin, and how much time is left out before each.

@@ -99,11 +99,18 @@ function placed(events, run, now, axis) {
   return { events: Int32Array.from(events), starts, reach, label: nameOf(events, run) };
 }
 
-/** Return the name that all events of a line have; empty if they differ. */
+/** Return the most frequent name of the events of a line, and how many others there are. */
 function nameOf(events, run) {
-  const [first] = events;
-  const isSame = events.every((at) => run.name[at] === run.name[first] && run.model[at] === run.model[first]);
-  return isSame ? run.titleOf(first) : "";
+  const counts = new Map();
+  let best = events[0],
+    most = 0;
+  for (const at of events) {
+    const key = (run.name[at] + 1) * (run.models.length + 1) + run.model[at],
+      many = (counts.get(key) ?? 0) + 1;
+    counts.set(key, many);
+    if (many > most) [best, most] = [at, many];
+  }
+  return run.titleOf(best) + (counts.size > 1 ? ` + ${counts.size - 1}` : "");
 }
 
 /**

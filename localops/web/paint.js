@@ -19,6 +19,13 @@ export const MARK = 3;
 export const SHORT = 6;
 // Pixels below which a bar is drawn above longer ones.
 const NARROW = 4;
+// More events than these that begin in one pixel have the colour of most of them; of many, some are looked at, in steps
+// that spread over all of them.
+const FEW = 3,
+  SAMPLE = 48,
+  GOLDEN = 0.618034;
+// How many times as frequent as the usual kind of a line another one is to be shown.
+const CLEARLY = 2;
 // Pixels between the beginnings of two labels of the axis.
 const APART = 90;
 
@@ -81,7 +88,8 @@ function addLine(bars, timeline, index, y, from, scale) {
   const { page, layout, lit, width } = timeline,
     { run } = page;
   const { events, starts, reach } = layout.lines[index];
-  const last = place(starts, from + width / scale);
+  const last = place(starts, from + width / scale),
+    usual = (layout.usual[index] ??= mostFrequent(timeline, events, 0, events.length));
   // The last pixel that has a bar, and the one in which the last bar began.
   let drawn = -1,
     spot = -Infinity;
@@ -93,10 +101,15 @@ function addLine(bars, timeline, index, y, from, scale) {
       right = Math.min(width + 2, Math.max(end, x + THIN)),
       isInner = Math.floor(right) <= drawn;
     if (end >= 0 && (!isInner || Math.floor(left) > spot || (lit && lit[at]))) {
-      const kind = layout.kinds[run.kind[at]] ?? 5,
-        rect = [left, y, Math.max(THIN, right - left - (right - left > 4 ? 1 : 0))];
+      const isThin = right - left < NARROW,
+        // Bars that begin in one pixel have one colour; between two pixels, colours would be mixed.
+        until = isThin && !lit ? place(starts, from + (Math.floor(left) + 1) / scale) : i,
+        kind = until - i > FEW ? mostFrequent(timeline, events, i, until, usual) : (layout.kinds[run.kind[at]] ?? 5),
+        rect = isThin
+          ? [Math.floor(left), y, Math.max(1, Math.round(right - left))]
+          : [left, y, right - left - (right - left > 4 ? 1 : 0)];
       if (lit && !lit[at]) bars.pale[kind].push(...rect);
-      else if (right - left < NARROW) bars.thin[kind].push(...rect);
+      else if (isThin) bars.thin[kind].push(...rect);
       else if (isInner) bars.inner.push({ kind, rect });
       else bars.wide[kind].push(...rect);
       const frayed = run.took[at] < 0 ? Math.min(96, (right - left) * 0.4) : 0;
@@ -277,6 +290,24 @@ function moments(timeline, pen, from, scale) {
   }
 }
 
+/**
+ * Return the kind of most of the events from one index of a line to another; of many, of some of them. It is that of
+ * the line where no other is clearly more frequent: equal shares would make stripes.
+ */
+function mostFrequent({ layout, page }, events, from, to, usual = -1) {
+  const counts = new Uint16Array(PAINTED.length),
+    some = Math.min(to - from, SAMPLE);
+  let best = 0;
+  for (let i = 0; i < some; i += 1) {
+    // Not in equal steps: events often repeat in the same order.
+    const at = events[from + (some < SAMPLE ? i : Math.floor(((i * GOLDEN) % 1) * (to - from)))],
+      kind = layout.kinds[page.run.kind[at]] ?? 5;
+    counts[kind] += 1;
+    if (counts[kind] > counts[best]) best = kind;
+  }
+  return usual >= 0 && counts[best] < CLEARLY * counts[usual] ? usual : best;
+}
+
 /** Draw the axis: times since the start of the session. */
 export function paintAxis(timeline, pen, height) {
   const { axis, begin, width, gutter, colours: c } = timeline,
@@ -288,32 +319,43 @@ export function paintAxis(timeline, pen, height) {
     step = STEPS.find((each) => each >= least) || Math.ceil(least / 86_400) * 86_400;
   const seconds = (spot) => (axis.time(spot) - begin) / 1e6,
     last = seconds(from + span);
-  let free = -Infinity;
+  const placeOf = (time) => ((axis.place(time) - from) * width) / span;
+  // The labels so far, as [left, right].
+  const taken = [];
   const write = (label, left) => {
+    const right = left + pen.measureText(label).width + 6;
+    if (taken.some((one) => left < one[1] && right > one[0])) return false;
+    taken.push([left, right]);
     pen.fillStyle = c.soft;
     pen.fillText(label, gutter + left, 15);
-    free = left + pen.measureText(label).width + 6;
+    return true;
   };
+  const mark = (time, seconds, isAfterGap = false) => {
+    const x = placeOf(time),
+      label = tick(Math.abs(seconds) < step / 1e3 ? 0 : seconds, step),
+      wide = pen.measureText(label).width;
+    // The last label is left of its tick if it does not fit on the right, unless a gap is there.
+    const beside = x + 4 + wide <= width ? x + 4 : isAfterGap ? width - wide : x - 4 - wide;
+    if (x < 0 || x > width || !write(label, beside)) return;
+    pen.fillStyle = c.line;
+    pen.fillRect(gutter + x, 0, 1, height);
+  };
+  // What is skipped, and the time after it, come before the regular ticks.
+  for (const [start, end] of axis.gaps) {
+    const left = placeOf(start);
+    if (left > width || placeOf(end) < 0) continue;
+    const label = `⋯ ${duration((end - start) / 1e6)}`;
+    // The time after it begins at its end.
+    write(label, Math.max(0, Math.min(left, placeOf(end) - pen.measureText(label).width - 4)));
+    mark(end, (end - begin) / 1e6, true);
+  }
   for (let at = Math.ceil(seconds(from) / step) * step; at <= last; at += step) {
     if (at < -step / 2) continue;
     const time = at * 1e6 + begin,
       gap = axis.gapAt(time);
-    if (gap) {
-      const left = ((axis.place(gap[0]) - from) * width) / span;
-      if (left >= free) write(`⋯ ${duration((gap[1] - gap[0]) / 1e6)}`, left);
-      // There may be millions of steps in a gap that is skipped.
-      at = Math.ceil((gap[1] - begin) / 1e6 / step) * step - step;
-      continue;
-    }
-    const x = ((axis.place(time) - from) * width) / span,
-      label = tick(Math.abs(at) < step / 1e3 ? 0 : at, step),
-      wide = pen.measureText(label).width;
-    // The last label is left of its tick if it does not fit on the right.
-    const left = x + 4 + wide > width ? x - 4 - wide : x + 4;
-    if (left < free) continue;
-    pen.fillStyle = c.line;
-    pen.fillRect(gutter + x, 0, 1, height);
-    write(label, left);
+    // There may be millions of steps in a gap that is skipped.
+    if (gap) at = Math.ceil((gap[1] - begin) / 1e6 / step) * step - step;
+    else mark(time, at);
   }
 }
 

@@ -21,6 +21,8 @@ const VIEWS = {
   chat: ["Chat", async () => (await import("./chat.js")).Chat],
   figures: ["Figures", async () => (await import("./figures.js")).Figures],
 };
+// Parts of the address that the views keep: of a report, the session; the lines of the timeline, and skipped times.
+const KEPT = ["session", "lanes", "idle"];
 const query = () => new URLSearchParams(location.search);
 /** Return the event that an address names, by its seq or its id; 0 for none. */
 const eventOf = (params) => {
@@ -333,10 +335,17 @@ class Page {
     byId("session").classList.toggle("long", !byId("extras").hidden || this.view === "figures");
   }
 
+  /** Keep a choice of a view in the address; null forgets it. */
+  keep(name, value) {
+    const params = query();
+    if (value === null) params.delete(name);
+    else params.set(name, value);
+    history.replaceState(null, "", `${location.pathname}${params.size ? `?${params}` : ""}${location.hash}`);
+  }
+
   _address(isStep = false) {
     const params = new URLSearchParams();
-    // Of a report with several.
-    if (query().has("session")) params.set("session", query().get("session"));
+    for (const name of KEPT) if (query().has(name)) params.set(name, query().get(name));
     if (this.selected) params.set("event", this.selected);
     if (this.kinds.size) params.set("kind", [...this.kinds].join(","));
     if (this.text) params.set("text", this.text);

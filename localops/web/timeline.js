@@ -23,11 +23,15 @@ const STILL = 8;
 const IDLE = 1 / 100,
   GAP = 1 / 50;
 
+// How bars are put into lines; the first one, unless the address names another.
+const ORDERS = ["agent", "name", "nesting"];
+
 export class Timeline {
   constructor(page) {
     this.page = page;
-    this.by = "agent";
-    this.skips = false;
+    const chosen = new URLSearchParams(location.search);
+    this.by = ORDERS.includes(chosen.get("lanes")) ? chosen.get("lanes") : ORDERS[0];
+    this.skips = chosen.get("idle") === "skip";
     this.from = 0;
     // 0: the whole session.
     this.span = 0;
@@ -56,16 +60,14 @@ export class Timeline {
     this.choice = make(
       "select",
       { "aria-label": "Order of the bars", onchange: () => this._order(this.choice.value) },
-      make("option", { value: "agent" }, "by agent"),
-      make("option", { value: "name" }, "by name"),
-      make("option", { value: "nesting" }, "by nesting"),
+      ORDERS.map((by) => make("option", { value: by, selected: by === this.by }, `by ${by}`)),
     );
     this.idle = make(
       "button",
       {
         type: "button",
         class: "quiet small",
-        "aria-pressed": "false",
+        "aria-pressed": String(this.skips),
         title: "Make times without events short",
         onclick: () => this._skip(!this.skips),
       },
@@ -148,6 +150,7 @@ export class Timeline {
 
   _order(by) {
     this.by = by;
+    this.page.keep("lanes", by === ORDERS[0] ? null : by);
     this.changed();
   }
 
@@ -155,6 +158,7 @@ export class Timeline {
     this.skips = skips;
     this.idle.setAttribute("aria-pressed", String(skips));
     this.span = 0;
+    this.page.keep("idle", skips ? "skip" : null);
     this.changed();
   }
 
@@ -181,6 +185,8 @@ export class Timeline {
       tops,
       height: (tops.at(-1) ?? 0) + LINE + TOP,
       kinds: kindNumbers(run),
+      // By line, as they are drawn.
+      usual: [],
       failed,
       failedStarts: failed.map((events) => Float64Array.from(events, (at) => this.axis.place(run.start[at]))),
       gaps: this.skips ? idle : idle.filter(([from, to]) => to - from >= (now - run.begin) * GAP),
@@ -371,7 +377,9 @@ export class Timeline {
         // The details that open have more than the tip, which would cover them until the pointer moves on.
         this.clicked = at < 0 ? null : event;
         this.tip.hidden ||= at >= 0;
-        this._choose(at);
+        const other = at < 0 ? this._otherAt(event) : null;
+        if (other) this._show(other);
+        else this._choose(at);
       }
       this.scroll.classList.remove("dragging");
     };
@@ -514,24 +522,52 @@ export class Timeline {
     ].filter(Boolean);
   }
 
+  /** Return the process or the skipped time under the pointer: `{title, facts, from, to}`; null without one. */
+  _otherAt(event) {
+    if (!this.layout) return null;
+    const here = this.axis.time(this._placeAt(event)),
+      box = this.canvas.getBoundingClientRect(),
+      { begin, axis, now } = this,
+      since = (time) => duration(Math.max(0, time - begin) / 1e6);
+    const row = Math.floor((event.clientY - box.top + this.scroll.scrollTop - TOP) / LINE),
+      band = this.layout.bands[row];
+    if (band) {
+      const end = band.end ?? now,
+        isInside = event.clientX - box.left < this.gutter || (here >= band.start && here <= end);
+      const facts = [
+        `took part for ${duration((end - band.start) / 1e6)}`,
+        `from ${since(band.start)} to ${band.isOpen ? "the end, which it did not record" : since(end)}`,
+      ];
+      return isInside ? { title: `process ${band.label}`, facts, from: band.start, to: end } : null;
+    }
+    const gap = event.clientX - box.left < this.gutter ? null : axis.gapAt(here);
+    if (!gap) return null;
+    const facts = [`from ${since(gap[0])} to ${since(gap[1])}`];
+    return { title: `no events for ${duration((gap[1] - gap[0]) / 1e6)}`, facts, from: gap[0], to: gap[1] };
+  }
+
+  /** Show a time with a little of what is around it. */
+  _show({ from, to }) {
+    const start = this.axis.place(from),
+      long = Math.max(CLOSEST, this.axis.place(to) - start);
+    this._look(start - long * 0.05, long * 1.1);
+  }
+
   _hover(event) {
     const at = event ? this._at(event) : -1;
     if (at !== this.hover) {
       this.hover = at;
       this.draw();
     }
-    this.canvas.style.cursor = at < 0 ? "" : "pointer";
+    const other = at < 0 && event ? this._otherAt(event) : null;
+    this.canvas.style.cursor = at < 0 && !other ? "" : "pointer";
     const { clientX: x, clientY: y } = this.clicked || {};
     const isStill = this.clicked && event && Math.hypot(event.clientX - x, event.clientY - y) < STILL;
     if (!isStill) this.clicked = null;
-    this.tip.hidden = at < 0 || Boolean(isStill);
-    if (at < 0) return;
-    const { run } = this.page;
-    this.tip.replaceChildren(
-      make("strong", {}, run.titleOf(at)),
-      make("br"),
-      make("small", {}, this._facts(at).join(" · ")),
-    );
+    this.tip.hidden = (at < 0 && !other) || Boolean(isStill);
+    if (this.tip.hidden) return;
+    const [title, facts] = other ? [other.title, other.facts] : [this.page.run.titleOf(at), this._facts(at)];
+    this.tip.replaceChildren(make("strong", {}, title), make("br"), make("small", {}, facts.join(" · ")));
     this.tip.style.left = `${Math.min(event.clientX + 14, innerWidth - Math.min(360, this.tip.offsetWidth + 8))}px`;
     this.tip.style.top = `${event.clientY + (event.clientY > innerHeight - 90 ? -60 : 16)}px`;
   }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from localops import clock
 from localops.journal import rows
@@ -93,11 +95,31 @@ def _night() -> list[rows.Row]:
     ]
 
 
+def _workers() -> list[rows.Row]:
+    """Return a session of two processes: many short events of three kinds in turn, an idle hour, and a last event."""
+    begin = clock.now_ns() - 7_200 * 10**9
+    workers = clock.new_id(begin)
+
+    def event(name: str, kind: str, at_ms: int, **columns: Any) -> rows.Row:
+        at = begin + at_ms * 10**6
+        return made.event(name, kind, workers, **{"id": clock.new_id(at), "at_ns": at, "start_ns": at, **columns})
+
+    processes = [{"parent": clock.new_id(begin), "body": json.dumps({"pid": pid, "host": "farm"})} for pid in (17, 18)]
+    kinds = ("tool", "llm", "action")
+    return [
+        event("workers", "session", 0, id=workers, **processes[0]),
+        event("", "join", 1, **processes[1]),
+        *(event(kinds[at % 3], kinds[at % 3], at) for at in range(2, 9_000)),
+        event("report", "action", 3_609_000, start_ns=begin + 3_608_000 * 10**6),
+        event("Success", "end", 3_610_000),
+    ]
+
+
 class Hand:
     """The bars of the timeline, and fingers to move it."""
 
-    def __init__(self, visit: Visit) -> None:
-        self.page = visit.session("night")
+    def __init__(self, visit: Visit, page: Page | None = None) -> None:
+        self.page = page or visit.session("night")
         self.canvas = self.page.locator(".timeline .scroll canvas")
         self.box: Any = self.canvas.bounding_box()
         self._screen: Any = self.page.context.new_cdp_session(self.page)
@@ -143,6 +165,7 @@ def touched(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
     home = tmp_path_factory.mktemp("timeline")
     journal = Journal(str(home / "default"))
     journal.add(_night())
+    journal.add(_workers())
     journal.close()
     with serving(home) as link, visiting(chromium, link, has_touch=True) as visit:
         visit.page.goto(link)
@@ -278,6 +301,48 @@ def test_a_short_bar_beside_a_long_one_can_be_seen_and_opened(hand: Hand) -> Non
     assert ["look up", "action"] not in seen
     page.mouse.click(x - 6 + seen.index(["glance", "action"]) / 2, y)
     page.locator("#details h2", has_text="glance").wait_for()
+
+
+# The texts that are drawn until the next frame but one, and the colours in a line of the bars, but for grounds.
+DRAWN = """async (y) => {
+    const texts = new Set(), { fillText } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+        texts.add(text);
+        fillText.call(this, text, ...place);
+    };
+    dispatchEvent(new Event("resize"));
+    const canvas = document.querySelector(".timeline .scroll canvas"), ratio = canvas.width / canvas.clientWidth;
+    canvas.dispatchEvent(new FocusEvent("focus"));
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    CanvasRenderingContext2D.prototype.fillText = fillText;
+    const { data } = canvas.getContext("2d").getImageData(180 * ratio, y * ratio, 600 * ratio, 1);
+    const colours = new Set();
+    for (let at = 0; at < data.length; at += 4) colours.add(data.slice(at, at + 3).join());
+    return [[...texts], [...colours]];
+}"""
+
+
+def test_processes_and_skipped_times_have_names(touched: Visit) -> None:
+    """In tips that a click goes to, and on the axis; lines have names, and no stripes where kinds take turns."""
+    with used_again(touched) as visit:
+        page = visit.session("workers", "timeline", "?idle=skip&lanes=nesting")
+        expect(page.get_by_label("Order of the bars")).to_have_value("nesting")
+        expect(page.get_by_role("button", name="Skip idle")).to_have_attribute("aria-pressed", "true")
+        hand = Hand(visit, page)
+        texts, colours = page.evaluate(DRAWN, 6 + 2 * 20 + 6 + 8)
+        assert {"⋯ 59m 59s", "farm · 17", "farm · 18", "action + 3"} <= set(texts)
+        assert any(text.startswith("1h 00m") for text in texts), texts
+        assert len(colours) == 1
+        page.mouse.move(hand.box["x"] + 300, hand.box["y"] + 12)
+        tip = page.locator(".timeline > .tip")
+        expect(tip).to_have_text(re.compile(r"^process farm · 17took part for 1h 00m · from <1ms to "))
+        x, _, y = hand.bar("no events for 59m 59s")
+        page.mouse.click(x + 4, y)
+        hand.bar("no events for 59m 59s")
+        page.select_option(".timeline select", "name")
+        assert "lanes=name" in page.url
+        page.get_by_role("button", name="Skip idle").click()
+        assert "idle=" not in page.url
 
 
 def test_the_overview_marks_where_a_step_failed(hand: Hand) -> None:
