@@ -14,7 +14,7 @@ import { day, midnight, zone } from "./times.js";
 import { url } from "./url.js";
 import { ViewsMenu } from "./views_menu.js";
 
-const STATES = { Success: "good", Failure: "bad", Indeterminate: "action", Running: "accent", Unknown: "other" };
+const STATES = { Success: "good", Failure: "bad", Indeterminate: "warn", Running: "running", Unknown: "other" };
 // Models with a colour of their own; the others share one.
 const MODELS = 5;
 // Lines of a table that are fetched.
@@ -184,8 +184,8 @@ function perDay(daily) {
     }),
     perSession(
       [
-        ["Median cost", "accent", each("p50_nano")],
-        ["90th percentile", "action", each("p90_nano")],
+        ["Median cost", "series", each("p50_nano")],
+        ["90th percentile", "series", each("p90_nano")],
       ].map(([title, colour, values]) =>
         charts.plot({
           title,
@@ -250,7 +250,7 @@ function distribution(title, one, text, sort) {
     xText: (index) => (one.bars[index] ? range(one.bars[index].from, one.bars[index].to, text) : ""),
     xSpace: 130,
     chosen: (index) => location.assign(within({ ...one.bars[index].filter, sort })),
-    series: [{ label: "sessions", colour: "accent", values: one.bars.map((bar) => bar.sessions) }],
+    series: [{ label: "sessions", colour: "series", values: one.bars.map((bar) => bar.sessions) }],
   });
 }
 

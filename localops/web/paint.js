@@ -9,7 +9,20 @@ export const LINE = 20;
 export const TOP = 6;
 const BAR = 15;
 const PAINTED = [...KINDS, "other"];
-export const COLOURS = [...PAINTED, "ink", "soft", "line", "paper", "card", "sunk", "accent", "warn", "strong"];
+export const COLOURS = [
+  ...PAINTED,
+  "ink",
+  "soft",
+  "line",
+  "paper",
+  "card",
+  "sunk",
+  "accent",
+  "warn",
+  "strong",
+  "series",
+  "running",
+];
 const FONT = "11px system-ui, sans-serif";
 // Pixels from which a gap is hatched: between many short ones, the bars would be lost.
 const WIDE_GAP = 48;
@@ -280,7 +293,7 @@ function outlines(timeline, pen, from, scale, top) {
 function moments(timeline, pen, from, scale) {
   const { page, axis, width, height, colours: c } = timeline;
   for (const [time, style] of [
-    [page.running ? timeline.now : null, c.accent],
+    [page.running ? timeline.now : null, c.running],
     [timeline.film.time, c.warn],
   ]) {
     const x = time === null ? -1 : (axis.place(time) - from) * scale;
@@ -398,7 +411,7 @@ export function paintMap(timeline, pen, height) {
   pen.fillRect(left, 0, right - left, height);
   for (let i = 0; i < columns; i += 1) {
     const tall = counts[i] && 4 + (Math.log1p(counts[i]) / Math.log1p(most)) * (height - 12);
-    pen.fillStyle = i * wide >= left - wide && i * wide <= right ? c.accent : c.other;
+    pen.fillStyle = i * wide >= left - wide && i * wide <= right ? c.series : c.other;
     pen.globalAlpha = 0.55;
     pen.fillRect(i * wide, height - tall, wide - 1, tall);
     pen.globalAlpha = 1;
