@@ -327,7 +327,7 @@ def test_an_error_outside_of_operations_of_a_worker_is_recorded() -> None:
         "session.end_session('Success')"
     )
     assert (facts["first_error"]["type"], facts["first_error"]["outcome"]) == ("KeyError", "ended a process")
-    ended = "One of them ended without recording its end; none of its operations was in progress."
+    ended = "One of them recorded no exit before the session ended; none of its operations was in progress."
     assert ended in sections["How it ended"]
 
 
@@ -446,6 +446,56 @@ def test_a_run_is_read_in_the_order_of_its_times_whatever_the_order_of_its_rows(
         again = json.loads(command("why", "last", "--json", env=home))
         assert {key: again[key] for key in keys} == {key: recorded[key] for key in keys}
         assert command("lint", "last", env=home) == lint
+
+
+_DAEMON = """
+def leave(how):
+    if how == 'error': raise LookupError('no page')
+    (os._exit if how == 'os' else sys.exit)(3 if how == 'code' else 0)
+def daemonize(how):
+    if os.fork(): leave(how)
+    os.setsid()
+    if os.fork(): leave(how)
+first, last = sys.argv[1:]
+@tool
+def work(): pass
+daemonize(first)
+work()
+print('ready', flush=True)
+sys.stdin.read(1)
+leave(last)
+"""
+_GONE = "the program exited and did not end the session. Whether it reached its goal is not recorded."
+_BY_CODE = "Failure: the program ended with exit code 3. It recorded the code as it exited."
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "how", "sentences"),
+    [
+        ("sys", "sys", "left open", [f"Indeterminate: {_GONE}"]),
+        ("sys", "code", "exit code", [_BY_CODE]),
+        ("sys", "error", "exception", ["Nothing caught it: it ended the run."]),
+        ("os", "code", "died", ["process {first} was killed by a signal", "Process {last} left with exit code 3."]),
+        ("os", "error", "died", ["Nothing caught it: it ended process {last}.\n"]),
+    ],
+)
+def test_a_daemon_ends_as_its_last_process_does(first: str, last: str, how: str, sentences: list[str]) -> None:
+    """Its first processes leave the session, which runs until the last one leaves."""
+    program = programs.start(INIT + _DAEMON, first, last)
+    try:
+        program.wait()
+        programs.first_line(program)
+        facts = found()
+    finally:
+        program.communicate()
+    joined = sorted(facts["processes"]["known"], key=lambda one: str(one["joined"]))
+    assert facts["how"] == "running"
+    pids = {name: one["pid"] for name, one in zip(("first", "last"), joined, strict=True)}
+    facts = found()
+    text = "".join(f"{one}\n" for section in page(facts).values() for one in section)
+    assert facts["how"] == how
+    assert [one for each in sentences if (one := each.format(**pids)) not in text] == []
+    assert ("and the program continued" in text, "without recording its end" in text) == (False, first == "os")
 
 
 def test_what_a_daemon_goes_on_with_did_not_end_with_its_first_process() -> None:

@@ -16,6 +16,7 @@ from localops.reading import (
     missing_steps,
     open_ends,
     pauses,
+    session_state,
     waiting_rows,
 )
 from localops.recording import events, scores
@@ -181,7 +182,7 @@ def _running(snapshot: Snapshot) -> set[str]:
 def _open_ends(snapshot: Snapshot) -> Iterator[str]:
     """Describe operations without an end, except those of the last run, which the reason of a derived end names."""
     for one in open_ends.notices(snapshot):
-        if not (one["is_of_last_run"] and snapshot.standing.derived):
+        if not (one["is_of_last_run"] and session_state.died(snapshot.standing, snapshot.story)):
             yield f"{one['before']}{one['kind']} {one['name']!r}{one['when']}{one['since']}"
 
 

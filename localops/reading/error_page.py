@@ -195,7 +195,8 @@ def _ended_a_part(error: Facts) -> Iterator[Sentence]:
         is_next = following is not None and following["after_a_resume"]
         yield _next(following) if is_next else ["The session was resumed after it."]
     elif error["outcome"] == "ended a process":
-        yield ["Nothing caught it: it ended process ", _process(name or ""), ", and the program continued."]
+        rest = ", and the program continued." if error["continued"] else "."
+        yield ["Nothing caught it: it ended process ", _process(name or ""), rest]
     else:
         thread: Sentence = ["thread ", Recorded(name)] if name else ["a thread"]
         yield ["Nothing caught it: it ended ", *thread, ", and the program continued."]

@@ -134,6 +134,11 @@ class _PostMortem:
                 named = {"kind": short(one.kind), "name": short(one.name)}
                 inside.setdefault(str(card.get(PARTICIPANT)), []).append(named)
         with_open = {str(card.get(PARTICIPANT)) for card in self._process_of.values()}
+        exits = {
+            one.participant.hex(): one.body.get("reason")
+            for one in self._seen.story.of_kind("leave")
+            if one.participant
+        }
         everyone = sorted(of_all.everyone, key=lambda each: self._rank(each[0], inside))
         known = [
             {
@@ -142,6 +147,7 @@ class _PostMortem:
                 "joined": iso(joined_ns),
                 "left": None if left_ns is None or of_all.state(card) != "left" else iso(left_ns),
                 "state": of_all.state(card),
+                "exit": short(exits.get(str(card.get(PARTICIPANT)))),
                 "inside": inside.get(str(card.get(PARTICIPANT)), [])[-SHOWN:],
                 "had_open": str(card.get(PARTICIPANT)) in with_open,
             }

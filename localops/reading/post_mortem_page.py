@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from localops.reading.sentences import Section, Sentence
 
 
-_KILLED = "it was killed by a signal (such as a SIGKILL, perhaps after a SIGTERM), crashed in native code"
+_KILLED = "was killed by a signal (such as a SIGKILL, perhaps after a SIGTERM), crashed in native code"
 _MAYBE = given_results.MAYBE
 _LEFT_OPEN = "the program exited and did not end the session. Whether it reached its goal is not recorded"
 _MAYBE_LOST = "no end is recorded, but rows of it may be lost, so how the program ended is not known"
+_ENDED = frozenset(("declared", "exception", "exit code", "signal"))
+_EXITS = ("exit code", "Signal")
 _HOLDS_OTHERS = frozenset(("session", "workflow", "agent"))
 
 
@@ -140,10 +142,13 @@ def _died(state: str, reason: str | None, findings: Facts) -> Iterator[Sentence]
     yield [
         f"{state}: ",
         Word(reason),
-        f". No end was recorded: {_KILLED}, ran out of memory, lost power or called os._exit{_daemon(findings)}.",
+        f". No end was recorded: {_dead(findings['processes'])} {_KILLED}, ran out of memory, lost power ",
+        f"or called os._exit{_daemon(findings)}.",
     ]
-    if findings["processes"]["found_dead_here"]:
+    if findings["processes"]["found_dead_here"] and findings["processes"]["count"] == 1:
         yield ["Its process no longer runs: the lock that it held is free."]
+    elif findings["processes"]["found_dead_here"]:
+        yield ["None of its processes runs any more: the locks that they held are free."]
     elif not findings["imported"]:
         yield ["The machine that recorded it found its process dead; whether it was resumed since is not known."]
     if findings["waiting"] is None:
@@ -152,6 +157,14 @@ def _died(state: str, reason: str | None, findings: Facts) -> Iterator[Sentence]
         yield [f"Its last row in the journal is from {when(findings['last'])} UTC."]
     if findings["not_resumable"] is None:
         yield ["A program can resume it where it stopped: see `localops help resume`."]
+
+
+def _dead(processes: Facts) -> str:
+    """Name the processes without a recorded exit, if others of the session left."""
+    dead = [_number(one["pid"]) for one in processes["known"] if one["state"] == "died"]
+    if processes["count"] == 1 or not dead:
+        return "it"
+    return f"process {dead[0]}" if len(dead) == 1 else f"each of its processes {', '.join(dead[:-1])} and {dead[-1]}"
 
 
 def _daemon(findings: Facts) -> str:
@@ -205,6 +218,9 @@ def _processes(processes: Facts, how: str) -> Iterator[Sentence]:
         "running": "is still alive",
         "unknown": "did not record its end; whether it is alive cannot be seen from here",
     }
+    for one in processes["known"] if how != "exit code" else ():
+        if (one["exit"] or "").startswith(_EXITS):
+            yield [*_process(one), " left with ", Word(one["exit"]), "."]
     idle = 0
     for one in processes["known"]:
         if one["inside"] and one["state"] == "died" and processes["count"] > 1:
@@ -216,7 +232,9 @@ def _processes(processes: Facts, how: str) -> Iterator[Sentence]:
             yield [*_process(one), f", in the session since {when(one['joined'])} UTC, {states[one['state']]}."]
     if idle:
         many, its = ("One", "its") if idle == 1 else (output.count(idle), "their")
-        yield [f"{many} of them ended without recording {its} end; none of {its} operations was in progress."]
+        # After the end of a session, a process records no exit.
+        ended = "recorded no exit before the session ended" if how in _ENDED else f"ended without recording {its} end"
+        yield [f"{many} of them {ended}; none of {its} operations was in progress."]
 
 
 def _process(one: Facts) -> Sentence:

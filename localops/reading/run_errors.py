@@ -57,8 +57,10 @@ def how_it_ended(seen: Snapshot) -> str:
         return standing.state.lower()
     if reason.startswith("imported;"):
         return "imported"
-    if standing.derived:
-        return "died" if session_state.died(standing, seen.story) else "left open"
+    if standing.derived and session_state.died(standing, seen.story):
+        return "died"
+    if standing.derived and standing.state != "Failure":
+        return "left open"
     if reason == session_state.LEFT_OPEN:
         return "left open"
     if _SIGNAL.match(reason):
@@ -163,6 +165,7 @@ class RunErrors:
             "became": self._consequence(one) if is_error else None,
             "next": self._next(one),
             "thread": self._threads.get(one.seq, (None, None))[1],
+            "continued": self._continued(one),
             **self._what_ended(one),
             "same": self._repeats(one) if is_error else None,
             "again": self._later_calls(one, chain) if failed and failed.kind not in ("error", "agent") else None,
@@ -249,8 +252,10 @@ class RunErrors:
         """Return how far an error propagated: the outcome, and where it stopped."""
         others = {each.parent: each for each in self._rows.errors_from(one) if each.seq != one.seq}
         ended = self._threads.get(one.seq)
+        is_fatal = self.is_ending(one) and self.ending is not None and self.ending.by == ending_error.EXCEPTION
         if ended is not None and ended[0] == "process":  # operations around it are those of its parent
-            return {"outcome": "ended a process", "where": None, "replaced_by": None}
+            outcome = "ended the run" if is_fatal else "ended a process"
+            return {"outcome": outcome, "where": None, "replaced_by": None}
         for depth, halves in enumerate(chain):
             last = halves[-1]
             if last.phase == rows.OPEN:
@@ -260,13 +265,24 @@ class RunErrors:
                 return {"outcome": "replaced", "where": level_of(last, {}), "replaced_by": by}
             if not last.failed and (depth or not one.failed):
                 return {"outcome": "caught" if depth else "noted", "where": level_of(last, {}), "replaced_by": None}
-        is_fatal = self.is_ending(one) and self.ending is not None and self.ending.by == ending_error.EXCEPTION
         # An exit or an interrupt is not recorded as an error, only as the end of the operations that it left.
         is_exit = one.kind != "error" and how_it_ended(self._seen) in ("exit code", "signal")
         outcome = f"ended a {ended[0]}" if ended is not None else "left"
         outcome = "ended an earlier run" if one.seq in self._ended_earlier else outcome
         outcome = "ended the run" if is_fatal or is_exit else outcome
         return {"outcome": outcome, "where": None, "replaced_by": None}
+
+    def _continued(self, one: Trouble) -> bool:
+        """Return whether a row shows that the program continued after an error, apart from the process it ended."""
+        bounds = {"after": self._rows.after(one.seq), "many": AFTER, "since": one.at_ns, "agent": None}
+        if self._seen.is_running or self._rows.ask("begun_after", **bounds):
+            return True
+        story, ended = self._seen.story, str(self._threads.get(one.seq, (None, None))[1])
+        pids = {card.participant: str(card.body.get("pid")) for card in story.of_kind(*rows.STARTS)}
+        later = (each for each in story.of_kind(*rows.LEAVES) if not each.implied and each.at_ns > one.at_ns)
+        others = {each.participant for each in later if pids.get(each.participant) != ended}
+        # A process of multiprocessing has a name in place of its number: one of those that left later is this one.
+        return len(others) > (0 if ended.isdecimal() else 1)
 
     def _next(self, one: Trouble) -> Facts | None:
         """Return what began first after an error, in the same agent, or else in any."""

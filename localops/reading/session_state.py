@@ -80,6 +80,9 @@ def judge(source: Source, folder: str, session: bytes, story: Story, *, last_ns:
     # After the story was read, a program may have ended the session and exited.
     if (ended := declared(source, session)) is not None:
         return ended
+    if not story.present() and (left := story.last_exit) is not None:
+        # The last process of a daemon left with a code or an error: so the program ended.
+        return Standing(left["state"], left["reason"], last_ns, True)
     dead = _Dead(source, session, story, last_ns)
     return Standing("Indeterminate", next(filter(None, (rule(dead) for rule in _RULES))), last_ns, True)
 

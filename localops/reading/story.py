@@ -251,6 +251,13 @@ class Story:
                 seen.add(one.participant)
                 yield one.body, one.at_ns, left.get(one.participant)
 
+    @property
+    def last_exit(self) -> dict[str, Any] | None:
+        """The state and the reason with which the last process left that had not begun the session; None without."""
+        last = max(self.of_kind("leave"), key=lambda one: one.at_ns, default=None)
+        body = {} if last is None else last.body
+        return body if isinstance(body.get("state"), str) and isinstance(body.get("reason"), str) else None
+
     @lazy
     def resumes(self) -> list[Milestone]:
         """The joins of processes that resumed the session after all others had left, oldest first."""

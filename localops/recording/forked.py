@@ -31,6 +31,11 @@ def leaves_to_child(error: BaseException, opened_in: int, forks_then: int) -> bo
     return has_forked and is_a(error, SystemExit) and _has_unawaited_child()
 
 
+def goes_on_in_child() -> bool:
+    """Return whether this process exits as the first process of a daemon does: a fork of it may go on."""
+    return forks[0] > 0 and _has_unawaited_child()
+
+
 def _has_unawaited_child() -> bool:
     """Return whether this process has not waited for a child, which may run or have left its work to its own child."""
     try:

@@ -18,6 +18,7 @@ from localops.interruption import arrival, hold, waiting
 from localops.journal import forks
 from localops.output import say
 from localops.reading.session_state import LEFT_OPEN, exit_reason, failure_reason, is_raised_interrupt
+from localops.recording import forked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -207,10 +208,13 @@ def _fail(session: Session, error: BaseException) -> None:
 
 def _end(session: Session, state: str, reason: str, *, dying: bool = False) -> None:
     """End a session if this process owns it, else leave it; an explicit end by any process is kept."""
-    if session.owned():
-        session.end_unasked(state, reason, dying=dying)
-    else:
+    if not session.owned():
+        session.leave(*((state, reason) if state == "Failure" else ()))
+    elif reason == LEFT_OPEN and not dying and forked.goes_on_in_child():
+        # The first process of a daemon: the session continues in the last one.
         session.leave()
+    else:
+        session.end_unasked(state, reason, dying=dying)
 
 
 def _chain_thread_hook() -> None:

@@ -586,13 +586,16 @@ class Session(SessionFacts):
             scope.set(before if before[0] is not None and before[0].is_running else NOWHERE)
         self._on_end(self)
 
-    def leave(self) -> None:
-        """Stop taking part without ending it, as a process does that only joined it."""
+    def leave(self, state: str | None = None, reason: str | None = None) -> None:
+        """Stop taking part without ending it, as a process does that only joined it.
+
+        `state` and `reason` are those that the session would have, had this process begun it.
+        """
         if self._ended is None and self.recorder.is_here():
             self.recorder.close_unfinished_calls()
             if self.recorder.explicit_end() is None:
                 # Not after the end: another row would make the session last until now.
-                self.recorder.note("leave", {})
+                self.recorder.note("leave", {} if state is None else {"state": state, "reason": reason})
             self._close()
             deliver()
 

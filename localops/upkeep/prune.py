@@ -354,7 +354,7 @@ def can_pack(journal: Journal, size: int | None = None) -> bool:
 def _recorded_into(journal: Journal) -> bool:
     # Only sessions whose processes are known to be dead do not count: programs may record into any other.
     return any(
-        session_state.standing(journal, journal.folder, session).state != "Indeterminate"
+        session_state.standing(journal, journal.folder, session).state in ("Running", "Unknown")
         for (session,) in journal.all("open_sessions", many=1_000)
     )
 
