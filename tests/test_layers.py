@@ -79,7 +79,7 @@ LAYERS = """
     post_mortem waste_page waste_tables error_page
     post_mortem_page made_tables
     past_session
-    score_functions
+    score_functions one_judge
     budget writer seen_calls own_scores loop_watch
     views
     recorder session_facts scoring sweep

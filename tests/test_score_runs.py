@@ -271,6 +271,29 @@ def test_a_run_that_is_killed_continues(tmp_path: Path) -> None:
         assert reader.ask("select count(*), count(distinct session) from event where kind = 'scored'") == [(120, 120)]
 
 
+def test_of_two_runs_at_once_the_second_finds_the_scores_of_the_first(file: Callable[[str], str]) -> None:
+    """It says that it waits; a run with other functions does not wait."""
+    _record(3)
+    path = file(
+        "import os, sys, time\ndef score_a(session):\n"
+        "    print('judging', file=sys.stderr, flush=True)\n"
+        "    while not os.path.exists(__file__ + '.go'): time.sleep(0.01)\n    return 1\n"
+    )
+    other = path.replace("my_scores", "other")
+    Path(other).write_text("def score_b(session):\n    return 1\n")
+    code = "from localops.cli import main\nimport sys\nmain(['score', '--with', sys.argv[1], '--processes', '1'])"
+    first = programs.start(code, path)
+    assert first.stderr is not None
+    assert first.stderr.readline() == "judging\n"
+    second = programs.start(code, path)
+    assert second.stderr is not None
+    assert "waiting for its end" in second.stderr.readline()
+    assert _judge(other, processes=1).scores == 3
+    Path(path + ".go").touch()
+    printed = [program.communicate(timeout=60)[1] for program in (first, second)]
+    assert ["3 scores given" in printed[0], "3 judged before" in printed[1]] == [True, True]
+
+
 def test_the_command_says_what_was_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As words, and as JSON; it fails where a function did."""
     from localops import cli

@@ -22,6 +22,7 @@ from localops.errors import ConfigError
 from localops.journal import rows
 from localops.reading.home import Home
 from localops.recording.scores import Score
+from localops.upkeep.one_judge import only_one
 from localops.upkeep.scoring import Scorer
 
 TYPE_CHECKING = False
@@ -92,8 +93,9 @@ def judge(
     try:
         result = Judged(functions=first.functions)
         authors = {author: version for _, author, version in first.functions}
-        work, seen = _due(Home(home, project), filters, authors, result)
-        _run(first, work, seen, config, folder, path, many, result)
+        with only_one(folder, authors):
+            work, seen = _due(Home(home, project), filters, authors, result)
+            _run(first, work, seen, config, folder, path, many, result)
     finally:
         first.end()
     if result.failures:
