@@ -53,7 +53,8 @@ export class Events {
   /** Give columns the width of their texts, and leave out those that have none of their own. */
   _fit() {
     const { run } = this.page;
-    if (!run.n) return;
+    if (!run.n || this.fitted === run.version) return;
+    this.fitted = run.version;
     fitColumns(this.element, {
       start: ["Start", ...starts(run)],
       took: ["Duration", "59m 59s", "unfinished"],

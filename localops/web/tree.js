@@ -100,12 +100,14 @@ export class Tree {
       if (this.closed.has(run.seq[at])) i += size[at] - 1;
     }
     this.shown = shown;
-    if (run.n)
+    if (run.n && this.fitted !== run.version) {
+      this.fitted = run.version;
       fitColumns(this.element, {
         took: ["Duration", "59m 59s"],
         tokens: ["Tokens", ...greatest(run.tree.tokens)],
         cost: ["Cost", ...costs(run, run.tree.cost, (at) => run.branchCost(at))],
       });
+    }
     this.note.textContent = kept ? `${count(matches)} of ${many(run.n, "event")}` : many(run.n, "event");
     this.list.current = shown.indexOf(run.find(this.page.selected));
     this.list.show(shown.length);

@@ -38,9 +38,11 @@ export function costs(run, amounts, text) {
   const { calls, unpriced } = run.tree,
     texts = new Map();
   for (let at = 0; at < run.n; at += 1) {
-    const size = Math.floor(Math.log10(Math.abs(amounts[at]))),
-      isWhole = unpriced[at] ? unpriced[at] >= calls[at] : "";
-    const sort = [size, run.kind[at], run.took[at] < 0, run.unbilled[at], isWhole].join(" ");
+    const size = amounts[at] ? Math.floor(Math.log10(Math.abs(amounts[at]))) : -1,
+      missing = unpriced[at] ? 1 + (unpriced[at] >= calls[at]) : 0;
+    // A number for each combination: a text would take longer than all else here.
+    const sort =
+      (((size + 2) * run.kinds.length + run.kind[at]) * 2 + (run.took[at] < 0)) * 6 + run.unbilled[at] * 3 + missing;
     // Amounts of one size and sort have texts of one length.
     if (!texts.has(sort)) texts.set(sort, text(at));
   }
