@@ -2,7 +2,7 @@
 
 import { ask, byId, hintOf, make, notice, searchKey, watch } from "./base.js";
 import { box, Charts } from "./charts.js";
-import { cost, count, duration, many, money, percent, range, short, success } from "./formats.js";
+import { cost, count, duration, many, money, percent, range, short, success, trimmed } from "./formats.js";
 import { FilterBar } from "./filters.js";
 import { patchChildren } from "./keyed.js";
 import { coloursOf } from "./model_colours.js";
@@ -230,6 +230,9 @@ function perSession(plots) {
   return costs;
 }
 
+/** Return where a bar of a histogram begins; of the first one, where it ends. */
+const edgeOf = ({ from, to }, text) => (from > 0 ? trimmed(text(from)) : range(0, to, text));
+
 function distribution(title, one, text, sort) {
   const unpriced = one.unpriced ? [`${many(one.unpriced, "session")} unpriced`] : [];
   if (!one.bars.length) {
@@ -248,7 +251,7 @@ function distribution(title, one, text, sort) {
     height: 190,
     yText: count,
     xText: (index) => (one.bars[index] ? range(one.bars[index].from, one.bars[index].to, text) : ""),
-    xSpace: 130,
+    axisText: (index) => (one.bars[index] ? edgeOf(one.bars[index], text) : ""),
     chosen: (index) => location.assign(within({ ...one.bars[index].filter, sort })),
     series: [{ label: "sessions", colour: "series", values: one.bars.map((bar) => bar.sessions) }],
   });
@@ -323,7 +326,9 @@ function columns(by, label, lines) {
     number(isOfCalls(by) ? "Calls" : "Events", (row) => row.events, count, { isSpare: !isOfCalls(by) }),
     failedOf(by),
     ...(isOfCalls(by) && lines.some((line) => line.failed) ? [failedShare] : []),
-    ...(by === "tool" ? [seconds("Time", (row) => row.seconds, { isSpare: true })] : [tokens]),
+    ...(by === "tool"
+      ? [seconds("Time", (row) => (rank("p50")(row) === null ? null : row.seconds), { isSpare: true })]
+      : [tokens]),
     ...(isOfCalls(by) ? SPEEDS : []),
     ...(by === "model" ? OF_MODELS.filter(isKnown) : []),
     ...(by !== "tool" || lines.some((line) => line.cost_nano) ? [costOf(by)] : []),

@@ -127,6 +127,8 @@ class Plot {
       bars: true,
       stacked: false,
       xText: null,
+      // The text below the axis, if that of a value is too long there.
+      axisText: null,
       xSpace: 70,
       yText: String,
       chosen: null,
@@ -223,7 +225,7 @@ class Plot {
       cursor: { drag: { x: Boolean(brushed), y: false, setScale: false, dist: 6 }, points: { show: !bars } },
       legend: { live: false, show: series.length > 1 },
       scales: {
-        x: { time, range: bars ? () => edges(this.facts.x, time ? DAY : 1) : undefined },
+        x: { time, range: bars || this.facts.x.length === 1 ? () => edges(this.facts.x, time ? DAY : 1) : undefined },
         y: { range: (_, low, high) => [0, (this.top ?? high) > 0 ? (this.top ?? high) * 1.08 : 1] },
       },
       axes: [
@@ -232,7 +234,7 @@ class Plot {
           size: AXIS,
           incrs: steps,
           space: this.facts.xSpace,
-          values: (_, all) => all.map(hasText ? xText : dayOf),
+          values: (_, all) => all.map(this.facts.axisText ?? (hasText ? xText : dayOf)),
         },
         {
           ...axis,

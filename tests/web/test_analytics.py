@@ -180,6 +180,39 @@ def test_outliers_are_named_and_leave_the_scale_to_the_others(visit: Visit) -> N
     assert page.evaluate(ABOVE, [None, 0]) == ["", None]
 
 
+# What is written below charts: of one day, and of bars with a short text for the axis.
+AXES = """async () => {
+    const { Charts } = await import("/web/charts.js"), { fillText } = CanvasRenderingContext2D.prototype;
+    const place = document.querySelector("main"), written = [];
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...at) {
+        written.push(text);
+        fillText.call(this, text, ...at);
+    };
+    const drawn = async (facts) => {
+        written.length = 0;
+        const plot = new Charts().plot({ title: "t", yText: () => "", ...facts });
+        place.replaceChildren(plot);
+        await plot.querySelector("canvas") ?? await new Promise((done) => {
+            new MutationObserver(() => plot.querySelector("canvas") && setTimeout(done, 100))
+                .observe(plot, { childList: true, subtree: true });
+        });
+        return written.filter(Boolean);
+    };
+    const series = (values) => [{ label: "cost", colour: "series", values }];
+    const texts = [await drawn({ bars: false, x: [86400 * 9], series: series([4]) }),
+        await drawn({ time: false, x: [0, 1, 2], axisText: (at) => `from ${at}`, xText: () => "long",
+            series: series([1, 2, 3]) })];
+    CanvasRenderingContext2D.prototype.fillText = fillText;
+    return texts;
+}"""
+
+
+def test_an_axis_of_one_day_and_of_bars_has_short_labels(visit: Visit) -> None:
+    """One day is not stretched over years, and a bar says where it begins."""
+    page = visit.open("/login")
+    assert page.evaluate(AXES) == [["10 Jan"], ["from 0", "from 1", "from 2"]]
+
+
 COLOURS = """() => Object.fromEntries(
     [...document.querySelectorAll(".chart[data-id='Cost per day by model'] .u-series")]
         .map((each) => [each.textContent.trim(), each.querySelector(".u-marker")?.style.background])

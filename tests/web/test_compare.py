@@ -420,6 +420,10 @@ def test_groups_of_runs_have_averages(visit: Visit) -> None:
     spent = next(line for line in figures if line["name"] == "cost_usd")["a"]
     assert spent["low"] < spent["mean"] < spent["high"]
     expect(rows.filter(has_text="Cost").locator("small").first).to_have_text(re.compile(r"\(\$0\.\d+ … \$0\.\d+\)"))
+    # All columns are in sight in a window of a tablet.
+    visit.looks(768)
+    assert page.locator(".groups .table-wrap").evaluate("each => each.scrollWidth - each.clientWidth") == 0
+    visit.looks()
     page.get_by_role("button", name="Swap A and B").click()
     expect(shown.last).to_have_text(re.compile("^−398"))
     expect(page.locator(".group h2").last).to_have_text("B: 3 runs")
