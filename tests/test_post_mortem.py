@@ -419,6 +419,13 @@ def test_an_import_does_not_know_the_end(tmp_path: Path) -> None:
     assert any("imported" in line for line in page(facts)["How it ended"])
 
 
+def _without_numbers(value: Any) -> Any:
+    """Return facts without the numbers of rows, which are its own in each journal."""
+    if isinstance(value, dict):
+        return {key: _without_numbers(one) for key, one in value.items() if key != "seq"}
+    return [_without_numbers(one) for one in value] if isinstance(value, list) else value
+
+
 def test_a_run_is_read_in_the_order_of_its_times_whatever_the_order_of_its_rows(tmp_path: Path) -> None:
     """Its rows come in four imports, shuffled: the post-mortem and what failed are those of the run as recorded."""
     programs.run(
@@ -444,7 +451,7 @@ def test_a_run_is_read_in_the_order_of_its_times_whatever_the_order_of_its_rows(
             part.write_text("".join(f"{line}\n" for line in lines[number::4]), encoding="utf-8")
             command("import", str(part), env=home)
         again = json.loads(command("why", "last", "--json", env=home))
-        assert {key: again[key] for key in keys} == {key: recorded[key] for key in keys}
+        assert [_without_numbers(again[key]) for key in keys] == [_without_numbers(recorded[key]) for key in keys]
         assert command("lint", "last", env=home) == lint
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from localops import config, output
 from localops.cli import printing
 from localops.reading import post_mortem, post_mortem_page
-from localops.reading.sentences import plain
+from localops.reading.sentences import names_events, plain, with_event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,11 @@ def show(project: Project, id: bytes, *, form: str | None = None, as_json: bool 
             print(line)
     else:
         printing.print_heading(snapshot)
-        _print_page(post_mortem_page.sections(findings))
+        page = post_mortem_page.sections(findings)
+        _print_page(page)
+        if names_events(page):
+            print()
+            _print_wrapped(post_mortem_page.how_to_show(findings), printing.width())
 
 
 def _print_page(page: list[tuple[str, list[list[str]]]]) -> None:
@@ -34,7 +38,9 @@ def _print_page(page: list[tuple[str, list[list[str]]]]) -> None:
             print()
         print(printing.bold(title))
         for sentence in sentences:
-            text = plain(sentence)
-            lines = output.wrap(text, max(room - 2, 20)) if room else [text]
-            for line in lines:
-                print(f"  {line}")
+            _print_wrapped(with_event(plain(sentence), sentence), room, "  ")
+
+
+def _print_wrapped(text: str, room: int | None, margin: str = "") -> None:
+    for line in output.wrap(text, max(room - len(margin), 20)) if room else [text]:
+        print(f"{margin}{line}")

@@ -26,7 +26,7 @@ from localops.reading import (
 )
 from localops.reading.home import Filters
 from localops.reading.search import Query, once_each
-from localops.reading.sentences import plain
+from localops.reading.sentences import plain, with_event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -420,7 +420,7 @@ def _findings(
         findings = look(project.name, project.snapshot(id), project.reader, polling=config.polling(home.folder))
     lines = []
     for title, sentences in sections(findings):
-        lines += [f"{title}:", *(f"- {plain(sentence)}" for sentence in sentences)]
+        lines += [f"{title}:", *(f"- {with_event(plain(sentence), sentence)}" for sentence in sentences)]
     head = f"Session {rows.id_text(id)} in {project.name}: {headline(findings)}."
     return page(head, "\n".join(lines), start, budget=given["max_tokens"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from localops import output
 from localops.reading import causes, ending_error
 from localops.reading.run_words import named, nanoseconds, when, with_input
-from localops.reading.sentences import Recorded, Word
+from localops.reading.sentences import Linked, Recorded, Word
 from localops.reading.waste import CANCELLED
 
 TYPE_CHECKING = False
@@ -34,9 +34,15 @@ def title(last_error: Facts | None) -> str:
 
 
 def sentences(findings: Facts, which: str) -> Iterator[Sentence]:
-    """Yield the sentences about `first_error` or `last_error`."""
+    """Yield the sentences about `first_error` or `last_error`; the first of them links to it."""
     if (error := findings[which]) is None:
         return
+    first, *rest = _sentences(findings, which, error)
+    yield Linked(first, error["id"], error["seq"])
+    yield from rest
+
+
+def _sentences(findings: Facts, which: str, error: Facts) -> Iterator[Sentence]:
     at = f", {output.short_duration(nanoseconds(error['seconds_in']))} in, at {when(error['at'])} UTC."
     if error["message"] is None and error["same"] is None:
         ended: Sentence = [" was ended by ", Word(error["type"])] if error["type"] else [" failed without an error"]

@@ -19,7 +19,7 @@ from localops.reading import (
 )
 from localops.reading.markdown import code
 from localops.reading.run_words import at_ns, named, nanoseconds, when, with_input
-from localops.reading.sentences import Recorded, Word, marked, plain, separated
+from localops.reading.sentences import Linked, Recorded, Word, marked, names_events, plain, separated, with_event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,9 +70,13 @@ def _errors(findings: Facts) -> list[Section]:
 
 
 def document(findings: Facts) -> Facts:
-    """Return the facts and the page about them: sections with their sentences as plain text."""
+    """Return the facts and the page about them: sections with their sentences as plain text, and the event of each."""
     page = [
-        {"title": title, "sentences": [plain(sentence) for sentence in sentences]}
+        {
+            "title": title,
+            "sentences": [plain(sentence) for sentence in sentences],
+            "events": [{"id": one.id, "seq": one.seq} if isinstance(one, Linked) else None for one in sentences],
+        }
         for title, sentences in sections(findings)
     ]
     return {**findings, "page": page}
@@ -82,9 +86,15 @@ def markdown(findings: Facts) -> list[str]:
     """Return the page as lines of Markdown."""
     title = [Recorded(findings["name"] or "unnamed"), f": {findings['state']}"]
     lines = [f"# {marked(title)}", "", f"Session `{findings['session_id']}`, project {code(findings['project'])}."]
-    for heading, sentences in sections(findings):
-        lines += ["", f"## {heading}", "", *(f"- {marked(sentence)}" for sentence in sentences)]
-    return lines
+    page = sections(findings)
+    for heading, sentences in page:
+        lines += ["", f"## {heading}", "", *(f"- {with_event(marked(sentence), sentence)}" for sentence in sentences)]
+    return [*lines, "", how_to_show(findings)] if names_events(page) else lines
+
+
+def how_to_show(findings: Facts) -> str:
+    """Return the command that shows the events whose ids the page has."""
+    return f"An event in full: `localops show {findings['session_id']} --event ID`"
 
 
 # How it ended
@@ -397,15 +407,19 @@ def _without_end(one: Facts, how: str) -> Iterator[Sentence]:
     place = given_results.in_process(one["process"])
     what = [*named(one), *with_input(one["input"]), f", began at {when(one['began'])} UTC{place}"]
     if how == "running":
-        yield [*what, f", has run for {took}."]
+        yield _linked([*what, f", has run for {took}."], one)
     elif one["ended_with_session"]:
-        yield [*what, f", had run for {took} when the session ended; {_MAYBE}."]
+        yield _linked([*what, f", had run for {took} when the session ended; {_MAYBE}."], one)
     else:
         left = "its process exited and left its end to a child, which may go on"
         state = left if one["left_to_child"] else _state_at_end(one["process"], how)
-        yield [*what, f"{_at_last_row(one['seconds'], 'the last row', state)}{_open_end(one)}."]
+        yield _linked([*what, f"{_at_last_row(one['seconds'], 'the last row', state)}{_open_end(one)}."], one)
     if one["inside"] is not None:
         yield _inside(one["inside"], is_running=how == "running")
+
+
+def _linked(sentence: Sentence, one: Facts) -> Linked:
+    return Linked(sentence, one["id"], one["seq"])
 
 
 def _state_at_end(process: Facts | None, how: str) -> str:
@@ -479,9 +493,9 @@ def _stopped(findings: Facts) -> Iterator[Sentence]:
             at_last_row = ", and has no end"
         what += [given_results.in_process(one["process"]), at_last_row]
         if one["given"] is not None:
-            yield [*what, ". ", *given_results.gave(one["given"])]
+            yield _linked([*what, ". ", *given_results.gave(one["given"])], one)
         else:
-            yield [*what, f"; {given_results.SINCE.get(one['since'], _MAYBE)}."]
+            yield _linked([*what, f"; {given_results.SINCE.get(one['since'], _MAYBE)}."], one)
     if (rest := findings["stopped_count"] - len(shown)) > 0:
         yield [f"{output.counted(rest, 'more operation')} began before these."]
 
@@ -493,7 +507,8 @@ def _last(findings: Facts) -> Iterator[Sentence]:
         took = output.short_duration(nanoseconds(one["seconds"]))
         none = ", with an empty result." if one["result_is_empty"] else ", with no recorded result."
         result: Sentence = [", with the result ", Recorded(one["result"]), "."] if one["result"] else [none]
-        yield ["Last completed call: ", *named(one), f", {how} at {when(one['ended'])} UTC after {took}", *result]
+        ended = f", {how} at {when(one['ended'])} UTC after {took}"
+        yield _linked(["Last completed call: ", *named(one), ended, *result], one)
     if answer is not None:
         yield from _answer(answer, is_known=one is not None and answer["id"] == one["id"])
 
@@ -506,13 +521,13 @@ def _answer(answer: Facts, *, is_known: bool) -> Iterator[Sentence]:
         f", at {when(answer['ended'])} UTC)",
     ]
     if answer["is_empty"] and (answer["stopped"] or not is_known):
-        yield [*which, " was empty", *_why_stopped(answer, ": "), "."]
+        yield _linked([*which, " was empty", *_why_stopped(answer, ": "), "."], answer)
     elif not is_known and answer["answer"]:
-        yield [*which, ": ", Recorded(answer["answer"])]
+        yield _linked([*which, ": ", Recorded(answer["answer"])], answer)
         if answer["stopped"]:
             yield ["That answer is not complete", *_why_stopped(answer, ": "), "."]
     elif answer["stopped"]:
-        yield [*which, " is not complete", *_why_stopped(answer, ": "), "."]
+        yield _linked([*which, " is not complete", *_why_stopped(answer, ": "), "."], answer)
 
 
 def _why_stopped(answer: Facts, before: str) -> Sentence:
@@ -557,7 +572,9 @@ def _waste(findings: Facts) -> Iterator[Sentence]:
         spent = f", {cost}{tokens}" if is_known else f"; {_without_cost(llms, tools, waste['unpriced'])}"
         yield [f"{' and '.join(counts)} failed{spent}."]
     yield from map(growing_prompts.sentence, waste["growing"])
-    yield from (waste_page.sentence_of_group(group, with_kind=False) for group in waste["loop_groups"])
+    for group in waste["loop_groups"]:
+        first = group["first"]
+        yield Linked(waste_page.sentence_of_group(group, with_kind=False), first["first"], first["first_seq"])
     if waste["loops_count"] > 1:
         yield [f"All {output.count(waste['loops_count'])} loops wasted {waste_page.spent(waste['looped'])}."]
     lint = f"localops lint {findings['session_id']}"

@@ -151,6 +151,7 @@ class RunErrors:
         agent = one.agent or (failed.agent if failed else None)
         return {
             "id": facts.full_id(one.id),
+            "seq": one.seq,
             "type": short(one.name if is_error else body.get("ended_by")),
             "message": short(body.get("details")) if is_error else None,
             "at": iso(one.at_ns),

@@ -143,8 +143,10 @@ class RunRows:
     def operation(self, kind: str, name: str | None, model: str | None, id: bytes, agent: bytes | None) -> Facts:
         """Return the facts that name an operation in lists."""
         names = self.agents([agent])
+        halves = self.halves(id)
         return {
             "id": facts.full_id(id),
+            "seq": halves[0].seq if halves else None,
             "kind": short(kind),
             "name": short(name),
             "model": short(model),

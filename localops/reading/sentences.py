@@ -13,11 +13,14 @@ from localops.reading.markdown import code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import ParamSpec, TypeVar
 
     P = ParamSpec("P")
     T = TypeVar("T")
+
+
+_ID = 23  # characters of an id that are enough
 
 
 class Recorded(str):
@@ -33,6 +36,16 @@ class Word(Recorded):
 
 
 Sentence = list[str]
+
+
+class Linked(Sentence):
+    """A sentence about one event, to which a page links it; text names its id."""
+
+    def __init__(self, parts: Sentence, id: str, seq: int | None) -> None:
+        super().__init__(parts)
+        self.id, self.seq = id, seq
+
+
 Section = tuple[str, list[Sentence]]
 
 
@@ -64,6 +77,19 @@ def _quoted(part: str) -> str:
         return text
     # Choose the quotes as Python does, so a text with quotes, such as the message of a KeyError, stays readable.
     return f'"{text}"' if "'" in text and '"' not in text else f"'{text}'"
+
+
+def with_event(text: str, sentence: Sentence) -> str:
+    """Add to the text of a sentence the beginning of the id of its event, if it is about one."""
+    if not isinstance(sentence, Linked):
+        return text
+    dot = "." if text.endswith(".") else ""
+    return f"{text.removesuffix('.')} (event {sentence.id[:_ID]}){dot}"
+
+
+def names_events(sections: Iterable[Section]) -> bool:
+    """Return whether a sentence is about one event."""
+    return any(isinstance(sentence, Linked) for _, sentences in sections for sentence in sentences)
 
 
 def marked(sentence: Sentence) -> str:

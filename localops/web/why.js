@@ -31,7 +31,7 @@ export function markRepeated(sentences = ofLoops) {
     // There, the kind of the loop stands in front.
     one.classList.toggle(
       "repeated",
-      sentences.some((each) => each.endsWith(one.textContent)),
+      sentences.some((each) => each.endsWith(one.dataset.sentence)),
     );
 }
 
@@ -132,12 +132,16 @@ export class WhyCard {
 }
 
 /** Return a part of a page of sentences, with links to the events whose numbers are given by id. */
-export const section = ({ title, sentences }, numbers = new Map(), select = undefined) =>
+export const section = ({ title, sentences, events = [] }, numbers = new Map(), select = undefined) =>
   make(
     "div",
     {},
     make("h3", {}, title),
-    sentences.map((sentence) => make("p", {}, ...linked(sentence, numbers, select))),
+    sentences.map((sentence, place) => {
+      const seq = events[place]?.seq;
+      const own = seq == null ? [] : [" ", link(`event ${seq}`, seq, select)];
+      return make("p", { "data-sentence": sentence }, ...linked(sentence, numbers, select), ...own);
+    }),
   );
 
 /** Return the parts of a sentence, with a link in place of each command that shows an event of these numbers. */

@@ -63,6 +63,38 @@ def test_the_page_fits_a_terminal(failed: str, command: Command, monkeypatch: py
     assert max(map(len, lines)) <= 40
 
 
+def test_each_fact_has_its_event(command: Command) -> None:
+    """The first error, what was in progress, the last call and answer and loops: `show --event` opens each of them."""
+    programs.run(
+        "import localops, os\nfrom localops.decorators import tool\nsession = localops.init()\n"
+        "@tool\ndef look(): return 1\n@tool\ndef fetch(): raise LookupError('no page')\n"
+        "for _ in range(4): look()\n"
+        "try: fetch()\nexcept LookupError: pass\n"
+        "session.record(localops.LLMEvent(model='gpt-4o', prompt='p', completion='yes'))\n"
+        "look()\nwith session.operation('pay', kind='tool'): os.kill(os.getpid(), 9)\n"
+    )
+    _, text, _ = command("why")
+    _, marked, _ = command("why", "--format", "md")
+    document = json.loads(command("why", "--json")[1])
+    ident = document["session_id"]
+    facts = {
+        "LookupError": document["first_error"],
+        "'pay'": document["under_way"][0],
+        "Last completed call": document["last_operation"],
+        "Last model answer": document["last_answer"],
+        "'look' was called 4 times": {"id": document["waste"]["loops"][0]["first"]},
+    }
+    linked = [event["id"] for section in document["page"] for event in section["events"] if event]
+    for words, fact in facts.items():
+        note = f"(event {fact['id'][:23]})"
+        [line] = [line for line in text.splitlines() if note in line]
+        assert words in line
+        assert (note in marked, fact["id"] in linked) == (True, True)
+        shown = json.loads(command("show", ident, "--event", fact["id"][:23], "--json")[1])
+        assert fact["id"] in json.dumps(shown)
+    assert text.endswith(f"\nAn event in full: `localops show {ident} --event ID`\n")
+
+
 def test_the_markdown(failed: str, command: Command) -> None:
     """A heading for each section, an item for each sentence, recorded text as code."""
     _, out, _ = command("why", "--format", "md")

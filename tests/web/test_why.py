@@ -31,7 +31,12 @@ def test_the_post_mortem_is_a_fold_that_shows_text(visit: Visit, name: str) -> N
     wanted = visit.facts(f"sessions/{ident}/why")["page"]
     assert page.locator("#why h3").all_inner_texts() == [section["title"] for section in wanted]
     command = re.compile(r"`localops show \S+ --event \S+`")
-    sentences = [" ".join(command.sub("event", one).split()) for section in wanted for one in section["sentences"]]
+    sentences = [
+        " ".join(command.sub("event", sentence).split()) + (" event" if event else "")
+        for section in wanted
+        for sentence, event in zip(section["sentences"], section["events"], strict=True)
+    ]
+    assert any(sentence.endswith(" event") for sentence in sentences)
     shown = [re.sub(r"\bevent \d+", "event", one) for one in page.locator("#why p").all_inner_texts()]
     assert [" ".join(one.split()) for one in shown] == sentences
     assert page.evaluate("window.hurt") is None
