@@ -711,3 +711,39 @@ def test_a_last_answer_that_nothing_follows_says_why_it_was_cut() -> None:
     session.end_session("Success")
     last = page(found())["Last call and answer"]
     assert last[1].endswith(" is not complete: it stopped at its length limit ('max_tokens').")
+
+
+_ASK = """
+def ask(*calls):
+    calls = [{'type': 'function', 'function': {'name': name, 'arguments': text}} for name, text in calls]
+    session.record(localops.LLMEvent(model='gpt-4o', prompt='Pay and tell Ann', tool_calls=calls))
+@tool
+def charge(amount): return 'paid'
+@tool
+def mail(to): die()
+"""
+_LEFT = "asked for 'mail to=ann', and its result is not recorded."
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (
+            "ask(('charge', '{\"amount\": 5}'), ('mail', '{\"to\": \"ann\"}'))\ncharge(5)\nmail('ann')",
+            f"The model {_LEFT}",
+        ),
+        (
+            "ask(('charge', '{\"amount\": 5}'), ('charge', '{\"amount\": 6}'))\ncharge(5)\ndie()",
+            "Of 2 calls of 'charge' that the model asked for, 1 has no recorded result.",
+        ),
+        ("ask(('charge', '{\"amount\": 5}'))\ncharge(5)\ndie()", None),
+        # The next call was made with the results.
+        ("ask(('look', ''))\nask()\ndie()", None),
+        ("ask(('answer', ''))\nsession.end_session('Success')", None),
+    ],
+)
+def test_what_the_model_asked_for_last_is_named_if_it_has_no_result(code: str, sentence: str | None) -> None:
+    """In a run without steps that run once, it is what shows where to go on."""
+    _, sections = after(_ASK + code)
+    asked = [one for one in sections.get("Last call and answer", []) if "model asked for" in one]
+    assert asked == ([] if sentence is None else [sentence])

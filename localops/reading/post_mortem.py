@@ -387,11 +387,33 @@ class _PostMortem:
                     "answer": answer,
                     "is_empty": previews.is_empty_result(one.kind, body),
                     "stopped": short(stopped),
+                    "asked_last": self._asked_last(one, body),
                     "tokens_out": tokens_out,
                     "tokens_reasoning": reasoning,
                     "ended": iso(ended_ns(one)),
                 }
         return None
+
+    def _asked_last(self, answer: Half, body: dict[str, Any]) -> list[Facts]:
+        """Return the tool calls that the last answer asked for and that have no recorded result, by tool."""
+        asked = previews.asked_calls(body)
+        newest = self._rows.last_rows
+        if not asked or not any(one.id == answer.id for one in newest):
+            return []
+        later = [one for one in newest if one.at_ns >= answer.at_ns and one.id != answer.id]
+        begun = [one.at_ns for one in self._seen.unfinished if one.kind == "llm"]
+        if any(one.kind == "llm" for one in later) or any(at_ns >= answer.at_ns for at_ns in begun):
+            # A later call was made with the results, or without them.
+            return []
+        ended = Counter(one.name for one in later if one.phase == rows.DONE and one.kind != "error")
+        by_tool: dict[str, list[str]] = {}
+        for name, text in asked:
+            by_tool.setdefault(name, []).append(text)
+        return [
+            {"tool": short(name), "asked": len(texts), "ended": ended[name], "calls": texts[:SHOWN]}
+            for name, texts in by_tool.items()
+            if ended[name] < len(texts)
+        ][:SHOWN]
 
     def _waste(self) -> Facts:
         failed: dict[bytes, tuple[Any, ...]] = {

@@ -511,6 +511,8 @@ def _last(findings: Facts) -> Iterator[Sentence]:
         yield _linked(["Last completed call: ", *named(one), ended, *result], one)
     if answer is not None:
         yield from _answer(answer, is_known=one is not None and answer["id"] == one["id"])
+        if findings["how"] != "running" and findings["state"] != "Success":
+            yield from (_asked(asked) for asked in answer["asked_last"])
 
 
 def _answer(answer: Facts, *, is_known: bool) -> Iterator[Sentence]:
@@ -528,6 +530,26 @@ def _answer(answer: Facts, *, is_known: bool) -> Iterator[Sentence]:
             yield ["That answer is not complete", *_why_stopped(answer, ": "), "."]
     elif answer["stopped"]:
         yield _linked([*which, " is not complete", *_why_stopped(answer, ": "), "."], answer)
+
+
+def _asked(asked: Facts) -> Sentence:
+    """Say which call the model asked for last has no result."""
+    missing = asked["asked"] - asked["ended"]
+    if asked["ended"]:
+        of = f"Of {output.counted(asked['asked'], 'call')} of "
+        has = "has" if missing == 1 else "have"
+        return [of, Recorded(asked["tool"]), f" that the model asked for, {missing} {has} no recorded result."]
+    listed: Sentence = []
+    for number, call in enumerate(asked["calls"]):
+        listed += [", " if number else "", Recorded(call)]
+    rest = asked["asked"] - len(asked["calls"])
+    more = f" and {output.count(rest)} more of this tool" if rest > 0 else ""
+    return [
+        "The model asked for ",
+        *listed,
+        more,
+        f", and {'its result is' if missing == 1 else 'their results are'} not recorded.",
+    ]
 
 
 def _why_stopped(answer: Facts, before: str) -> Sentence:

@@ -86,6 +86,18 @@ def is_empty_result(kind: str, body: dict[str, object]) -> bool:
     return bool(results) and not any(results) and not any(isinstance(value, int | float) for value in results)
 
 
+def asked_calls(body: dict[str, object]) -> list[tuple[str, str]]:
+    """Return the name and a line of each tool call that an answer of a model asks for."""
+    calls = parsed(body.get("tool_calls"))
+    asked = []
+    for call in calls if isinstance(calls, list) else ():
+        function = call.get("function", call) if isinstance(call, dict) else None
+        name = function.get("name") if isinstance(function, dict) else None
+        if isinstance(name, str):
+            asked.append((name, _cut(_tool_call(call).removeprefix("→ ") or name)))
+    return asked
+
+
 def _first(values: dict[str, object], names: Sequence[str]) -> str:
     for name in names:
         value = parsed(values.get(name))
