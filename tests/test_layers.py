@@ -76,7 +76,7 @@ LAYERS = """
     spending uncounted growing_prompts run_words
     doctor usage run_diff runs_table run_gate waste run_rows
     run_errors
-    post_mortem waste_page waste_tables error_page
+    post_mortem waste_page waste_tables error_page last_call
     post_mortem_page made_tables
     past_session
     score_functions one_judge

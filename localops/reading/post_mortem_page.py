@@ -7,9 +7,9 @@ from collections import Counter
 from localops import output
 from localops.reading import (
     error_page,
-    finish_reasons,
     given_results,
     growing_prompts,
+    last_call,
     loops,
     session_state,
     spending,
@@ -18,7 +18,7 @@ from localops.reading import (
     waste_page,
 )
 from localops.reading.markdown import code
-from localops.reading.run_words import at_ns, named, nanoseconds, when, with_input
+from localops.reading.run_words import at_ns, linked, named, nanoseconds, when, with_input
 from localops.reading.sentences import Linked, Recorded, Word, marked, names_events, plain, separated, with_event
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ def sections(findings: Facts) -> list[Section]:
         ),
         ("Totals", list(_done(findings))),
         ("Cost by model", list(_made_the_cost(findings))),
-        ("Last call and answer", list(_last(findings))),
+        ("Last call and answer", list(last_call.sentences(findings))),
         ("Wasted", list(_waste(findings))),
         ("If it is resumed", list(_steps(findings))),
         ("Recording", list(_record(findings))),
@@ -407,19 +407,15 @@ def _without_end(one: Facts, how: str) -> Iterator[Sentence]:
     place = given_results.in_process(one["process"])
     what = [*named(one), *with_input(one["input"]), f", began at {when(one['began'])} UTC{place}"]
     if how == "running":
-        yield _linked([*what, f", has run for {took}."], one)
+        yield linked([*what, f", has run for {took}."], one)
     elif one["ended_with_session"]:
-        yield _linked([*what, f", had run for {took} when the session ended; {_MAYBE}."], one)
+        yield linked([*what, f", had run for {took} when the session ended; {_MAYBE}."], one)
     else:
         left = "its process exited and left its end to a child, which may go on"
         state = left if one["left_to_child"] else _state_at_end(one["process"], how)
-        yield _linked([*what, f"{_at_last_row(one['seconds'], 'the last row', state)}{_open_end(one)}."], one)
+        yield linked([*what, f"{_at_last_row(one['seconds'], 'the last row', state)}{_open_end(one)}."], one)
     if one["inside"] is not None:
         yield _inside(one["inside"], is_running=how == "running")
-
-
-def _linked(sentence: Sentence, one: Facts) -> Linked:
-    return Linked(sentence, one["id"], one["seq"])
 
 
 def _state_at_end(process: Facts | None, how: str) -> str:
@@ -493,79 +489,11 @@ def _stopped(findings: Facts) -> Iterator[Sentence]:
             at_last_row = ", and has no end"
         what += [given_results.in_process(one["process"]), at_last_row]
         if one["given"] is not None:
-            yield _linked([*what, ". ", *given_results.gave(one["given"])], one)
+            yield linked([*what, ". ", *given_results.gave(one["given"])], one)
         else:
-            yield _linked([*what, f"; {given_results.SINCE.get(one['since'], _MAYBE)}."], one)
+            yield linked([*what, f"; {given_results.SINCE.get(one['since'], _MAYBE)}."], one)
     if (rest := findings["stopped_count"] - len(shown)) > 0:
         yield [f"{output.counted(rest, 'more operation')} began before these."]
-
-
-def _last(findings: Facts) -> Iterator[Sentence]:
-    one, answer = findings["last_operation"], findings["last_answer"]
-    if one is not None:
-        how = "failed" if one["failed"] else "ended"
-        took = output.short_duration(nanoseconds(one["seconds"]))
-        none = ", with an empty result." if one["result_is_empty"] else ", with no recorded result."
-        result: Sentence = [", with the result ", Recorded(one["result"]), "."] if one["result"] else [none]
-        ended = f", {how} at {when(one['ended'])} UTC after {took}"
-        yield _linked(["Last completed call: ", *named(one), ended, *result], one)
-    if answer is not None:
-        yield from _answer(answer, is_known=one is not None and answer["id"] == one["id"])
-        if findings["how"] != "running" and findings["state"] != "Success":
-            yield from (_asked(asked) for asked in answer["asked_last"])
-
-
-def _answer(answer: Facts, *, is_known: bool) -> Iterator[Sentence]:
-    """State the last answer; if it is already shown as the last operation, state only why the model stopped."""
-    which: Sentence = [
-        "Last model answer (",
-        *named(answer),
-        f", at {when(answer['ended'])} UTC)",
-    ]
-    if answer["is_empty"] and (answer["stopped"] or not is_known):
-        yield _linked([*which, " was empty", *_why_stopped(answer, ": "), "."], answer)
-    elif not is_known and answer["answer"]:
-        yield _linked([*which, ": ", Recorded(answer["answer"])], answer)
-        if answer["stopped"]:
-            yield ["That answer is not complete", *_why_stopped(answer, ": "), "."]
-    elif answer["stopped"]:
-        yield _linked([*which, " is not complete", *_why_stopped(answer, ": "), "."], answer)
-
-
-def _asked(asked: Facts) -> Sentence:
-    """Say which call the model asked for last has no result."""
-    missing = asked["asked"] - asked["ended"]
-    if asked["ended"]:
-        of = f"Of {output.counted(asked['asked'], 'call')} of "
-        has = "has" if missing == 1 else "have"
-        return [of, Recorded(asked["tool"]), f" that the model asked for, {missing} {has} no recorded result."]
-    listed: Sentence = []
-    for number, call in enumerate(asked["calls"]):
-        listed += [", " if number else "", Recorded(call)]
-    rest = asked["asked"] - len(asked["calls"])
-    more = f" and {output.count(rest)} more of this tool" if rest > 0 else ""
-    return [
-        "The model asked for ",
-        *listed,
-        more,
-        f", and {'its result is' if missing == 1 else 'their results are'} not recorded.",
-    ]
-
-
-def _why_stopped(answer: Facts, before: str) -> Sentence:
-    """State why a model stopped, and the share of reasoning in its answer."""
-    words: Sentence = []
-    if answer["stopped"]:
-        known = finish_reasons.in_words(answer["stopped"])
-        words = (
-            [f"{known} (", Recorded(answer["stopped"]), ")"]
-            if known
-            else ["it stopped for ", Recorded(answer["stopped"])]
-        )
-    if answer["tokens_reasoning"] and answer["tokens_out"]:
-        of = f"{output.count(answer['tokens_reasoning'])} of {output.counted(answer['tokens_out'], 'token')}"
-        words += ["; " if words else "", f"{of} were reasoning"]
-    return [before, *words] if words else []
 
 
 # The rest

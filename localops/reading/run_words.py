@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from localops import output
-from localops.reading.sentences import Recorded, Word
+from localops.reading.sentences import Linked, Recorded, Word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ def named(one: Facts) -> Sentence:
     if one["model"]:
         sentence += [" to ", Recorded(one["model"])]
     return [*sentence, " by agent ", Recorded(one["agent"])] if one["agent"] else sentence
+
+
+def linked(sentence: Sentence, one: Facts) -> Linked:
+    """Link a sentence to the event of an operation."""
+    return Linked(sentence, one["id"], one["seq"])
 
 
 def with_input(text: str) -> Sentence:
