@@ -57,7 +57,7 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
         if not isinstance(path, (str, bytes, os.PathLike)):
             return
         # It looks that the file is not open, and that no thread opens it.
-        if sys._getframe(1).f_code.co_name == "read_unlocked":
+        if sys._getframe(1).f_code.co_name == "read_left":
             return
         new = event == "open" and arguments[2] & os.O_EXCL  # a file that was not there has no locks to lose
         if not new and ".db" in (name := os.fsdecode(path)) and _JOURNAL.search(name):

@@ -11,8 +11,9 @@ import pytest
 
 import localops
 from localops import cli
-from localops.journal import rows, spill
+from localops.journal import lost_wal, rows, spill
 from localops.journal.journal import Journal
+from localops.journal.reader import Reader
 from localops.reading.story import Story
 from tests import programs
 from tests.programs import project
@@ -111,6 +112,28 @@ def test_pages_that_the_database_has_are_not_missing() -> None:
     _killed("copied")
     _damage("deleted")
     assert _losses() == []
+
+
+def test_a_process_that_opens_and_closes_it_meanwhile_loses_nothing() -> None:
+    """The one that looked before it then finds a journal without a WAL, whose pages are in the database."""
+    _killed()
+    before = lost_wal.before_open(str(_path()))
+    assert before is not None
+    programs.run("import localops; localops.init(); localops.end_session('Success')")
+    assert not _path("-wal").exists()
+    with Reader(str(_path())) as reader:
+        assert reader.one("newest") is not None
+        assert lost_wal.pages_lost(str(_path()), before) == 0
+
+
+def test_a_journal_that_a_process_has_open_was_not_left_by_a_crash() -> None:
+    """It looks like one that was, as its -shm file states pages."""
+    _killed()
+    with programs.start(RUN, "wait") as run:
+        assert programs.first_line(run) == "ready\n"
+        assert lost_wal.before_open(str(_path())) is None
+        run.communicate("\n", timeout=60)
+    assert lost_wal.before_open(str(_path())) is not None
 
 
 @pytest.mark.foreign_open

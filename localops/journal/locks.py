@@ -64,10 +64,12 @@ def sqlite_name(path: str) -> tuple[str, bool]:
     return path, False
 
 
-def read_own(path: str, size: int) -> bytes | None:
-    """Read the beginning of a file through a descriptor that SQLite has open on it; None if there is none."""
-    inode = _inode(path)
-    handles = _descriptors(_names(), {inode}, frozenset()) if _able and inode is not None else {}
+def read_own(path: str, size: int, inode: tuple[int, int]) -> bytes | None:
+    """Read the beginning of a file through a descriptor that SQLite has open on it; None if there is none.
+
+    `inode` is the expected file: another process may have replaced it.
+    """
+    handles = _descriptors(_names(), {inode}, frozenset()) if _able and _inode(path) == inode else {}
     for handle in handles:
         try:
             return os.pread(handle, size, 0)
@@ -76,10 +78,11 @@ def read_own(path: str, size: int) -> bytes | None:
     return None
 
 
-def read_unlocked(path: str, size: int) -> bytes | None:
-    """Read the beginning of a file that this process does not have open; None if it has.
+def read_left(path: str, size: int) -> tuple[bytes, tuple[int, int]] | None:
+    """Read the beginning of a -shm file that a crash has left, and return it with the file's identity.
 
-    Closing a descriptor frees all POSIX locks of this process on the file, also those of SQLite's own descriptor.
+    Return None if a process has the file open, this one or another.  Closing a descriptor frees all POSIX locks of this
+    process on the file, also those of SQLite's own descriptor.
     """
     inode = _inode(path)
     if not _able or inode is None or _descriptors(_names(), {inode}, frozenset()):
@@ -90,7 +93,12 @@ def read_unlocked(path: str, size: int) -> bytes | None:
         pass_on(error)
         return None
     try:
-        return os.pread(handle, size, 0)
+        data = os.pread(handle, size, 0)
+        # The last process that closes the journal removes the file before it releases its lock.
+        is_used = _locked(handle, _DEAD_MAN)
+        facts = os.fstat(handle)
+        is_left = not is_used and facts.st_nlink > 0 and (facts.st_dev, facts.st_ino) == inode
+        return (data, inode) if is_left else None
     except OSError as error:
         pass_on(error)
         return None

@@ -30,13 +30,18 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
 
     class Index(NamedTuple):
-        """The beginning of a -shm file: the pages in the WAL, how many of them the database has, and the WAL's salt."""
+        """The beginning of a -shm file: the pages in the WAL, how many of them the database has, and the WAL's salt.
+
+        `file` is its device and inode; `database` is when the database was changed before, and its size.
+        """
 
         frames: int
         copied: int
         salt: bytes
+        file: tuple[int, int]
+        database: tuple[int, int]
 else:
-    Index = namedtuple("Index", "frames copied salt")
+    Index = namedtuple("Index", "frames copied salt file database")
 
 _HEADER, _SIZE = 48, 100  # bytes of one copy of the header, and up to and with the number of copied pages
 _COMMITTED = struct.Struct("=12xB3xI12x8s")  # whether it is initialised, pages, salt
@@ -59,9 +64,20 @@ def before_open(path: str) -> Index | None:
     is_of_this_boot = _booted_ns() <= facts.st_mtime_ns <= time.time_ns()
     if not is_of_this_boot or not participants.was_here_since_boot(os.path.dirname(path)):
         return None
-    data = locks.read_unlocked(shared, _SIZE)
-    index = None if data is None else _parsed(data)
+    database = _changed(path)
+    left = locks.read_left(shared, _SIZE)
+    index = None if left is None else _parsed(*left, database)
     return index if index is not None and index.frames else None
+
+
+def _changed(path: str) -> tuple[int, int]:
+    """Return when a file was changed, and its size."""
+    try:
+        facts = os.stat(path)
+    except OSError as error:
+        pass_on(error)
+        return 0, 0
+    return facts.st_mtime_ns, facts.st_size
 
 
 def _booted_ns() -> int:
@@ -73,7 +89,7 @@ def _booted_ns() -> int:
         return time.time_ns()  # unknown: nothing counts
 
 
-def _parsed(data: bytes) -> Index | None:
+def _parsed(data: bytes, file: tuple[int, int], database: tuple[int, int]) -> Index | None:
     """Return the fields of a header; None if it is incomplete or being written."""
     if len(data) < _SIZE or data[:_HEADER] != data[_HEADER : 2 * _HEADER]:
         return None
@@ -85,14 +101,18 @@ def _parsed(data: bytes) -> Index | None:
     is_initialised, frames, salt = _COMMITTED.unpack_from(data)
     if not is_initialised or (one, two) != (first, second):
         return None
-    return Index(frames, _COPIED.unpack_from(data)[0], salt)
+    return Index(frames, _COPIED.unpack_from(data)[0], salt, file, database)
 
 
 def pages_lost(path: str, before: Index) -> int:
-    """Return how many committed pages SQLite has not recovered, now that the journal is open; 0 if unknown."""
-    data = locks.read_own(path + "-shm", _SIZE)
-    now = None if data is None else _parsed(data)
-    if now is None:
+    """Return how many committed pages SQLite has not recovered, now that the journal is open; 0 if unknown.
+
+    Another process may have opened and closed it since, with a comparison of its own: then the -shm file is a new one,
+    perhaps with the same inode, and the pages of the WAL are in the database.
+    """
+    data = locks.read_own(path + "-shm", _SIZE, before.file)
+    now = None if data is None else _parsed(data, before.file, before.database)
+    if now is None or _changed(path) != before.database:
         return 0
     if now.salt == before.salt:
         recovered = now.frames
