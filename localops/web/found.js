@@ -2,8 +2,8 @@
 
 import { make } from "./base.js";
 import { many } from "./formats.js";
+import { lateIn, strings } from "./late.js";
 import { firstHit, phrase, places, rangesIn, terms } from "./marks.js";
-import { lateIn } from "./values.js";
 
 /**
  * Open what hides the words of a search in an element, unless they are in sight elsewhere in it.  Return whether all
@@ -29,28 +29,29 @@ export function reveal(root, query) {
 
 /** Scroll, if need be, until the first words of a search in an element are in sight. */
 export function scrollToHit(root, query, scroll) {
-  const place = firstHit(root, query)?.getBoundingClientRect(),
+  // In a closed fold, nothing can be scrolled to.
+  const isDrawn = (range) => range.getBoundingClientRect().height > 0;
+  const place = firstHit(root, query, isDrawn)?.getBoundingClientRect(),
     { top, bottom } = scroll.getBoundingClientRect();
-  if (!place?.height || (place.top >= top && place.bottom <= bottom)) return;
+  if (!place || (place.top >= top && place.bottom <= bottom)) return;
   scroll.scrollTop += place.top - top - scroll.clientHeight / 3;
 }
 
 const isEarlier = (node) => Boolean(node.parentElement.closest(".earlier"));
 
-/** Draw the messages of folds that have words which are nowhere else. */
+/** Draw parts that have words which are nowhere else: rests of texts and lists, folds, earlier messages. */
 function fill(root, wanted) {
-  const nodes = texts(root).filter((node) => !isEarlier(node));
-  const missing = wanted.filter((term) => !matches(nodes, term).length);
-  if (!missing.length) return;
-  for (const fold of root.querySelectorAll(".earlier")) {
-    const undrawn = lateIn(fold);
-    if (undrawn && places(strings(undrawn.messages).join("\n"), missing).length) undrawn.fill();
+  const searched = [...wanted, phrase(wanted)];
+  // What is drawn can have parts that are not.
+  for (let late = lateIn(root); late.length;) {
+    const nodes = texts(root).filter((node) => !isEarlier(node));
+    const missing = searched.filter((term) => !matches(nodes, term).length);
+    const next = missing.length && late.find(({ value }) => places(strings(value).join("\n"), missing).length);
+    if (!next) return;
+    next.draw();
+    late = lateIn(root);
   }
 }
-
-/** Return all texts in a value. */
-const strings = (value) =>
-  typeof value === "string" ? [value] : value && typeof value === "object" ? Object.values(value).flatMap(strings) : [];
 
 function texts(root) {
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT),

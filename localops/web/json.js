@@ -3,6 +3,7 @@
 import { make } from "./base.js";
 import { Digits, entriesOf, parse, write } from "./exact.js";
 import { count, many } from "./formats.js";
+import { defer } from "./late.js";
 import { linked } from "./markdown.js";
 import { media, mediaOf } from "./media.js";
 import { pieces } from "./output.js";
@@ -76,14 +77,16 @@ function entries(value, depth) {
   const draw = (from) => {
     const some = all.slice(from, from + MANY).map(([key, each]) => entry(isList ? null : key, each, depth));
     const left = all.length - from - MANY;
-    if (left > 0)
-      some.push(
-        make(
-          "button",
-          { type: "button", class: "quiet small", onclick: (event) => event.target.replaceWith(...draw(from + MANY)) },
-          `… ${many(left, "more entry", "more entries")}`,
-        ),
+    if (left > 0) {
+      const label = `… ${many(left, "more entry", "more entries")}`,
+        more = make("button", { type: "button", class: "quiet small" }, label);
+      const rest = all.slice(from + MANY).map(([key, each]) => (isList ? each : [key, each]));
+      more.addEventListener(
+        "click",
+        defer(more, rest, () => more.replaceWith(...draw(from + MANY))),
       );
+      some.push(more);
+    }
     return some;
   };
   return draw(0);
@@ -101,13 +104,11 @@ function entry(key, value, depth) {
     ? many(inside.length, "entry", "entries")
     : `{${Object.keys(inside).slice(0, 4).join(", ")}${Object.keys(inside).length > 4 ? ", …" : ""}}`;
   const box = make("div", { class: "inside" });
-  // Drawn when it is opened for the first time.
-  const fill = () => box.firstChild || box.append(...entries(inside, depth + 1));
+  const fill = () => box.append(...entries(inside, depth + 1));
   const isOpen = depth + 1 < OPEN;
-  if (isOpen) fill();
-  return make(
+  const fold = make(
     "details",
-    { class: "entry", open: isOpen, ontoggle: fill },
+    { class: "entry", open: isOpen },
     make(
       "summary",
       {},
@@ -117,6 +118,10 @@ function entry(key, value, depth) {
     ),
     box,
   );
+  if (isOpen) fill();
+  // Drawn when it is opened for the first time.
+  else fold.addEventListener("toggle", defer(fold, inside, fill));
+  return fold;
 }
 
 function leaf(value) {
@@ -133,17 +138,15 @@ function leaf(value) {
   const box = make("span", { class: isBlock ? "string block" : "string" });
   if (isBlock) box.append(...pieces(value.slice(0, LONG)).map(([part]) => part));
   else box.append(...[quoted(JSON.stringify(value.slice(0, LONG)))].flat(2));
-  if (value.length > LONG)
-    box.append(
-      make(
-        "button",
-        {
-          type: "button",
-          class: "quiet small",
-          onclick: () => box.replaceChildren(isBlock ? value : JSON.stringify(value)),
-        },
-        `… show all ${count(value.length)} characters`,
-      ),
+  if (value.length > LONG) {
+    const more = make(
+      "button",
+      { type: "button", class: "quiet small" },
+      `… show all ${count(value.length)} characters`,
     );
+    const showAll = () => box.replaceChildren(isBlock ? value : JSON.stringify(value));
+    more.addEventListener("click", defer(more, value, showAll));
+    box.append(more);
+  }
   return box;
 }

@@ -115,9 +115,9 @@ const outermost = (places) => {
 };
 
 /** Return the first place of a search in an element: where its words are adjacent, or else of one of them. */
-export function firstHit(root, query) {
+export function firstHit(root, query, isWanted = () => true) {
   const whole = phrase(terms(query));
-  return rangesIn(texts(root), (text) => places(text, [whole]))[0] ?? hits(root, query)[0];
+  return rangesIn(texts(root), (text) => places(text, [whole])).find(isWanted) ?? hits(root, query).find(isWanted);
 }
 
 function draw() {

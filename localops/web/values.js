@@ -5,6 +5,7 @@ import { make } from "./base.js";
 import { at, Digits, entriesOf, write } from "./exact.js";
 import { bytes, count } from "./formats.js";
 import { json, parsed } from "./json.js";
+import { defer, drawLate } from "./late.js";
 import { drawn, isMarked, isShort, linked } from "./markdown.js";
 import { media, mediaOf } from "./media.js";
 import {
@@ -110,13 +111,16 @@ function switched(first, second, labels = ["Show as recorded", "Show formatted"]
 function cut(value, draw) {
   const box = draw(value.slice(0, LONGEST));
   if (value.length > LONGEST) {
-    box.append(
-      make(
-        "button",
-        { type: "button", class: "quiet small", onclick: () => box.replaceWith(draw(value)) },
-        `… show all ${count(value.length)} characters`,
-      ),
+    const more = make(
+      "button",
+      { type: "button", class: "quiet small" },
+      `… show all ${count(value.length)} characters`,
     );
+    more.addEventListener(
+      "click",
+      defer(more, value, () => box.replaceWith(draw(value))),
+    );
+    box.append(more);
   }
   return box;
 }
@@ -155,12 +159,6 @@ export function clipped(inside) {
 // Messages of a prompt that are shown as they are; of a longer one the last message, and the others in a fold.
 const FEW = 2;
 
-// The folds whose messages are not drawn yet → these messages, and what draws them.
-const late = new WeakMap();
-
-/** Return the messages of a fold that are not drawn yet, and a function that draws them; undefined for any other. */
-export const lateIn = (fold) => late.get(fold);
-
 /**
  * Return an element for a prompt: what is new in it comes first, and the messages before that are folded.  `wrap` puts
  * the text of each message into an element of its own, beside the tools that it calls.  If it `isLate`, the folded ones
@@ -178,9 +176,8 @@ export function conversation(prompt, wrap = asItIs, { isLate = false } = {}) {
     { class: "earlier" },
     make("summary", { class: "faint" }, `${count(earlier.length)} earlier messages: ${roles}`),
   );
-  const fill = () => late.delete(fold) && fold.append(...earlier.map(draw));
-  late.set(fold, { messages: earlier, fill });
-  if (isLate) fold.addEventListener("toggle", fill, { once: true });
+  const fill = () => fold.append(...earlier.map(draw));
+  if (isLate) fold.addEventListener("toggle", defer(fold, earlier, fill));
   else fill();
   return make("div", {}, draw(messages.at(-1)), fold);
 }
@@ -249,11 +246,14 @@ function records(value, { isOwn = true } = {}) {
     const left = value.length - body.children.length;
     more.hidden = !left;
     more.textContent = `… ${count(left)} more`;
+    if (!left) return;
+    const next = () => {
+      body.append(...lines(body.children.length));
+      offer();
+    };
+    defer(more, value.slice(body.children.length), next);
   };
-  more.addEventListener("click", () => {
-    body.append(...lines(body.children.length));
-    offer();
-  });
+  more.addEventListener("click", () => drawLate(more));
   offer();
   box.append(
     isOwn

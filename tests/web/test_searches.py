@@ -291,6 +291,17 @@ _MESSAGES = [
 ]
 
 
+# Values that are not drawn as a whole at first, by a word in the part that is missing.
+_LONG: dict[str, Any] = {
+    "osprey": "\n\n".join(f"{'A plain line of text. ' * 12}{'osprey dives' * (n == 50)}" for n in range(60)),
+    "merlin": "word " * 6_000 + "merlin dives",
+    "kestrel": {"a": {"b": {"c": {"d": {"e": ["kestrel dives"]}}}}, "z": 1},
+    "hobby": [[f"row {n}", {"in": n}] if n != 350 else ["hobby dives", {"in": n}] for n in range(400)],
+    "sparrow": [{"row": n, "text": "sparrow dives" if n == 350 else "x"} for n in range(400)],
+    "harrier": {"text": "word " * 400 + "harrier dives", "list": [1, [2]]},
+}
+
+
 @pytest.fixture(scope="module")
 def birds(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
     """A visit to a home with a run whose prompts repeat earlier messages."""
@@ -304,6 +315,12 @@ def birds(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     ):
         body = encode.dumps({"prompt": prompt, "completion": "One.", "secret_name": "goldcrest" if number else "x"})
         journal.add([rows.make("llm", id, id=clock.new_id(at), at_ns=at + number, model="counter", body=body.decode())])
+    id = clock.new_id(at - 1)
+    journal.add([rows.make("session", id, id=id, at_ns=at - 1, name="long values", body="{}")])
+    for value in _LONG.values():
+        body = encode.dumps({"prompt": "Go.", "completion": value} if isinstance(value, str) else {"returns": value})
+        kind = "llm" if isinstance(value, str) else "tool"
+        journal.add([rows.make(kind, id, id=clock.new_id(at - 1), at_ns=at - 1, name=kind, body=body.decode())])
     journal.fold()
     journal.close()
     with serving(folder.parent) as link, visiting(chromium, link) as visit:
@@ -335,6 +352,28 @@ def test_what_a_filter_finds_in_a_turn_is_in_sight(birds: Visit) -> None:
     expect(earlier.get_by_text("You count birds.")).to_be_visible()
     field.fill("goldcrest")
     expect(page.locator(".turn .elsewhere")).to_have_text("found in what is not shown here")
+
+
+@pytest.mark.parametrize("word", list(_LONG))
+def test_what_a_search_found_in_a_long_value_is_drawn_and_in_sight(birds: Visit, word: str) -> None:
+    """Of a long text or list, in a deep fold: the page draws the part with the words, and scrolls to it."""
+    session = birds.facts("sessions?name=long+values")["sessions"][0]["session_id"]
+    place = birds.facts(f"snippets?text={word}&sessions={session}")["snippets"][session]
+    in_sight = """(() => {
+        const [hit] = CSS.highlights.get("match") ?? [];
+        const place = hit?.getBoundingClientRect(), box = document.querySelector("BOX").getBoundingClientRect();
+        if (!hit || !String(hit).includes("dives") || !place.height) return false;
+        return place.top >= box.top && place.bottom <= box.bottom;
+    })()"""
+    at = f"?event={place['seq']}&text={word}+dives"
+    birds.open(f"/s/{session}{at}")
+    birds.until(in_sight.replace("BOX", "#details"))
+    if word == "osprey":
+        birds.leave()
+        page = birds.open(f"/s/{session}{at}#chat")
+        page.locator(".turn .body:not(.faint)").first.wait_for()
+        birds.until("document.querySelector('.turn')?.innerText.includes('osprey dives')")
+        birds.until(in_sight.replace("BOX", "#view"))
 
 
 def test_a_filter_of_a_conversation_finds_what_is_new_in_a_turn(birds: Visit) -> None:
