@@ -99,8 +99,8 @@ def test_occurrences_are_in_order_in_each_session() -> None:
         order = [hit.snippet.split()[-1] for hit in index.occurrences("cat")]
         assert order == ["three", "four", "five", "one", "two"]
         assert [hit.snippet for hit in index.occurrences("cat", first.session_id.bytes)] == [
-            "text cat one",
-            "text cat two",
+            "cat one",
+            "cat two",
         ]
         assert list(index.occurrences("cow")) == []
 
@@ -224,6 +224,19 @@ def test_a_long_text_is_shown_around_what_was_found() -> None:
     (snippet,) = _found("needle")
     assert "needle" in snippet
     assert len(snippet) < 200
+
+
+def test_a_passage_is_of_one_value_without_the_names_around_it() -> None:
+    """Names are found, too; a note is found by its text."""
+    session = localops.start_session()
+    session.record(
+        localops.LLMEvent(model="m", prompt=[{"role": "user", "content": "the lift is stuck", "weight": 0.1}])
+    )
+    session.note("ask the janitor")
+    session.end_session("Success")
+    assert _found("stuck") == ["the lift is stuck"]
+    assert _found("janitor") == ["ask the janitor"]
+    assert ["content" in passage for passage in _found("content")] == [True]
 
 
 @pytest.mark.parametrize(

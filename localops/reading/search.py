@@ -36,7 +36,7 @@ _SHIFT = 24
 # With more other sessions than this between each two sessions of a page, they are not looked up together.
 _SPREAD = 20
 # The searched fields of bookkeeping rows: values from the program, and the host.
-_OF_BOOKS = ("reason", "params", "returns", "metadata", "host")
+_OF_BOOKS = ("reason", "params", "returns", "metadata", "host", "comment")
 # Older than every row, for `between`.
 NEWEST = 1 << 62
 _SIDE = 48  # characters of a snippet to either side of the match
@@ -189,7 +189,7 @@ class Index(RowIndex):
     """The full-text index of one project."""
 
     FILE = "search.db"
-    SCHEMA = 3
+    SCHEMA = 4
     SOON = 4_000
     STATEMENTS = "search.sql"
 
@@ -312,7 +312,7 @@ class Index(RowIndex):
         for row in self._searched(first, last, session):
             text = row.text
             if query.is_in(text):
-                yield row.hit(query.snippet(text))
+                yield row.hit(row.passage(query))
 
     def _searched(self, first: int, last: int, session: bytes) -> Iterator[Searched]:
         values = {"first": first, "last": last, "session": session}
@@ -420,9 +420,17 @@ class Searched(NamedTuple):
         """Return the row as a match."""
         return Hit(self.session, self.id, self.kind, self.name, self.at_ns, self.seq, snippet, self.parent)
 
+    def passage(self, query: Query) -> str:
+        """Return the passage around the words of a query: of one value, without keys, if it has all of them."""
+        value = next(filter(query.is_in, self._texts(with_keys=False)), None)
+        return query.snippet(self.text if value is None else value)
+
     @property
     def text(self) -> str:
         """The text to search, with one line per value."""
+        return "\n".join(self._texts())
+
+    def _texts(self, *, with_keys: bool = True) -> list[str]:
         texts = [text for text in (self.name, self.model) if text]
         if self.tags:
             texts += encode.loads(self.tags)
@@ -430,11 +438,11 @@ class Searched(NamedTuple):
             plain = encode.loads(self.body)
             if self.kind in rows.BOOKS:
                 plain = {key: plain[key] for key in _OF_BOOKS if key in plain}
-            texts += strings(list(plain.values()) if isinstance(plain, dict) else plain)
-        return "\n".join(texts)
+            texts += strings(list(plain.values()) if isinstance(plain, dict) else plain, with_keys=with_keys)
+        return texts
 
 
-def strings(value: object) -> list[str]:
+def strings(value: object, *, with_keys: bool = True) -> list[str]:
     """Return all texts, numbers and inner keys of plain data, in order, without the bytes of images and sounds."""
     texts: list[str] = []
     rest = [value]
@@ -443,7 +451,8 @@ def strings(value: object) -> list[str]:
         if isinstance(item, str):
             texts.append(item if len(item) < _LONG_WORD else _without_bytes(item))
         elif isinstance(item, dict):
-            rest.extend(part for pair in reversed(item.items()) for part in reversed(pair))
+            pairs = reversed(item.items())
+            rest.extend(part for key, inner in pairs for part in ((inner, key) if with_keys else (inner,)))
         elif isinstance(item, list):
             rest.extend(reversed(item))
         elif item is not None and not isinstance(item, bool):

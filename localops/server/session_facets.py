@@ -158,7 +158,7 @@ def snippets(home: Home, text: str, sessions: Sequence[bytes]) -> Facts:
             if match is not None:
                 is_book = match.kind in rows.BOOKS
                 places[facts.full_id(session)] = {
-                    "text": query.snippet(match.text),
+                    "text": match.passage(query),
                     "kind": match.kind,
                     "name": match.name,
                     "seq": None if is_book else match.seq,

@@ -95,9 +95,16 @@ function isLike(tag, value) {
   return tag.endsWith(parts.at(-1));
 }
 
+// Rows about a session as a whole, by their kind.
+const BOOKS = new Map([
+  ["session", () => "session"],
+  ["tags", () => "tags"],
+  ["scored", ({ name }) => (name ? `score ${name}` : "note")],
+]);
+
 /** Return what a passage is of and its text; null if the row shows all of it. */
 function labelled(one, wanted, place) {
-  const label = place.kind === "session" ? "session" : `${place.kind} ${place.name || ""}`.trim();
+  const label = BOOKS.get(place.kind)?.(place) ?? `${place.kind} ${place.name || ""}`.trim();
   if (place.kind !== "session") return place.text.trim() === one.name ? null : [label, place.text];
   const isIn = (texts) => (term) => texts.some((text) => places(text || "", [term]).length > 0);
   const unseen = wanted.filter((term) => !isIn([one.name, ...one.tags])(term));

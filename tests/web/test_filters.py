@@ -479,10 +479,7 @@ def test_the_palette_names_sessions_first(visit: Visit) -> None:
     expect(options.first.locator(".apart")).to_contain_text("Success · tag-2 · ")
     page.locator("#palette input").fill("zebra")
     expect(options.locator(".apart")).to_have_text(
-        [
-            f"{state} · action: say text the zebra crossing {n}"
-            for n, state in ((2, "Success"), (1, "Success"), (0, "Failure"))
-        ]
+        [f"{state} · action: the zebra crossing {n}" for n, state in ((2, "Success"), (1, "Success"), (0, "Failure"))]
     )
     visit.until("CSS.highlights.get('match')?.size === 5")
     # Short and common words beside others are not marked.
