@@ -61,7 +61,7 @@ LAYERS = """
     unread
     ingest delivery row_lines
     removal
-    home parent_session
+    home parent_session event_processes
     lower_bounds score_hints
     exposition facts prune remotes repricing imported_prices timeline
     sentences

@@ -11,9 +11,9 @@ import re
 from functools import cached_property
 
 from localops import output
-from localops.encoding import encode
 from localops.journal import participants, rows, stored
-from localops.reading import analytics, session_state
+from localops.reading import analytics, event_processes, session_state
+from localops.reading.event_processes import PARTICIPANT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 100  # operations to show on a page
 _NO_END = "no end is recorded of "
-_ONCE = "once"  # the field of `recorded_steps`, which is loaded late
 _SIGNAL = re.compile(r"Signal (SIG\w+) detected$")
-PARTICIPANT = "participant"
-"""The field with the id of a process, in its card and in the opening rows of its operations."""
 
 
 class Processes:
@@ -64,7 +61,10 @@ class Processes:
         only, joined_ns = (next(iter(cards)), self.everyone[0][1]) if is_one else (None, 0)
         opened = self.openings(operations) if cards else {}
         # The only known process may have joined later, when it resumed an imported session.
-        ids = {id: _named_by(row) or (only if row.at_ns >= joined_ns else None) for id, row in opened.items()}
+        ids = {
+            id: event_processes.named_by(row) or (only if row.at_ns >= joined_ns else None)
+            for id, row in opened.items()
+        }
         return {operation: cards[id] for operation, id in ids.items() if id in cards}
 
     def openings(self, operations: Iterable[Unfinished]) -> dict[bytes, Stored]:
@@ -89,18 +89,6 @@ class Processes:
         is_of_hub = session_state.is_of_hub(self._seen.folder)
         alive = None if is_of_hub else participants.is_alive(self._seen.folder, card)
         return "unknown" if alive is None else "running" if alive else "died"
-
-
-def _named_by(row: Stored) -> str | None:
-    """Return the id of the process that an opening row names: the row of a step that runs once always has it."""
-    if not row.body or (PARTICIPANT not in row.body and f'"{_ONCE}"' not in row.body):
-        return None
-    body = encode.loads(row.body)
-    if not isinstance(body, dict):
-        return None
-    step = body.get(_ONCE)
-    id = body.get(PARTICIPANT) or (step.get("by") if isinstance(step, dict) else None)
-    return id if isinstance(id, str) else None
 
 
 def at_work(seen: Snapshot) -> list[Unfinished]:

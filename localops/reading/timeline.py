@@ -9,7 +9,7 @@ from __future__ import annotations
 from localops.encoding import encode
 from localops.journal import rows, stored
 from localops.journal.sql import statements
-from localops.reading import analytics
+from localops.reading import analytics, event_processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def page(reader: Reader, session: Snapshot, *, after: int, limit: int) -> Facts:
     """Return the events of rows after a seq, and the seq to continue after.
 
     `later` has the amounts that later prices add to calls, `later_failed` the events that failed after they were
-    recorded, `unbilled` the LLM calls that the provider did not bill, `pauses` the times between two runs.
+    recorded, `unbilled` the LLM calls that the provider did not bill, `pauses` the times between two runs,
+    `process` the places of events' processes among those of the session.
     """
     page_rows = ask(reader, "timeline", session=session.id, after=after, many=limit)
     fresh = _Fresh(reader, session.id)
@@ -53,6 +54,7 @@ def page(reader: Reader, session: Snapshot, *, after: int, limit: int) -> Facts:
     return {
         "t0_ns": t0,
         **_columns(reader, events, began, t0),
+        "process": event_processes.places(session, [row[_ID] for _, row in events]),
         "later": [[began.of(call), cost] for call, cost in later if began.of(call)],
         "unbilled": [seq for seq, row in events if row[_UNBILLED]] + [began.of(call) for call in unbilled],
         "later_failed": [began.of(call) for call in failed if began.of(call)],

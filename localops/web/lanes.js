@@ -1,22 +1,23 @@
 // The layout of bars: events in lanes, and each lane in as many lines as it has concurrent events.
 
 // Lines of one lane; further bars share the last one.
-const MOST = { agent: 12, name: 6, nesting: 80 };
+const MOST = { agent: 12, name: 6, nesting: 80, process: 12 };
 // Processes that have a line of their own above the events.
-const PROCESSES = 12;
+export const PROCESSES = 12;
 
 /**
- * Lay out events `by` agent, by name or by nesting: `{lines, lanes: [{label, from, to}]}`.  Each line is in the order
- * of the start, and has the places of its events on the axis.
+ * Lay out events `by` agent, name, process or nesting: `{lines, lanes: [{label, from, to}]}`.  Each line is in the
+ * order of the start, and has the places of its events on the axis.  `bands` are the processes.
  */
-export function layOut(run, now, by, axis) {
+export function layOut(run, now, by, axis, bands = []) {
   const lanes = [];
   let lines = [];
   if (by === "nesting") lines = nested(run, now);
   else {
-    const groups = new Map();
+    const groups = new Map(),
+      process = by === "process" ? processOf(run, bands) : null;
     for (const at of run.order) {
-      const key = by === "agent" ? run.agent[at] : `${run.kind[at]} ${run.nameOf(at)}`;
+      const key = process ? process[at] : by === "agent" ? run.agent[at] : `${run.kind[at]} ${run.nameOf(at)}`;
       if (!groups.has(key)) groups.set(key, []);
       groups.get(key).push(at);
     }
@@ -24,13 +25,35 @@ export function layOut(run, now, by, axis) {
       const from = lines.length,
         [first] = events;
       lines.push(...pack(run, events, now, MOST[by]));
-      const label = by === "agent" ? run.agentOf(first) || "no agent" : run.titleOf(first);
+      const label = process
+        ? (bands[process[first]]?.label ?? "not known")
+        : by === "agent"
+          ? run.agentOf(first) || "no agent"
+          : run.titleOf(first);
       lanes.push({ label, kind: by === "name" ? run.kindOf(first) : "", from, to: lines.length });
     }
   }
   const line = new Int32Array(run.n);
   lines.forEach((events, index) => events.forEach((at) => (line[at] = index)));
   return { lanes, lineOf: line, lines: lines.map((events) => placed(events, run, now, axis)) };
+}
+
+/**
+ * Return the number of the process of each event: the one that a row names, else that of its parent, else the only
+ * one that took part at that time; -1 where that is not known.
+ */
+function processOf(run, bands) {
+  const { walk, parent } = run.tree,
+    result = new Int16Array(run.n).fill(-1);
+  const onlyAt = (time) => {
+    const there = bands.filter(({ start, end }) => start <= time && time <= (end ?? Infinity));
+    return there.length === 1 ? bands.indexOf(there[0]) : -1;
+  };
+  for (const at of walk) {
+    const above = parent[at] < 0 ? -1 : result[parent[at]];
+    result[at] = run.process[at] >= 0 ? run.process[at] : above >= 0 ? above : onlyAt(run.start[at]);
+  }
+  return result;
 }
 
 /** Each event below its parent. */
@@ -119,7 +142,7 @@ function nameOf(events, run) {
  */
 export function processes(participants, run, until) {
   if (participants.length < 2) return [];
-  return participants.slice(0, PROCESSES).map((each) => {
+  return participants.map((each) => {
     const start = (Date.parse(each.began) - run.t0) * 1e3;
     const pause = run.pauses.find(([, resumed]) => start < resumed);
     return {

@@ -20,6 +20,8 @@ const COLUMNS = {
   tokens: Float64Array,
   cost: Float64Array,
   unbilled: Uint8Array,
+  // The place of the process among the participants, if a row names it.
+  process: Int16Array,
 };
 const NUMBERED = { kind: "kinds", name: "names", agent: "agents", model: "models" };
 
@@ -71,6 +73,7 @@ export class Run {
       for (const name in NUMBERED) this[name][at] = page[name][i] < 0 ? -1 : numbers[name][page[name][i]];
       this.parent[at] = page.parent[i];
       this.failed[at] = page.failed[i];
+      this.process[at] = page.process?.[i] ?? -1;
       this.tokens[at] = page.tokens[i];
       this.cost[at] = page.cost[i] === null ? NaN : page.cost[i];
       this.last = Math.max(this.last, page.start_us[i] + Math.max(0, page.dur_us[i]));

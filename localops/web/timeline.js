@@ -4,7 +4,7 @@ import { colour, make, onTheme } from "./base.js";
 import { Axis } from "./axis.js";
 import { Film } from "./film.js";
 import { count, duration, many } from "./formats.js";
-import { gaps, layOut, place, processes } from "./lanes.js";
+import { gaps, layOut, place, PROCESSES, processes } from "./lanes.js";
 import { COLOURS, kindNumbers, LINE, MARK, paintAxis, paintBars, paintMap, SHORT, THIN, TOP } from "./paint.js";
 
 const AXIS = 24,
@@ -24,7 +24,7 @@ const IDLE = 1 / 100,
   GAP = 1 / 50;
 
 // How bars are put into lines; the first one, unless the address names another.
-const ORDERS = ["agent", "name", "nesting"];
+const ORDERS = ["agent", "name", "nesting", "process"];
 
 export class Timeline {
   constructor(page) {
@@ -170,9 +170,11 @@ export class Timeline {
     if (this.layout?.key === key) return;
     const idle = gaps(run, now, IDLE);
     this.axis = this.skips ? new Axis(idle, now - run.begin) : new Axis();
-    const layout = layOut(run, now, this.by, this.axis);
     const { facts, last, running } = this.page;
-    const bands = processes(facts.participants || [], run, running ? null : last);
+    const all = processes(facts.participants || [], run, running ? null : last),
+      bands = all.slice(0, PROCESSES);
+    this.choice.querySelector("[value=process]").hidden = !all.length;
+    const layout = layOut(run, now, this.by, this.axis, all);
     const tops = layout.lines.map((_, index) => TOP + (bands.length + index) * LINE + (bands.length ? TOP : 0));
     const error = run.kinds.indexOf("error");
     const failed = layout.lines.map((line) =>

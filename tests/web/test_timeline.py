@@ -98,17 +98,23 @@ def _night() -> list[rows.Row]:
 def _workers() -> list[rows.Row]:
     """Return a session of two processes: many short events of three kinds in turn, an idle hour, and a last event."""
     begin = clock.now_ns() - 7_200 * 10**9
-    workers = clock.new_id(begin)
+    workers, task, *others = (clock.new_id(begin) for _ in range(4))
 
     def event(name: str, kind: str, at_ms: int, **columns: Any) -> rows.Row:
         at = begin + at_ms * 10**6
         return made.event(name, kind, workers, **{"id": clock.new_id(at), "at_ns": at, "start_ns": at, **columns})
 
-    processes = [{"parent": clock.new_id(begin), "body": json.dumps({"pid": pid, "host": "farm"})} for pid in (17, 18)]
+    processes = [
+        {"parent": id, "body": json.dumps({"participant": id.hex(), "pid": pid, "host": "farm"})}
+        for pid, id in zip((17, 18), others, strict=True)
+    ]
     kinds = ("tool", "llm", "action")
     return [
         event("workers", "session", 0, id=workers, **processes[0]),
         event("", "join", 1, **processes[1]),
+        event("fetch", "operation", 1, id=task, phase=1, body=processes[1]["body"]),
+        event("part", "action", 1, parent=task),
+        event("fetch", "operation", 2, id=task),
         *(event(kinds[at % 3], kinds[at % 3], at) for at in range(2, 9_000)),
         event("report", "action", 3_609_000, start_ns=begin + 3_608_000 * 10**6),
         event("Success", "end", 3_610_000),
@@ -315,6 +321,7 @@ DRAWN = """async (y) => {
     canvas.dispatchEvent(new FocusEvent("focus"));
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
     CanvasRenderingContext2D.prototype.fillText = fillText;
+    if (y === null) return [[...texts], []];
     const { data } = canvas.getContext("2d").getImageData(180 * ratio, y * ratio, 600 * ratio, 1);
     const colours = new Set();
     for (let at = 0; at < data.length; at += 4) colours.add(data.slice(at, at + 3).join());
@@ -330,7 +337,7 @@ def test_processes_and_skipped_times_have_names(touched: Visit) -> None:
         expect(page.get_by_role("button", name="Skip idle")).to_have_attribute("aria-pressed", "true")
         hand = Hand(visit, page)
         texts, colours = page.evaluate(DRAWN, 6 + 2 * 20 + 6 + 8)
-        assert {"⋯ 59m 59s", "farm · 17", "farm · 18", "action + 3"} <= set(texts)
+        assert {"⋯ 59m 59s", "farm · 17", "farm · 18", "part + 1"} <= set(texts)
         assert any(text.startswith("1h 00m") for text in texts), texts
         assert len(colours) == 1
         page.mouse.move(hand.box["x"] + 300, hand.box["y"] + 12)
@@ -339,8 +346,14 @@ def test_processes_and_skipped_times_have_names(touched: Visit) -> None:
         x, _, y = hand.bar("no events for 59m 59s")
         page.mouse.click(x + 4, y)
         hand.bar("no events for 59m 59s")
-        page.select_option(".timeline select", "name")
-        assert "lanes=name" in page.url
+        page.select_option(".timeline select", "process")
+        texts, _ = page.evaluate(DRAWN, None)
+        assert "not known" in texts
+        assert "lanes=process" in page.url
+        session = page.url.partition("/s/")[2].partition("?")[0]
+        run = visit.facts(f"sessions/{session}/timeline")
+        named = [run["names"][number] if number >= 0 else "" for number in run["name"]]
+        assert [run["process"][named.index(name)] for name in ("fetch", "part")] == [1, -1]
         page.get_by_role("button", name="Skip idle").click()
         assert "idle=" not in page.url
 
