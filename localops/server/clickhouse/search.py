@@ -176,7 +176,7 @@ class ClickHouseIndex:
                 return
             row = _searched(line)
             if query.is_in(row.text):
-                yield row.hit(query.snippet(row.text))
+                yield row.hit(row.passage(query))
 
     def rows_of(
         self, text: str, session: bytes, *, after: int = 0, before: int = NEWEST
