@@ -64,7 +64,8 @@ def test_the_run_that_alone_succeeded_is_named_with_what_it_did(journal: Journal
     ]
     assert table.head() == (
         "C differs from the others: it ended in Success, while A and B ended in Failure; "
-        "4 of 5 events differ: in 2 only C is different, in 2 the others differ from one another too"
+        "4 of 5 events differ: in 2 only C is different, in 1 the others differ from one another too, "
+        "in 1 only A is different"
     )
     texts = [table.texts(row) for row in table.key_rows()]
     assert texts == [
@@ -126,8 +127,10 @@ def test_the_run_that_did_least_of_what_the_others_did_is_named(journal: Journal
     table = _table(journal, [*usual, tool("wait")], odd, usual)
     assert table.head() == (
         "B differs from the others: at least twice as much as they do from one another; "
-        "4 of 4 events differ: in 3 only B is different, in 1 the others differ from one another too"
+        "4 of 4 events differ: in 3 only B is different, in 1 only A is different"
     )
+    table = _table(journal, [*usual, tool("wait")], odd, usual, usual)
+    assert table.head().endswith("in 3 only B is different, in 1 B did the same as another run")
     table = _table(journal, *([tool("look", q=letter)] for letter in "abc"))
     assert (table.odd, table.head()) == (None, "No run stands out: 1 of 1 event differs")
     table = _table(journal, usual, odd, states="SF")

@@ -51,6 +51,8 @@ _PAIR = 2
 _NOTABLE = 0.1
 # Runs that a sentence names; if there are more, it has their number.
 _NAMED = 4
+# Runs of which one can stand out.
+_FEWEST = 3
 # The index of a step's key for kind, name and input.
 _GIVEN = 1
 # Characters of an error to show.
@@ -217,7 +219,7 @@ class RunsTable:
     def _odd_one(self) -> tuple[int | None, bool]:
         """Return the run that stands out, or None, and whether it stands out by its state."""
         many = len(self.runs)
-        if many < 3:
+        if many < _FEWEST:
             return None, False
         states = Counter(run.state for run in self.runs)
         if sorted(states.values()) == [1, many - 1]:
@@ -262,11 +264,20 @@ class RunsTable:
             how = "the others did the same"
         else:
             how = "at least twice as much as they do from one another"
-        parts = [f"in {alone} only {odd} is different"] if alone else []
-        if alone < differing:
-            parts.append(f"in {differing - alone} the others differ from one another too")
+        kinds = Counter(self._kind(row, self.odd) for row in self.differing)
+        parts = [f"in {kinds[kind]} {kind[1]}" for kind in sorted(kinds)]
         of = f"{differing} of {output.counted(rows, 'event')} {_differ(differing)}"
         return f"{odd} differs from the others: {how}" + (f"; {of}: {', '.join(parts)}" if parts else "")
+
+    def _kind(self, row: Row, odd: int) -> tuple[int, str]:
+        """Return in what way the runs differ in a row, and its place among those of a sentence about the odd run."""
+        if self.is_alone(row, odd):
+            return 0, f"only {letter(odd)} is different"
+        if row.groups.count(row.groups[odd]) == 1:
+            return 1, "the others differ from one another too"
+        # Of three runs, the odd one and another are alike, so the third is alone.
+        alone = [run for run in range(len(self.runs)) if len(self.runs) == _FEWEST and self.is_alone(row, run)]
+        return 2, f"only {letter(alone[0])} is different" if alone else f"{letter(odd)} did the same as another run"
 
     def _ends(self) -> str:
         places: dict[str, list[int]] = {}

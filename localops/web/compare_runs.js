@@ -180,7 +180,7 @@ function usual(groups) {
 }
 
 /** Return all events in one table, a column for each run. */
-function events({ rows, counts, sessions, cut, odd: place }) {
+function events({ rows, counts, sessions, cut }) {
   const note = counts.differing
     ? `${count(counts.differing)} of ${many(rows.length, "event")} ${counts.differing === 1 ? "differs" : "differ"}`
     : "All events are the same in all runs";
@@ -189,7 +189,7 @@ function events({ rows, counts, sessions, cut, odd: place }) {
     made.style.setProperty("--runs", sessions.length);
     return made;
   };
-  return comparedEvents(rows, differs, (row) => pair(row, sessions, place), {
+  return comparedEvents(rows, differs, (row) => pair(row, sessions), {
     note,
     cut: cut && "Only the first events of each run are compared",
     columns,
@@ -197,12 +197,13 @@ function events({ rows, counts, sessions, cut, odd: place }) {
   });
 }
 
-/** Return an event in a row, and a row below it for its content; `place` is the run that differs most. */
-function pair(row, sessions, place) {
+/** Return an event in a row, and a row below it for its content. */
+function pair(row, sessions) {
   const common = usual(row.groups);
   const texts = new Map(row.texts.flatMap(({ runs: some, text }) => some.map((run) => [run, text])));
   const cell = (one, run) => {
-    const isOdd = differs(row) && (common === null ? run === place : row.groups[run] !== common);
+    // Where no group is the largest, all cells differ.
+    const isOdd = differs(row) && (common === null || row.groups[run] !== common);
     const inside = one
       ? [
           linkTo(sessions[run], one, one.finished ? duration(one.seconds) : "unfinished"),

@@ -264,6 +264,8 @@ def test_three_runs_are_in_one_table_below_what_tells_them_apart(visit: Visit) -
     cells = rows.filter(has_text="look_up").locator("td:not(.what)")
     assert cells.evaluate_all("cells => cells.map(cell => cell.className)") == ["", "", "differs"]
     expect(cells.nth(0)).to_have_text("–")
+    routes = rows.filter(has_text="route").locator("td:not(.what)")
+    assert routes.evaluate_all("cells => cells.map(cell => cell.className)") == ["differs"] * 3
     failed = rows.filter(has_text="route").locator("td").nth(2)
     expect(failed.locator(".tag")).to_have_text("failed")
     button = rows.get_by_role("button", name="LLM gpt-4o")
