@@ -276,7 +276,28 @@ def test_what_a_dead_child_was_in_is_not_in_progress_while_the_session_runs() ->
     assert re.search(r"^! process \d+ died inside tool 'crunch'", shown, re.MULTILINE)
     assert re.search(r"tool crunch +unfinished", shown)
     assert re.search(r"tool wait +running", shown)
-    assert any("'wait' ×1 and 2 that are in progress" in line for line in sections["Totals"])
+    [tools] = [line for line in sections["Totals"] if line.startswith("Tools: ")]
+    assert ("'wait' ×1 and 2 that are running" in tools, "'crunch' (did not end)" in tools) == (True, True)
+
+
+def test_what_a_running_session_is_in_is_no_event_of_its_agents_yet() -> None:
+    """Nor did it fail to end: the page beside it counts it as an event."""
+    program = programs.start(
+        INIT + "@agent(name='on-call')\n"
+        "def go():\n"
+        "    with session.operation('look', kind='tool'): pass\n"
+        "    with session.operation('drain', kind='tool'): print('ready', flush=True); sys.stdin.read()\n"
+        "go()"
+    )
+    try:
+        programs.first_line(program)
+        totals = page(found())["Totals"]
+    finally:
+        programs.kill(program)
+    [tools] = [line for line in totals if line.startswith("Tools: ")]
+    assert sorted(tools.removeprefix("Tools: ").removesuffix(".").split(", ")) == ["'drain' (is running)", "'look' ×1"]
+    [agents] = [line for line in totals if line.startswith("Agents: ")]
+    assert agents.endswith(" with 1 event that ended.")
 
 
 def test_a_worker_of_multiprocessing_leaves_when_it_ends() -> None:

@@ -279,13 +279,19 @@ def _done(findings: Facts) -> Iterator[Sentence]:
     elif done["cost_at_least"] and not findings["under_way_count"]:
         yield [f"It cost {_cost(done)}, as LLM calls may be among the rows that are missing."]
     yield from _open_cost(findings)
+    is_running = findings["how"] == "running"
+    gone = _in_processes_that_ended(findings)
     tools = [
-        (one["name"] or "(nameless)", one["calls"], _not_ended_well(one, is_running=findings["how"] == "running"))
+        (
+            one["name"] or "(nameless)",
+            one["calls"],
+            _not_ended_well(one, is_running=is_running and one["name"] not in gone),
+        )
         for one in done["tools"]
     ]
     yield from _list("Tools", tools, done["tools_count"])
     yield from _list("Models", [(one["name"], one["calls"], "") for one in done["models"]], done["models_count"])
-    yield from _agents(done["agents"], done["agents_count"])
+    yield from _agents(done["agents"], done["agents_count"], are_ended=is_running)
 
 
 def _failed(done: Facts) -> str:
@@ -307,19 +313,28 @@ def _failed(done: Facts) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+def _in_processes_that_ended(findings: Facts) -> set[str]:
+    """Return the names of operations that will not end, as their process is no longer there."""
+    dead = [one for one in findings["under_way"] if one["process"] and one["process"]["state"] == "died"]
+    return {one["name"] for one in (*dead, *findings["stopped"])}
+
+
 def _not_ended_well(tool: Facts, *, is_running: bool) -> str:
+    in_progress = "is running" if tool["open"] == 1 else "are running"
+    how = in_progress if is_running else "did not end"
+    if not tool["calls"]:
+        return f" ({how})"
     failed = f", {output.count(tool['failed'])} failed" if tool["failed"] else ""
-    in_progress = "is in progress" if tool["open"] == 1 else "are in progress"
-    without_end = f" and {output.count(tool['open'])} that {in_progress if is_running else 'did not end'}"
-    return failed + (without_end if tool["open"] and tool["calls"] else "")
+    return failed + (f" and {output.count(tool['open'])} that {how}" if tool["open"] else "")
 
 
-def _agents(agents: Sequence[Facts], count: int) -> Iterator[Sentence]:
+def _agents(agents: Sequence[Facts], count: int, *, are_ended: bool) -> Iterator[Sentence]:
+    """List the agents; `are_ended`: events that are still running have no part in the figures."""
     if not agents:
         return
     sentence: Sentence = ["Agents: "]
     for number, one in enumerate(agents):
-        events = f" with {output.counted(one['events'], 'event')}"
+        events = f" with {output.counted(one['events'], 'event')}{' that ended' if are_ended else ''}"
         sentence += [", " if number else "", Recorded(one["name"] or "unnamed"), events]
     rest = count - len(agents)
     yield [*sentence, f" and {output.count(rest)} more." if rest > 0 else "."]
@@ -331,7 +346,7 @@ def _list(title: str, parts: Sequence[tuple[Any, int, str]], count: int) -> Iter
         return
     sentence: Sentence = [f"{title}: "]
     for number, (name, many, more) in enumerate(parts):
-        times = f" ×{output.count(many)}{more}" if many else " (did not end)"
+        times = f" ×{output.count(many)}{more}" if many else more
         sentence += [", " if number else "", Recorded(name or "unnamed"), times]
     rest = count - len(parts)
     yield [*sentence, f" and {output.count(rest)} more." if rest > 0 else "."]
