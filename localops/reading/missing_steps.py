@@ -44,7 +44,7 @@ def uncounted(source: Source, folder: str, story: Story, session: bytes, *, whol
     """Return the same apart from events in deleted journals, which are counted as lost."""
     return (
         _left(story)
-        or _damage(story)
+        or _damage(folder, story)
         or _waits_elsewhere(folder, session)
         or _went_on_elsewhere(folder, story)
         or _is_older(source, folder, session)
@@ -68,7 +68,7 @@ def _left(story: Story) -> str | None:
     return f"{stayed} stayed in a journal file that was moved away during the recording"
 
 
-def _damage(story: Story) -> str | None:
+def _damage(folder: str, story: Story) -> str | None:
     """Return why rows of a session may be lost with a damaged journal or an imported file, and what helps, or None."""
     # A bundle or an export may have been written before the last rows, so it does not show that nothing is missing.
     if story.wal_pages:
@@ -82,6 +82,11 @@ def _damage(story: Story) -> str | None:
         if story.may_be_brought_back:
             cure = "and only importing a bundle of all its sessions from before that brings them back"
         return f"some of its rows may be lost: a journal was damaged, {cure}"
+    if story.unread_lines > story.in_bundles and session_state.is_of_hub(folder):
+        return (
+            "some of its rows are not here: the hub got them changed or unreadable, and refused them; "
+            "`localops parked` lists them where the run was recorded"
+        )
     if story.unread_lines > story.in_bundles:
         return (
             "some of its rows may be lost: what was imported was cut short or had unreadable rows; import the rest of "

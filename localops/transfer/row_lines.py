@@ -31,7 +31,7 @@ _AT_ONCE = 1_000  # rows that are written together
 _MOST_SIZE = 8 << 20  # bytes of their lines
 _LONGEST = 256 << 20  # bytes of a line; a longer one is no row
 _MOST_ROWS = 1 << 40  # a larger number is not a count of rows
-_SESSION, _KIND, _AT = map(rows.COLUMNS.index, ("session", "kind", "at_ns"))
+_ID, _SESSION, _KIND, _AT = map(rows.COLUMNS.index, ("id", "session", "kind", "at_ns"))
 _HEAD = re.compile(rb'\s*\{"id":"([0-9a-f]{32})","phase":([01]),"session":"([0-9a-f]{32})"')
 _STATED = f'"{wire.SESSION_ROWS}":'.encode()
 
@@ -95,6 +95,7 @@ class _Unread:
         self._is_followed = False  # whether another session followed the last one when the file was written
         self._begun: set[bytes] = set()
         self._ended: set[bytes] = set()
+        self._losses: set[bytes] = set()  # the ids of the rows about missing rows
         # Unreadable lines, each with the row and the session that it names, or with the session of a row beside it.
         self._lines: list[tuple[bytes, tuple[bytes, int] | None, bytes | None]] = []
         self._before: bytes | None = None
@@ -110,6 +111,8 @@ class _Unread:
             self._begun.add(session)
         elif row[_KIND] == "end":
             self._ended.add(session)
+        elif row[_KIND] == "loss":
+            self._losses.add(row[_ID])
         if self._waiting:
             after = session if session not in self._begun else None
             self._lines += [(line, None, after) for line in self._waiting]
@@ -166,7 +169,8 @@ class _Unread:
         whole |= (self._begun & self._ended) - self._stated.keys()
         for session in (self._last.keys() & stated_rows.noted_in(journal)) - self._lacking:
             is_whole = session in whole - damaged
-            yield from stated_rows.found(journal, session, self._work.get(session), is_whole=is_whole)
+            work = self._work.get(session)
+            yield from stated_rows.found(journal, session, work, is_whole=is_whole, carried=self._losses)
 
     def _is_here(self, journal: Journal, session: bytes, identity: tuple[bytes, int] | None) -> bool:
         """Return whether the journal has the row of a line; for an unknown row, whether it has its session's end."""

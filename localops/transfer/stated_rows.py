@@ -21,7 +21,7 @@ from localops.transfer.bundle import difference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from typing import Any, NamedTuple
 
     from localops.journal.journal import Journal
@@ -86,6 +86,11 @@ def missing(
     return rows.make("loss", session, id=id, at_ns=at_ns, body=body)
 
 
+def are_here(journal: Journal, lacks: Sequence[str]) -> bool:
+    """Return whether the journal has the rows that a row about unreadable ones names."""
+    return all(journal.one("row", id=bytes.fromhex(name[:-1]), phase=int(name[-1])) is not None for name in lacks)
+
+
 def total(session: bytes, figures: Totals, work: Work) -> dict[str, Any]:
     """Return what a batch states of a session."""
     return {"session": session.hex(), "rows": figures.rows, KEY: list(work)}
@@ -100,6 +105,7 @@ class OfBundle:
         self._counts: Counter[bytes] = Counter()  # session -> its rows in the bundle, in the way of `Work`
         self._last: dict[bytes, int] = {}  # session -> the time of its last row in the bundle
         self._unread: Counter[bytes | None] = Counter()  # session -> its unreadable rows, about which `unread` has rows
+        self._losses: set[bytes] = set()  # the ids of its rows about missing rows
 
     def add(self, batch: Batch) -> None:
         """Note the rows of a batch, and what it states."""
@@ -109,6 +115,8 @@ class OfBundle:
         for row in batch.rows:
             self._last[row.session] = max(row.at_ns, self._last.get(row.session, 0))
             self._counts[row.session] += row.kind not in rows.BY_READERS
+            if row.kind == "loss":
+                self._losses.add(row.id)
         self._unread.update(row.session for row in batch.unread.values())
         for figures in batch.totals:
             work, session = parsed(figures.get(KEY)), bytes.fromhex(figures["session"])
@@ -131,7 +139,7 @@ class OfBundle:
                 about = b"cut bundle %d" % self._counts[session]
                 yield missing(session, about, 1, at_ns=at_ns, in_bundles=True)
             elif session in noted:
-                yield from found(journal, session, work, is_whole=is_whole)
+                yield from found(journal, session, work, is_whole=is_whole, carried=self._losses)
         for loss in self._lost:
             if not loss.left:
                 id = uuid.uuid5(uuid.UUID(bytes=loss.session), f"back {loss.id.hex()}").bytes
@@ -166,10 +174,18 @@ def noted_in(journal: Journal) -> set[bytes]:
     return {session for (session,) in journal.all("with_unread_lines")}
 
 
-def found(journal: Journal, session: bytes, whole: Work | None = None, *, is_whole: bool = False) -> Iterator[Row]:
+def found(
+    journal: Journal,
+    session: bytes,
+    whole: Work | None = None,
+    *,
+    is_whole: bool = False,
+    carried: Collection[bytes] = (),
+) -> Iterator[Row]:
     """Yield a row that cancels each one about rows of a session that were missing and are here now.
 
-    `is_whole`: one file had all rows of the session; `whole` is what it states, if it does.
+    `is_whole`: one file had all rows of the session; `whole` is what it states, if it does.  `carried` are the ids of
+    the rows about missing rows in that file: its own home lacked these rows, so having all of the file changes nothing.
     """
     notes = _notes(journal, session)
     if sum(one.body["damaged"] for one in notes) <= 0:
@@ -178,7 +194,9 @@ def found(journal: Journal, session: bytes, whole: Work | None = None, *, is_who
     for one in notes:
         work = parsed(one.body.get(KEY))
         # A whole file that was written before the other one may lack its last rows.
-        is_covered = is_whole and (work is None or whole is None or whole.many >= work.many)
+        is_covered = is_whole and one.id not in carried and (work is None or whole is None or whole.many >= work.many)
+        if one.body.get(LACKS):
+            is_covered = are_here(journal, one.body[LACKS])
         if one.body["damaged"] > 0 and (is_covered or here == work):
             in_bundles = one.body.get(IN_BUNDLES) is True
             yield missing(session, one.id, -one.body["damaged"], at_ns=one.at_ns, work=work, in_bundles=in_bundles)

@@ -93,9 +93,5 @@ def _cancel(journal: Journal, session: bytes) -> None:
     """Cancel the notes of a session whose rows are all here now."""
     for one in Story.read(journal, session).of_kind("loss"):
         names = one.body.get(stated_rows.LACKS)
-        if names and all(_is_here(journal, name) for name in names):
+        if names and stated_rows.are_here(journal, names):
             journal.add([stated_rows.missing(session, one.id, -one.body["damaged"], at_ns=one.at_ns)])
-
-
-def _is_here(journal: Journal, name: str) -> bool:
-    return journal.one("row", id=bytes.fromhex(name[:-1]), phase=int(name[-1])) is not None

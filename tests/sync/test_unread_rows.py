@@ -61,18 +61,40 @@ def test_a_bundle_with_changed_rows(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.foreign_open
-def test_a_hub_that_refuses_changed_rows(own: RealHub, sender: Sender) -> None:
-    """It marks their session; when they are sent again, intact, it takes that back."""
+def test_a_hub_that_refuses_changed_rows(
+    own: RealHub, sender: Sender, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It marks their session, also where its bundles go; when they are sent again, intact, it takes that back."""
     session, on_hub = _record(), Path(own.data) / "default" / "journal.db"
     _change(sender.journal, "why 1", "who 1")
     assert sender.sync().parked == 1
     assert _lacking(on_hub, session) == (1, 1)
+
+    def copied() -> str:
+        file = str(tmp_path / "from-hub.lops")
+        bundle_file.pack(str(own.data), [Share("default", sessions=(session,))], file)
+        return file
+
+    capsys.readouterr()
+    assert _code("steps", "last", "--home", str(own.data)) == 0
+    assert "`localops parked` lists them where the run was recorded" in capsys.readouterr().out
+    there = tmp_path / "there"
+    arrived = there / "default" / "journal.db"
+    for _ in range(2):
+        assert _code("import", copied(), "--home", str(there)) == 0
+        assert _lacking(arrived, session) == (1, 1)
+    lines = str(tmp_path / "from-hub.jsonl")
+    assert _code("export", "last", "--format", "jsonl", "-o", lines, "--home", str(own.data)) == 0
+    _code("import", lines, "--home", str(there))
+    assert _lacking(arrived, session) == (1, 1)
     _change(sender.journal, "who 1", "why 1")
     with Reader(sender.journal) as reader:
         [(seq,)] = reader.ask("select seq from event where body like '%why 1%'")
     assert _code("parked", "retry", str(seq)) == 0
     sender.sync()
     assert _lacking(on_hub, session) == (0, 2)
+    assert _code("import", copied(), "--home", str(there)) == 0
+    assert _lacking(arrived, session) == (0, 2)
     with Reader(str(on_hub)) as reader:
         assert analytics.totals(reader, session).llms == 3
 
