@@ -21,7 +21,8 @@ from localops.reading import (
     waiting_rows,
     waste,
 )
-from localops.reading.open_ends import PARTICIPANT, Processes, left_to_child
+from localops.reading.event_processes import PARTICIPANT
+from localops.reading.open_ends import Processes, left_to_child
 from localops.reading.run_errors import SHOWN, RunErrors, how_it_ended
 from localops.reading.run_rows import AFTER, FAR, MOST_TROUBLES, Half, RunRows, as_hex, began_ns, ended_ns, short
 from localops.reading.uncounted import Uncounted
