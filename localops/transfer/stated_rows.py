@@ -40,6 +40,7 @@ else:
     Work = namedtuple("Work", "many sums")
 
 LACKS = "lacks"  # the key of the rows that arrived and were unreadable, each as its id in hex and its phase
+BY = "by"  # the key of the journal whose import of a bundle found them missing
 KEY = wire.WORK_ROWS  # in a row about missing rows, too
 _NEWEST = (1 << 63) - 1
 _MOST = 1 << 40
@@ -75,13 +76,14 @@ def missing(
     at_ns: int,
     work: Work | None = None,
     in_bundles: bool = False,
+    by: str | None = None,
     lacks: Sequence[str] = (),
 ) -> Row:
     """Return a row that says how many rows of a session are not here, or with a negative count that they are again."""
     # The id follows from the reason, so that a second import of a file does not add another row.
     id = uuid.uuid5(uuid.UUID(bytes=session), f"unread lines {crc32(about)}").bytes
     more: dict[str, Any] = {**({KEY: list(work)} if work else {}), **({IN_BUNDLES: True} if in_bundles else {})}
-    more |= {LACKS: list(lacks)} if lacks else {}
+    more |= {**({LACKS: list(lacks)} if lacks else {}), **({BY: by} if by else {})}
     body = encode.dumps({"damaged": count, UNREAD_LINES: True, **more}).decode()
     return rows.make("loss", session, id=id, at_ns=at_ns, body=body)
 
@@ -134,7 +136,8 @@ class OfBundle:
             is_whole = work is not None and self._counts[session] >= work.many
             lacking = 0 if work is None or is_whole else work.many - of(journal, session).many - self._unread[session]
             if lacking > 0 and work is not None and journal.one("gone", session=session) is None:
-                yield missing(session, b"bundle %d %d" % work, lacking, at_ns=at_ns, work=work, in_bundles=True)
+                about = b"bundle %d %d" % work
+                yield missing(session, about, lacking, at_ns=at_ns, work=work, in_bundles=True, by=journal.id)
             elif work is None and is_cut:
                 about = b"cut bundle %d" % self._counts[session]
                 yield missing(session, about, 1, at_ns=at_ns, in_bundles=True)
@@ -191,12 +194,16 @@ def found(
     if sum(one.body["damaged"] for one in notes) <= 0:
         return
     here = of(journal, session)
+    # A later statement that holds implies the earlier ones of the same series.
+    is_all = here == whole or any(here == parsed(one.body.get(KEY)) for one in notes)
     for one in notes:
         work = parsed(one.body.get(KEY))
         # A whole file that was written before the other one may lack its last rows.
         is_covered = is_whole and one.id not in carried and (work is None or whole is None or whole.many >= work.many)
         if one.body.get(LACKS):
             is_covered = are_here(journal, one.body[LACKS])
-        if one.body["damaged"] > 0 and (is_covered or here == work):
+        # Another home's mark may be about rows that this series never had.
+        is_earlier = is_all and work is not None and work.many <= here.many and one.body.get(BY) == journal.id
+        if one.body["damaged"] > 0 and (is_covered or is_earlier or here == work):
             in_bundles = one.body.get(IN_BUNDLES) is True
             yield missing(session, one.id, -one.body["damaged"], at_ns=one.at_ns, work=work, in_bundles=in_bundles)

@@ -11,6 +11,7 @@ import subprocess
 import traceback
 import uuid
 from contextlib import closing
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from localops.journal.reader import Reader
 from localops.journal.spill import Claim, Spill
 from localops.transfer import delivery
 from localops.transfer.bundle import Ack
+from localops_sync import bundle_file
 from tests import programs
 from tests.programs import project
 from tests.resume.steps import Effects
@@ -229,6 +231,27 @@ def test_a_bundle_between_two_others_that_is_missing(whole: bool, tmp_path: Path
         assert _missing(home) == _REST
     _command("import", str(tmp_path / ("whole" if whole else "y")), "--home", home)
     assert _missing(home) is None
+
+
+def test_bundles_that_are_imported_in_any_order(tmp_path: Path, effects: Effects) -> None:
+    """The refusal ends with the last of them, whichever that is."""
+    _command("remote", "add", "hub", "https://hub.example", "--key", "k", "--project", "default")
+    session = localops.init()
+    act = effects.step(name="act")
+    for what in "wxyz":
+        act(what)
+        _command("bundle", "-o", str(tmp_path / what), "--remote", "hub")
+        with Reader(session.recorder.journal.path) as reader:
+            ledger = delivery.Ledger(reader, project(), "hub")
+            for batch in ledger.batches(delivery.Limits()):
+                ledger.adopt(session.recorder.journal, batch, Ack())
+    for order in permutations("wxyz"):
+        home = str(tmp_path / "".join(order))
+        for file in order[:3]:
+            bundle_file.unpack(home, str(tmp_path / file))
+        assert (_missing(home) is None) == (order[3] == "z"), order
+        bundle_file.unpack(home, str(tmp_path / order[3]))
+        assert _missing(home) is None, order
 
 
 def test_a_bundle_that_cannot_be_read_to_its_end(tmp_path: Path) -> None:
