@@ -280,6 +280,13 @@ def test_an_interrupt_is_a_signal_only_if_it_came_from_one(code: str, is_signal:
     assert programs.names("error") == ([] if is_signal else ["KeyboardInterrupt"])
 
 
+def test_an_interrupt_of_a_class_of_the_program_ends_it_with_a_code() -> None:
+    """Python dies of SIGINT for KeyboardInterrupt itself only."""
+    code = "class Stop(KeyboardInterrupt): pass\nraise Stop('enough')"
+    assert programs.run(code).returncode == programs.run(_INIT + code).returncode == 1
+    assert programs.names("error") == ["Stop"]
+
+
 def test_a_spent_budget_ends_the_run_and_is_its_error() -> None:
     """BudgetExceeded out of record() ends the session as any exception does, though the budget stays spent."""
     code = "import localops\nlocalops.init(budget_usd=1)\nlocalops.record(localops.LLMEvent(cost=2))"

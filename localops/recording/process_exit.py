@@ -165,7 +165,8 @@ def _chain_excepthook() -> None:
             _each_client(lambda client: _for_each(_sessions_to_fail(client), lambda session: _fail(session, error)))
         finally:
             before(kind, error, trace)
-            if issubclass(kind, KeyboardInterrupt):
+            # Not of a class derived from it: Python then ends the program with the exit code 1.
+            if kind is KeyboardInterrupt:
                 _mark_interrupted()
 
     sys.excepthook = excepthook
