@@ -106,6 +106,7 @@ def payloads(chromium: Browser, home: Path) -> Iterator[Visit]:
     """Return a visit to the session."""
     with serving(home) as link, visiting(chromium, link) as visit:
         visit.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        visit.open("/login")  # for tests of modules alone, which are at no other page
         yield visit
 
 
