@@ -303,7 +303,10 @@ def test_a_fault_that_passes(trip: Trip, chaos_before: Chaos, behaviour: Behavio
 def test_stored_and_never_answered(trip: Trip, chaos_before: Chaos) -> None:
     """Rows that were stored without an answer are sent again, and recognised."""
     chaos_before.always(_at(ROWS, chaos.silence_after))
-    assert trip.go(max_seconds=SHORT).code == exit_codes.BUDGET
+    for _ in range(20):  # on a busy machine the time may be over before a request is sent
+        assert trip.go(max_seconds=SHORT).code == exit_codes.BUDGET
+        if trip.arrived():
+            break
     assert trip.arrived() == trip.here()
     assert trip.unsent() == trip.here().total() + 1  # the journal's row about itself as well
     chaos_before.calm()
